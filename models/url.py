@@ -1,0 +1,113 @@
+"""Where the database is: one rule for the application and for Alembic.
+
+``DATABASE_URL`` comes first, then ``sqlalchemy.url`` of ``alembic.ini`` (for Alembic), then an
+embedded server of the project's own. The same URL serves both drivers: asyncpg for the
+application, psycopg for Alembic.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+ENVIRONMENT_VARIABLE = "DATABASE_URL"
+EMBEDDED = "embedded:///"
+DEFAULT_URL = f"{EMBEDDED}{Path(__file__).resolve().parent.parent / '.postgres'}"
+
+EXAMPLE = "postgresql://user:password@host:5432/database"
+SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+asyncpg")
+OPTIONS = frozenset(
+    {
+        "application_name",
+        "connect_timeout",
+        "host",
+        "options",
+        "passfile",
+        "port",
+        "ssl_max_protocol_version",
+        "ssl_min_protocol_version",
+        "sslcert",
+        "sslcrl",
+        "sslkey",
+        "sslmode",
+        "sslnegotiation",
+        "sslrootcert",
+        "target_session_attrs",
+    }
+)
+"""The libpq options that psycopg and asyncpg both understand.
+
+Sources: PostgreSQL docs, "Parameter Key Words"; asyncpg docs, ``connect()``.
+"""
+
+
+class DatabaseURLError(ValueError):
+    """The database URL is not usable. The message says why and never repeats the URL."""
+
+
+def database_url(
+    configured: str | None = None, environment: Mapping[str, str] = os.environ
+) -> str:
+    """Say where the database is: ``DATABASE_URL``, else ``configured``, else the default.
+
+    Raises:
+        DatabaseURLError: ``DATABASE_URL`` is set, but empty. Falling back to another
+            database would hide a broken deployment.
+    """
+    url = environment.get(ENVIRONMENT_VARIABLE)
+    if url is None:
+        return configured or DEFAULT_URL
+    if not url.strip():
+        raise DatabaseURLError(
+            f"{ENVIRONMENT_VARIABLE} is set but empty. Set it to {EXAMPLE}, or unset it."
+        )
+    return url
+
+
+def resolve(url: str) -> URL:
+    """Check a URL and return it without a driver; start the server that an embedded one names.
+
+    Raises:
+        DatabaseURLError: It is malformed, not PostgreSQL's, or has an option that one of the
+            drivers does not understand.
+        models.embedded.EmbeddedError: The embedded server cannot be started.
+    """
+    if url.startswith(EMBEDDED):
+        from models import embedded  # not needed by those who have a server
+
+        return embedded.start(Path(url.removeprefix(EMBEDDED)))
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # Not chained: the original error may quote a part of the password.
+        raise DatabaseURLError(
+            f"The database URL is malformed. It should look like {EXAMPLE}; in user and"
+            " password, write @ as %40, : as %3A, / as %2F and % as %25."
+        ) from None
+    if parsed.drivername not in SCHEMES:
+        raise DatabaseURLError(
+            f"The database URL starts with {parsed.drivername}://, which is not supported."
+            f" Start it with one of: {', '.join(f'{scheme}://' for scheme in SCHEMES)}."
+        )
+    unknown = sorted(set(parsed.query) - OPTIONS)
+    if unknown:
+        raise DatabaseURLError(
+            f"The database URL has options that asyncpg and psycopg do not share:"
+            f" {', '.join(unknown)}. Remove them; supported are {', '.join(sorted(OPTIONS))}."
+        )
+    repeated = sorted(name for name, value in parsed.query.items() if not isinstance(value, str))
+    if repeated:
+        raise DatabaseURLError(
+            f"The database URL gives an option more than once: {', '.join(repeated)}."
+        )
+    timeout = parsed.query.get("connect_timeout")
+    if timeout is not None and not str(timeout).isdigit():
+        raise DatabaseURLError("connect_timeout in the database URL is not a number of seconds.")
+    return parsed.set(drivername="postgresql")
+
+
+def masked(url: URL) -> str:
+    """Return a URL to show in logs: no password."""
+    return url.render_as_string(hide_password=True)

@@ -1,0 +1,146 @@
+"""One PostgreSQL server per run, one migrated template per worker, one fresh database per test.
+
+The server is the one that ``TEST_DATABASE_URL`` names (its user must be allowed to create
+databases), else an embedded one without durability.
+"""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from models import embedded
+from models.database import make_engine
+from models.url import resolve
+from tests import databases
+
+SERVER_VARIABLE = "TEST_DATABASE_URL"
+# A test server may forget everything at a crash.
+SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "300",
+}
+_EMBEDDED = pytest.StashKey[Path]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Start the server, before pytest-xdist starts its workers, which inherit the variable."""
+    if SERVER_VARIABLE in os.environ or session.config.option.collectonly:
+        return
+    home = Path(tempfile.mkdtemp(prefix="trading-bot-schema-tests-"))
+    # Not private: the server may run as another account.
+    home.chmod(0o755)
+    session.config.stash[_EMBEDDED] = home
+    url = embedded.start(home / "server", SETTINGS)
+    os.environ[SERVER_VARIABLE] = url.render_as_string(hide_password=False)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the server."""
+    home = config.stash.get(_EMBEDDED, None)
+    if home is not None:
+        embedded.stop(home / "server")
+        shutil.rmtree((home / "server").resolve(), ignore_errors=True)
+        shutil.rmtree(home, ignore_errors=True)
+        del os.environ[SERVER_VARIABLE]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the developer's own database out of the tests."""
+    for name in list(os.environ):
+        if name == "DATABASE_URL" or name.startswith(("PG", "ALEMBIC_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def server() -> str:
+    """URL of the server, for making databases on it."""
+    return resolve(os.environ[SERVER_VARIABLE]).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def make_database(server: str) -> Iterator[Callable[..., str]]:
+    """Make a database that lives until the end of the run: ``make_database(template=...)``."""
+    prefix = f"test_{uuid4().hex[:12]}"
+    numbers = itertools.count(1)
+    with ExitStack() as stack:
+        yield lambda template="template0": stack.enter_context(
+            databases.database(server, f"{prefix}_{next(numbers)}", template)
+        )
+
+
+@pytest.fixture(scope="session")
+def migrated_template(server: str) -> Iterator[str]:
+    """Name of a database at the head revision, to copy."""
+    name = f"test_{uuid4().hex[:12]}_template"
+    with databases.database(server, name) as url:
+        databases.migrate(url)
+        yield name
+
+
+@pytest.fixture
+def empty_database(server: str) -> Iterator[str]:
+    """URL of a database without tables."""
+    with databases.database(server, f"test_{uuid4().hex}") as url:
+        yield url
+
+
+@pytest.fixture
+def database(server: str, migrated_template: str) -> Iterator[str]:
+    """URL of a database at the head revision."""
+    with databases.database(server, f"test_{uuid4().hex}", migrated_template) as url:
+        yield url
+
+
+@pytest.fixture
+async def engine(database: str) -> AsyncIterator[AsyncEngine]:
+    """The application's engine, on the fresh database."""
+    engine = make_engine(database)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
+    """A session as the application has it."""
+    async with AsyncSession(engine, expire_on_commit=False) as session:
+        yield session
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[Connection]:
+    """A psycopg connection to the fresh database."""
+    with databases.sync_engine(database).connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def alembic_config() -> Config:
+    """Override pytest-alembic's: the project's configuration."""
+    return databases.alembic_config()
+
+
+@pytest.fixture
+def alembic_engine(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """Override pytest-alembic's: an empty database.
+
+    pytest-alembic writes the URL into the configuration of a subprocess and forgets to double
+    percent signs, so the host goes where libpq finds it as well.
+    """
+    url = make_url(empty_database)
+    for name, value in url.query.items():
+        monkeypatch.setenv(f"PG{name.upper()}", str(value))
+    return databases.sync_engine(url.set(query={}))

@@ -1,0 +1,65 @@
+"""Databases for tests: made in milliseconds, thrown away afterwards."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from alembic.config import Config
+from psycopg import sql
+from sqlalchemy import URL, Engine, create_engine, make_url, pool
+
+from alembic import command
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def execute(server: str, statement: sql.Composed) -> None:
+    """Run a statement that no transaction may surround."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+@contextmanager
+def database(server: str, name: str, template: str = "template0") -> Iterator[str]:
+    """Make a database on a server, as a copy of another; yield its URL; drop it."""
+    execute(
+        server,
+        sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.Identifier(name), sql.Identifier(template)
+        ),
+    )
+    try:
+        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        execute(
+            server,
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)),
+        )
+
+
+def sync_engine(url: str | URL) -> Engine:
+    """Return an engine on psycopg that keeps no connections."""
+    return create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        poolclass=pool.NullPool,
+        hide_parameters=True,
+    )
+
+
+def alembic_config() -> Config:
+    """Return the project's Alembic configuration."""
+    return Config(ROOT / "alembic.ini")
+
+
+def migrate(url: str, revision: str = "head") -> None:
+    """Upgrade a database, or downgrade it with a revision such as ``-1`` or ``base``."""
+    config = alembic_config()
+    engine = sync_engine(url)
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        if revision == "base" or revision.startswith("-"):
+            command.downgrade(config, revision)
+        else:
+            command.upgrade(config, revision)
+        connection.commit()
