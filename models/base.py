@@ -23,7 +23,9 @@ Money = Annotated[Decimal, mapped_column(Numeric(38, 18))]
 """A price, quantity or amount, exact.
 
 Binance sends amounts as 64-bit mantissas (19 digits), in practice with 8 decimals; an average
-fill price needs more decimals than that, and price times quantity needs 16.
+fill price needs more decimals than that, and price times quantity needs 16. PostgreSQL stores the
+digits that are used. Python's decimal arithmetic rounds to 28 digits, a minus sign included,
+unless :func:`decimal.getcontext` is told otherwise.
 """
 
 Percent = Annotated[Decimal, mapped_column(Numeric(12, 6))]

@@ -1,0 +1,67 @@
+"""Valid rows, to build tests from: each function takes what the test is about."""
+
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+from models import ApiKey, BotConfig, BotState, Trade, User
+
+_numbers = count(1)
+
+ROWS: dict[str, dict[str, Any]] = {
+    "users": {"email": "ada@example.com", "hashed_password": "$argon2id$..."},
+    "api_keys": {"user_id": 1, "encrypted_api_key": "gAAAA1", "encrypted_secret_key": "gAAAA2"},
+    "bot_configs": {
+        "user_id": 1,
+        "name": "BTC/USDT EMA Cross",
+        "symbol": "BTC/USDT",
+        "timeframe": "1h",
+        "stop_loss_perc": Decimal("2.5"),
+        "take_profit_perc": Decimal(5),
+        "ema_fast": 9,
+        "ema_slow": 21,
+        "rsi_period": 14,
+        "rsi_oversold": 30,
+        "rsi_overbought": 70,
+    },
+    "bot_states": {"id": 1},
+    "trades": {
+        "bot_config_id": 1,
+        "user_id": 1,
+        "symbol": "BTC/USDT",
+        "side": "BUY",
+        "order_type": "MARKET",
+        "price": Decimal("64000.12"),
+        "quantity_filled": Decimal("0.001"),
+        "quote_quantity_filled": Decimal("64.00012"),
+    },
+}
+"""The smallest valid row of each table. Foreign keys refer to rows with id 1."""
+
+
+def _values(table: str, references: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
+    own = {name: value for name, value in ROWS[table].items() if name not in references}
+    return own | given
+
+
+def user(**values: Any) -> User:
+    unique = {"email": f"user{next(_numbers)}@example.com"}
+    return User(**_values("users", (), unique | values))
+
+
+def api_key(**values: Any) -> ApiKey:
+    return ApiKey(**_values("api_keys", ("user_id",), values))
+
+
+def bot_config(**values: Any) -> BotConfig:
+    return BotConfig(**_values("bot_configs", ("user_id",), values))
+
+
+def bot_state(**values: Any) -> BotState:
+    return BotState(**_values("bot_states", ("id",), values))
+
+
+def trade(bot: BotConfig, **values: Any) -> Trade:
+    """Make a trade of a bot, which may be new itself."""
+    values = {"bot": bot, "user": bot.owner} | values
+    return Trade(**_values("trades", ("bot_config_id", "user_id"), values))

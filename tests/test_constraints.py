@@ -1,0 +1,344 @@
+"""What the database refuses, and the nearest thing that it accepts, one constraint at a time."""
+
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DataError, IntegrityError
+
+from models import BotStatus, OrderType, Side, Timeframe
+from tests import databases, specification
+from tests.factories import ROWS
+
+CHECKS = """
+constraint
+    a bad row                                          | the nearest good one
+
+ck_users_email_not_empty
+    email=                                             | email=a
+ck_api_keys_encrypted_api_key_not_empty
+    encrypted_api_key=                                 | encrypted_api_key=x
+ck_api_keys_encrypted_secret_key_not_empty
+    encrypted_secret_key=                              | encrypted_secret_key=x
+ck_bot_configs_symbol_not_empty
+    symbol=                                            | symbol=币安人生/USDT
+ck_bot_configs_timeframe_known
+    timeframe=1H                                       | timeframe=1h
+    timeframe=2M                                       | timeframe=1M
+ck_bot_configs_initial_capital_non_negative
+    initial_capital=-0.000000000000000001              | initial_capital=0
+ck_bot_configs_daily_target_perc_non_negative
+    daily_target_perc=-0.000001                        | daily_target_perc=0
+    daily_target_perc=NaN                              | daily_target_perc=999999.999999
+ck_bot_configs_max_daily_loss_perc_percentage
+    max_daily_loss_perc=-0.000001                      | max_daily_loss_perc=0
+    max_daily_loss_perc=100.000001                     | max_daily_loss_perc=100
+ck_bot_configs_position_size_perc_percentage
+    position_size_perc=-0.000001                       | position_size_perc=0
+    position_size_perc=100.000001                      | position_size_perc=100
+ck_bot_configs_position_size_fixed_non_negative
+    position_size_fixed=-0.000000000000000001          | position_size_fixed=0
+ck_bot_configs_stop_loss_perc_percentage
+    stop_loss_perc=-0.000001                           | stop_loss_perc=0
+    stop_loss_perc=100.000001                          | stop_loss_perc=100
+ck_bot_configs_take_profit_perc_non_negative
+    take_profit_perc=-0.000001                         | take_profit_perc=0
+    take_profit_perc=NaN                               | take_profit_perc=1000
+ck_bot_configs_trailing_stop_perc_percentage
+    trailing_stop_perc=-0.000001                       | trailing_stop_perc=0
+    trailing_stop_perc=100.000001                      | trailing_stop_perc=100
+ck_bot_configs_ema_fast_at_least_1
+    ema_fast=0                                         | ema_fast=1
+ck_bot_configs_ema_fast_below_slow
+    ema_fast=21 ema_slow=21                            | ema_fast=20 ema_slow=21
+ck_bot_configs_rsi_period_at_least_1
+    rsi_period=0                                       | rsi_period=1
+ck_bot_configs_rsi_thresholds_ordered
+    rsi_oversold=-1                                    | rsi_oversold=0
+    rsi_overbought=101                                 | rsi_overbought=100
+    rsi_oversold=70                                    | rsi_oversold=69
+ck_bot_configs_max_daily_trades_at_least_0
+    max_daily_trades=-1                                | max_daily_trades=0
+ck_bot_configs_check_interval_seconds_at_least_1
+    check_interval_seconds=0                           | check_interval_seconds=1
+ck_bot_states_status_known
+    status=Running                                     | status=running
+ck_bot_states_entry_price_non_negative
+    entry_price=-0.000000000000000001                  | entry_price=0
+ck_bot_states_current_position_size_coins_not_nan
+    current_position_size_coins=NaN                    | current_position_size_coins=0
+ck_bot_states_trailing_stop_price_non_negative
+    trailing_stop_price=-0.000000000000000001          | trailing_stop_price=0
+ck_bot_states_max_price_since_entry_non_negative
+    max_price_since_entry=-0.000000000000000001        | max_price_since_entry=0
+ck_bot_states_take_profit_price_non_negative
+    take_profit_price=-0.000000000000000001            | take_profit_price=0
+ck_bot_states_stop_loss_price_non_negative
+    stop_loss_price=-0.000000000000000001              | stop_loss_price=0
+ck_bot_states_daily_pnl_not_nan
+    daily_pnl=NaN                                      | daily_pnl=-99999999999999999999.9999
+ck_bot_states_daily_trades_count_at_least_0
+    daily_trades_count=-1                              | daily_trades_count=0
+ck_trades_binance_order_id_not_empty
+    binance_order_id=                                  | binance_order_id=BTCUSDT:28
+ck_trades_symbol_not_empty
+    symbol=                                            | symbol=1
+ck_trades_side_known
+    side=HOLD                                          | side=SELL
+    side=buy                                           | side=BUY
+ck_trades_order_type_known
+    order_type=STOP                                    | order_type=STOP_LOSS
+ck_trades_price_non_negative
+    price=-0.000000000000000001                        | price=0
+ck_trades_quantity_filled_non_negative
+    quantity_filled=-0.000000000000000001              | quantity_filled=0
+ck_trades_quote_quantity_filled_non_negative
+    quote_quantity_filled=-0.000000000000000001        | quote_quantity_filled=0
+ck_trades_commission_amount_not_nan
+    commission_amount=NaN                              | commission_amount=-0.1
+ck_trades_pnl_not_nan
+    pnl=NaN                                            | pnl=-99999999999999999999.9999
+"""
+
+
+def checks() -> Iterator[tuple[str, dict[str, str], dict[str, str]]]:
+    """Read the cases: constraint, what makes a row bad, what makes it good."""
+    constraint = ""
+    for cells in specification.rows(CHECKS, "|")[2:]:
+        if len(cells) == 1:
+            (constraint,) = cells
+        else:
+            bad, good = (dict(pair.split("=") for pair in cell.split()) for cell in cells)
+            yield constraint, bad, good
+
+
+@pytest.fixture(scope="module")
+def populated(make_database: Callable[..., str], migrated_template: str) -> Engine:
+    """A database with one row, of id 1, in each table that others refer to."""
+    engine = databases.sync_engine(make_database(template=migrated_template))
+    with engine.begin() as connection:
+        for table in ("users", "bot_configs"):
+            add(connection, table)
+    return engine
+
+
+@pytest.fixture
+def connection(populated: Engine) -> Iterator[Connection]:
+    """A connection whose changes are rolled back after the test."""
+    with populated.connect() as connection:
+        yield connection
+
+
+def add(connection: Connection, table: str, **values: Any) -> dict[str, Any]:
+    """Insert a valid row, except for what is given, as raw SQL; return what was stored."""
+    unique = {"email": f"{uuid4()}@example.com"} if table == "users" else {}
+    row = ROWS[table] | unique | values
+    statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING *").format(
+        sql.Identifier(table),
+        sql.SQL(", ").join(map(sql.Identifier, row)),
+        sql.SQL(", ").join(map(sql.Literal, row.values())),
+    )
+    stored = connection.exec_driver_sql(statement.as_string().replace("%", "%%"))
+    return dict(stored.mappings().one())
+
+
+def refused(connection: Connection, table: str, **values: Any) -> psycopg.Error:
+    """Insert a row that must be refused; return the driver's error."""
+    with pytest.raises((DataError, IntegrityError)) as caught, connection.begin_nested():
+        add(connection, table, **values)
+    assert isinstance(caught.value.orig, psycopg.Error)
+    return caught.value.orig
+
+
+def table_of(constraint: str) -> str:
+    return next(name for name in ROWS if constraint.startswith(f"ck_{name}_"))
+
+
+@pytest.mark.parametrize(("constraint", "bad", "good"), list(checks()))
+def test_check(
+    connection: Connection, constraint: str, bad: dict[str, str], good: dict[str, str]
+) -> None:
+    table = table_of(constraint)
+    error = refused(connection, table, **bad)
+    assert isinstance(error, psycopg.errors.CheckViolation)
+    assert error.diag.constraint_name == constraint
+    add(connection, table, **good)
+
+
+def test_every_check_is_tested(connection: Connection) -> None:
+    query = "SELECT conname FROM pg_constraint WHERE contype = 'c' AND connamespace <> 11"
+    ours = "AND conrelid::regclass::text = ANY (:tables)"
+    found = connection.execute(text(f"{query} {ours}"), {"tables": list(ROWS)}).scalars()
+    assert set(found) == {constraint for constraint, *_ in checks()}
+
+
+@pytest.mark.parametrize("column", specification.numeric_columns())
+def test_numbers_that_are_none(connection: Connection, column: str) -> None:
+    table, name = column.split(".")
+    assert isinstance(refused(connection, table, **{name: "NaN"}), psycopg.errors.CheckViolation)
+    for infinity in ("Infinity", "-Infinity"):
+        error = refused(connection, table, **{name: infinity})
+        assert isinstance(error, psycopg.errors.NumericValueOutOfRange)
+    add(connection, table, **{name: "12.345678"})
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "values"),
+    [
+        ("bot_configs", "timeframe", Timeframe),
+        ("bot_states", "status", BotStatus),
+        ("trades", "order_type", OrderType),
+        ("trades", "side", Side),
+    ],
+)
+def test_every_member_of_an_enum_is_accepted(
+    connection: Connection, table: str, column: str, values: type[StrEnum]
+) -> None:
+    for value in values:
+        with connection.begin_nested() as savepoint:
+            add(connection, table, **{column: value})
+            savepoint.rollback()
+
+
+def test_enums_have_the_specified_members() -> None:
+    assert {*Side} == {"BUY", "SELL"}
+    assert {*BotStatus} == {"running", "stopped", "error"}
+    assert " ".join(OrderType) == (
+        "LIMIT MARKET STOP_LOSS STOP_LOSS_LIMIT TAKE_PROFIT TAKE_PROFIT_LIMIT LIMIT_MAKER"
+    )
+    assert " ".join(Timeframe) == "1s 1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d 3d 1w 1M"
+
+
+NOT_NULL = [
+    name
+    for name, _type, null, default, *_ in specification.columns()
+    if not null and default != "identity"
+]
+
+
+@pytest.mark.parametrize("column", NOT_NULL)
+def test_not_null(connection: Connection, column: str) -> None:
+    table, name = column.split(".")
+    error = refused(connection, table, **{name: None})
+    assert isinstance(error, psycopg.errors.NotNullViolation)
+    assert error.diag.column_name == name
+
+
+VARCHARS = [
+    (name, int(type_.removeprefix("varchar(").removesuffix(")")))
+    for name, type_, *_ in specification.columns()
+    if type_.startswith("varchar")
+]
+
+
+@pytest.mark.parametrize(("column", "length"), VARCHARS)
+def test_text_that_is_too_long(connection: Connection, column: str, length: int) -> None:
+    table, name = column.split(".")
+    error = refused(connection, table, **{name: "x" * (length + 1)})
+    assert isinstance(error, psycopg.errors.StringDataRightTruncation)
+
+
+def test_email_is_unique(connection: Connection) -> None:
+    add(connection, "users", email="ada@example.com")
+    error = refused(connection, "users", email="ada@example.com")
+    assert isinstance(error, psycopg.errors.UniqueViolation)
+    assert error.diag.constraint_name == "ix_users_email"
+    add(connection, "users", email="Ada@example.com")
+
+
+def test_binance_order_id_is_unique_where_given(connection: Connection) -> None:
+    add(connection, "trades", binance_order_id="BTCUSDT:28")
+    error = refused(connection, "trades", binance_order_id="BTCUSDT:28")
+    assert error.diag.constraint_name == "uq_trades_binance_order_id"
+    add(connection, "trades", binance_order_id="ETHUSDT:28")
+    add(connection, "trades", binance_order_id=None)
+    add(connection, "trades", binance_order_id=None)
+
+
+def test_a_bot_has_one_state(connection: Connection) -> None:
+    add(connection, "bot_states")
+    assert refused(connection, "bot_states").diag.constraint_name == "pk_bot_states"
+
+
+@pytest.mark.parametrize(
+    ("table", "values", "constraint"),
+    [
+        ("api_keys", {"user_id": 99}, "fk_api_keys_user_id_users"),
+        ("bot_configs", {"user_id": 99}, "fk_bot_configs_user_id_users"),
+        ("bot_states", {"id": 99}, "fk_bot_states_id_bot_configs"),
+    ],
+)
+def test_reference_to_nothing(
+    connection: Connection, table: str, values: dict[str, int], constraint: str
+) -> None:
+    error = refused(connection, table, **values)
+    assert isinstance(error, psycopg.errors.ForeignKeyViolation)
+    assert error.diag.constraint_name == constraint
+
+
+@pytest.mark.parametrize("values", [{"bot_config_id": 99}, {"user_id": 99}])
+def test_trade_of_nobody(connection: Connection, values: dict[str, int]) -> None:
+    # One of two foreign keys refuses it, in no particular order.
+    error = refused(connection, "trades", **values)
+    assert isinstance(error, psycopg.errors.ForeignKeyViolation)
+
+
+def test_user_of_a_trade_is_the_owner_of_its_bot(connection: Connection) -> None:
+    add(connection, "users", id=2)
+    error = refused(connection, "trades", user_id=2)
+    assert isinstance(error, psycopg.errors.ForeignKeyViolation)
+    assert error.diag.constraint_name == "fk_trades_bot_config_id_user_id_bot_configs"
+    add(connection, "bot_configs", id=2, user_id=2)
+    add(connection, "trades", bot_config_id=2, user_id=2)
+
+
+def test_a_bot_with_trades_keeps_its_owner(connection: Connection) -> None:
+    add(connection, "users", id=2)
+    connection.execute(text("UPDATE bot_configs SET user_id = 2"))
+    connection.execute(text("UPDATE bot_configs SET user_id = 1"))
+    add(connection, "trades")
+    with pytest.raises(IntegrityError, match="fk_trades_bot_config_id_user_id_bot_configs"):
+        connection.execute(text("UPDATE bot_configs SET user_id = 2"))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param([("trades", {"side": "SELL"})], id="sell before any buy"),
+        pytest.param([("bot_configs", {})], id="same name and symbol twice"),
+        pytest.param([("api_keys", {}), ("api_keys", {})], id="several keys"),
+        pytest.param([("trades", {"quote_quantity_filled": 7})], id="quote unlike price * qty"),
+        pytest.param([("bot_states", {"entry_price": 5})], id="position fields, no position"),
+        pytest.param([("bot_states", {"in_position": True})], id="position without fields"),
+        pytest.param(
+            [("bot_states", {"entry_price": 5, "take_profit_price": 4, "stop_loss_price": 6})],
+            id="take profit below, stop above entry",
+        ),
+        pytest.param(
+            [("bot_configs", {"trailing_stop_active": True})], id="trailing stop without distance"
+        ),
+    ],
+)
+def test_unusual_but_legitimate(
+    connection: Connection, rows: list[tuple[str, dict[str, Any]]]
+) -> None:
+    for table, values in rows:
+        add(connection, table, **values)
+
+
+@pytest.mark.parametrize("table", ROWS)
+def test_raw_sql_gets_the_defaults(connection: Connection, table: str) -> None:
+    stored = add(connection, table)
+    now = connection.execute(text("SELECT now()")).scalar_one()
+    literals = {"now()": now, "true": True, "false": False, "0": 0, "60": 60, "stopped": "stopped"}
+    expected = {
+        name.partition(".")[2]: literals[default] if default else None
+        for name, _type, null, default, *_ in specification.columns()
+        if name.startswith(f"{table}.") and default != "identity" and (default or null)
+    }
+    assert {name: stored[name] for name in expected} == expected

@@ -1,0 +1,124 @@
+"""What goes with a deleted row, and what cannot be deleted, through the ORM and raw SQL alike."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import selectinload
+
+from models import ApiKey, Base, BotConfig, BotState, Trade, User
+from tests import factories
+
+Delete = Callable[[AsyncSession, Base], Coroutine[Any, Any, None]]
+
+
+async def through_orm(session: AsyncSession, row: Base) -> None:
+    await session.delete(row)
+    await session.commit()
+
+
+async def through_orm_with_children_loaded(session: AsyncSession, row: Base) -> None:
+    # Children that are in the session are deleted by the ORM, one by one, before the row.
+    await session.scalars(
+        select(User)
+        .options(
+            selectinload(User.api_keys),
+            selectinload(User.bot_configs).selectinload(BotConfig.state),
+        )
+        .execution_options(populate_existing=True)
+    )
+    await through_orm(session, row)
+
+
+async def through_sql(session: AsyncSession, row: Base) -> None:
+    await session.execute(
+        text(f"DELETE FROM {row.__tablename__} WHERE id = :id"), {"id": row.__dict__["id"]}
+    )
+    await session.commit()
+
+
+deletes = pytest.mark.parametrize(
+    "delete", [through_orm, through_orm_with_children_loaded, through_sql]
+)
+
+
+async def counts(session: AsyncSession) -> dict[str, int]:
+    models = (User, ApiKey, BotConfig, BotState, Trade)
+    return {
+        model.__tablename__: await session.scalar(select(func.count()).select_from(model)) or 0
+        for model in models
+    }
+
+
+@pytest.fixture
+async def bot(session: AsyncSession) -> BotConfig:
+    """A bot with a state and without trades, of a user with two keys; and another of each."""
+    for _ in range(2):
+        bot = factories.bot_config(state=factories.bot_state())
+        keys = [factories.api_key(), factories.api_key()]
+        session.add(factories.user(api_keys=keys, bot_configs=[bot]))
+    await session.commit()
+    return bot
+
+
+@deletes
+async def test_a_bots_state_goes_with_it(
+    session: AsyncSession, bot: BotConfig, delete: Delete
+) -> None:
+    session.expunge_all()
+    await delete(session, await session.get_one(BotConfig, bot.id))
+    assert await counts(session) == {
+        "users": 2, "api_keys": 4, "bot_configs": 1, "bot_states": 1, "trades": 0,
+    }  # fmt: skip
+
+
+@deletes
+async def test_a_users_keys_and_bots_go_with_the_user(
+    session: AsyncSession, bot: BotConfig, delete: Delete
+) -> None:
+    session.expunge_all()
+    await delete(session, await session.get_one(User, bot.user_id))
+    assert await counts(session) == {
+        "users": 1, "api_keys": 2, "bot_configs": 1, "bot_states": 1, "trades": 0,
+    }  # fmt: skip
+
+
+@deletes
+@pytest.mark.parametrize("model", [BotConfig, User])
+async def test_nothing_with_trades_can_be_deleted(
+    session: AsyncSession, bot: BotConfig, delete: Delete, model: type[Base]
+) -> None:
+    session.add(factories.trade(bot))
+    await session.commit()
+    before = await counts(session)
+    key = bot.id if model is BotConfig else bot.user_id
+    session.expunge_all()
+    row = await session.get_one(model, key)
+    with pytest.raises(IntegrityError):
+        await delete(session, row)
+    await session.rollback()
+    assert await counts(session) == before
+
+
+@deletes
+async def test_a_trade_can_be_deleted_on_purpose(
+    session: AsyncSession, bot: BotConfig, delete: Delete
+) -> None:
+    trade = factories.trade(bot)
+    session.add(trade)
+    await session.commit()
+    await delete(session, trade)
+    await delete(session, bot)
+    assert (await counts(session))["bot_configs"] == 1
+
+
+async def test_removing_from_a_collection_deletes(session: AsyncSession, bot: BotConfig) -> None:
+    session.expunge_all()
+    statement = select(User).where(User.id == bot.user_id).options(selectinload(User.api_keys))
+    user = (await session.scalars(statement)).one()
+    user.api_keys.pop()
+    await session.commit()
+    assert (await counts(session))["api_keys"] == 3

@@ -1,0 +1,255 @@
+"""The models as an application uses them: on asyncpg, and the essentials on psycopg too."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import Connection, create_engine, func, select, text
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session, selectinload
+
+from models import BotConfig, BotState, BotStatus, OrderType, Side, Timeframe, Trade, User
+from tests import factories
+
+# What the column types must hold exactly: the smallest step, a mantissa of 19 digits with
+# 8 decimals, the largest number, trailing zeros, a fill price that does not end.
+MONEY = [
+    "0",
+    "0.000000000000000001",
+    "92233720368.54775807",
+    "99999999999999999999.999999999999999999",
+    "64000.10",
+    "0.333333333333333333",
+]
+
+
+@pytest.mark.parametrize("amount", MONEY)
+async def test_money_comes_back_exactly(session: AsyncSession, amount: str) -> None:
+    bot = factories.bot_config(owner=factories.user())
+    trade = factories.trade(bot, price=Decimal(amount), pnl=Decimal(f"-{amount}"))
+    session.add(trade)
+    await session.commit()
+    await session.refresh(trade)
+    assert (trade.price, trade.pnl) == (Decimal(amount), Decimal(f"-{amount}"))
+
+
+@pytest.mark.parametrize("amount", MONEY)
+def test_money_comes_back_exactly_through_psycopg(connection: Connection, amount: str) -> None:
+    with Session(connection) as session:
+        bot = factories.bot_config(owner=factories.user(), initial_capital=Decimal(amount))
+        session.add(bot)
+        session.flush()
+        session.refresh(bot)
+        assert bot.initial_capital == Decimal(amount)
+
+
+async def test_defaults_are_there_after_flush(session: AsyncSession) -> None:
+    key = factories.api_key()
+    state = factories.bot_state()
+    bot = factories.bot_config(state=state)
+    user = factories.user(api_keys=[key], bot_configs=[bot])
+    trade = factories.trade(bot)
+    session.add_all([user, trade])
+    await session.flush()
+    assert (user.is_active, key.is_valid) == (True, False)
+    assert (bot.is_active, bot.trailing_stop_active, bot.check_interval_seconds) == (
+        False,
+        False,
+        60,
+    )
+    assert (state.status, state.in_position) == (BotStatus.STOPPED, False)
+    assert (state.daily_pnl, state.daily_trades_count) == (Decimal(0), 0)
+    assert state.id == bot.id == trade.bot_config_id
+    assert user.id == bot.user_id == trade.user_id == key.user_id
+    now = await session.scalar(select(func.now()))
+    assert {
+        now,
+        user.created_at,
+        user.updated_at,
+        key.created_at,
+        key.updated_at,
+        bot.created_at,
+        bot.updated_at,
+        state.last_updated_at,
+        trade.timestamp,
+    } == {now}
+
+
+@pytest.mark.parametrize("kind", ["user", "api_key", "bot_config", "bot_state"])
+async def test_update_sets_the_time_of_change(session: AsyncSession, kind: str) -> None:
+    key = factories.api_key()
+    state = factories.bot_state()
+    bot = factories.bot_config(state=state)
+    user = factories.user(api_keys=[key], bot_configs=[bot])
+    session.add(user)
+    await session.commit()
+    row, column, value, changed_at = {
+        "user": (user, "is_active", False, "updated_at"),
+        "api_key": (key, "is_valid", True, "updated_at"),
+        "bot_config": (bot, "is_active", True, "updated_at"),
+        "bot_state": (state, "status", BotStatus.RUNNING, "last_updated_at"),
+    }[kind]
+    before = getattr(row, changed_at)
+    setattr(row, column, value)
+    await session.flush()
+    # No refresh: an attribute that had to be loaded now would fail under asyncio.
+    assert getattr(row, changed_at) > before
+    if kind != "bot_state":
+        assert getattr(row, "created_at") == before  # noqa: B009 - not all kinds have it
+
+
+async def test_moments_come_back_aware_and_equal(session: AsyncSession) -> None:
+    istanbul = timezone(timedelta(hours=3))
+    moment = datetime(2026, 11, 24, 3, 0, 0, 123456, tzinfo=istanbul)
+    bot = factories.bot_config(owner=factories.user())
+    trade = factories.trade(bot, timestamp=moment)
+    session.add(trade)
+    await session.commit()
+    await session.refresh(trade)
+    assert trade.timestamp == moment
+    assert trade.timestamp.utcoffset() is not None
+    found = await session.scalars(select(Trade).where(Trade.timestamp == moment.astimezone(UTC)))
+    assert found.one() is trade
+
+
+async def test_moments_do_not_depend_on_the_time_zone_of_the_session(
+    session: AsyncSession,
+) -> None:
+    await session.execute(text("SET TIME ZONE 'Asia/Tokyo'"))
+    moment = datetime(2026, 11, 24, tzinfo=UTC)
+    bot = factories.bot_config(owner=factories.user())
+    trade = factories.trade(bot, timestamp=moment)
+    session.add(trade)
+    await session.flush()
+    await session.refresh(trade)
+    assert trade.timestamp == moment
+
+
+async def test_relationships_lead_both_ways(session: AsyncSession) -> None:
+    user = factories.user(api_keys=[factories.api_key(), factories.api_key()])
+    bot = factories.bot_config(owner=user, state=factories.bot_state())
+    session.add_all([user, factories.trade(bot), factories.trade(bot)])
+    await session.commit()
+    session.expunge_all()
+
+    found = (
+        await session.scalars(
+            select(User).options(
+                selectinload(User.api_keys),
+                selectinload(User.bot_configs).selectinload(BotConfig.state),
+            )
+        )
+    ).one()
+    (bot,) = found.bot_configs
+    assert {key.owner for key in found.api_keys} == {found}
+    assert bot.owner is found
+    assert bot.state is not None
+    assert bot.state.config is bot
+    trades = (
+        await session.scalars(
+            bot.trades.select().options(selectinload(Trade.bot), selectinload(Trade.user))
+        )
+    ).all()
+    assert len(trades) == 2
+    assert {trade.bot for trade in trades} == {bot}
+    assert {trade.user for trade in trades} == {found}
+
+
+async def test_a_bots_trades_are_paged_not_loaded(session: AsyncSession) -> None:
+    bot = factories.bot_config(owner=factories.user())
+    session.add(bot)
+    for day in range(1, 6):
+        bot.trades.add(factories.trade(bot, timestamp=datetime(2026, 11, day, tzinfo=UTC)))
+    await session.commit()
+    latest = bot.trades.select().order_by(Trade.timestamp.desc()).limit(2)
+    days = [trade.timestamp.day for trade in await session.scalars(latest)]
+    assert days == [5, 4]
+
+
+@pytest.mark.parametrize("attribute", ["api_keys", "bot_configs"])
+async def test_a_forgotten_loader_option_says_so(session: AsyncSession, attribute: str) -> None:
+    session.add(factories.user())
+    await session.commit()
+    session.expunge_all()
+    user = (await session.scalars(select(User))).one()
+    with pytest.raises(InvalidRequestError, match=rf"'User\.{attribute}' is not available"):
+        getattr(user, attribute)
+
+
+async def test_no_relationship_loads_by_itself(session: AsyncSession) -> None:
+    bot = factories.bot_config(owner=factories.user(), state=factories.bot_state())
+    session.add(factories.trade(bot))
+    await session.commit()
+    for model in (BotConfig, BotState, Trade):
+        for name, relationship in model.__mapper__.relationships.items():
+            if relationship.lazy == "write_only":
+                continue
+            session.expunge_all()
+            row = (await session.scalars(select(model))).one()
+            with pytest.raises(InvalidRequestError, match="is not available due to lazy"):
+                getattr(row, name)
+
+
+async def test_enums_are_stored_and_compared_as_strings(session: AsyncSession) -> None:
+    bot = factories.bot_config(owner=factories.user(), timeframe=Timeframe.MONTH_1)
+    trade = factories.trade(bot, side=Side.SELL, order_type=OrderType.LIMIT)
+    session.add(trade)
+    await session.commit()
+    session.expunge_all()
+    found = (await session.scalars(select(Trade).where(Trade.side == Side.SELL))).one()
+    assert (found.side, found.order_type) == (Side.SELL, OrderType.LIMIT)
+    assert await session.scalar(select(BotConfig.timeframe)) == "1M"
+
+
+def test_the_essentials_through_psycopg(connection: Connection) -> None:
+    with Session(connection) as session:
+        user = factories.user(api_keys=[factories.api_key()])
+        bot = factories.bot_config(
+            owner=user, state=factories.bot_state(), timeframe=Timeframe.DAY_1
+        )
+        moment = datetime(2026, 11, 24, 3, 0, tzinfo=timezone(timedelta(hours=3)))
+        session.add(factories.trade(bot, side=Side.BUY, timestamp=moment))
+        session.commit()
+        session.expunge_all()
+        trade = session.scalars(
+            select(Trade).options(
+                selectinload(Trade.user).selectinload(User.api_keys),
+                selectinload(Trade.bot).selectinload(BotConfig.state),
+            )
+        ).one()
+        assert trade.timestamp == moment
+        assert trade.side == Side.BUY
+        assert trade.bot.owner is trade.user
+        assert trade.bot.state is not None
+        before = trade.bot.state.last_updated_at
+        trade.bot.state.status = BotStatus.RUNNING
+        session.commit()
+        assert trade.bot.state.last_updated_at > before
+        assert len(trade.user.api_keys) == 1
+
+
+def test_reprs_show_no_secrets() -> None:
+    user = factories.user(email="ada@example.com", hashed_password="hash-of-ada")
+    key = factories.api_key(encrypted_api_key="key-of-ada", encrypted_secret_key="secret-of-ada")
+    bot = factories.bot_config(id=3, user_id=1, is_active=True)
+    state = factories.bot_state(last_error_message="see key-of-ada")
+    shown = f"{user!r} {key!r} {bot!r} {state!r} {factories.trade(bot)!r}"
+    assert "ada" not in shown
+    assert repr(bot) == (
+        "BotConfig(id=3, user_id=1, name='BTC/USDT EMA Cross', symbol='BTC/USDT', is_active=True)"
+    )
+
+
+async def test_repr_of_an_expired_and_detached_object(engine: AsyncEngine) -> None:
+    async with AsyncSession(engine) as session:
+        user = factories.user()
+        session.add(user)
+        await session.commit()
+    assert repr(user) == "User()"
+
+
+def test_models_need_no_particular_engine() -> None:
+    # A service of its own may use the models without the engine of models.database.
+    statement = select(User).where(User.email == "a")
+    assert "users.email" in str(statement.compile(create_engine("postgresql+psycopg://")))

@@ -1,0 +1,193 @@
+"""Models and migrated database both say what the specification says."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Column, Connection, Table, inspect, text
+from sqlalchemy.dialects import registry
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import RelationshipDirection, RelationshipProperty
+
+from models import Base
+from tests import specification
+
+DIALECT: Dialect = registry.load("postgresql")()
+SHORT_TYPES = {
+    "timestamp with time zone": "timestamptz",
+    "character varying": "varchar",
+    ", ": ",",
+}
+
+
+def short(type_: str) -> str:
+    for long, abbreviation in SHORT_TYPES.items():
+        type_ = type_.replace(long, abbreviation)
+    return type_
+
+
+def sql(expression: Any) -> str:
+    """Return an SQL default as text, without quotes and casts."""
+    return str(expression).partition("::")[0].strip("'")
+
+
+def argument(default: Any) -> str:
+    return sql(default.arg)
+
+
+def default_in_model(column: Column[Any]) -> str:
+    if column.identity is not None:
+        return "identity"
+    if column.server_default is None:
+        assert column.default is None, f"{column}: default in Python only"
+        return ""
+    server = argument(column.server_default)
+    assert column.default is not None, f"{column}: default in the database only"
+    python = argument(column.default)
+    assert python.lower() == server, f"{column}: two defaults, {python!r} and {server!r}"
+    return server
+
+
+def key_in_model(column: Column[Any]) -> str:
+    if column.primary_key:
+        return "primary"
+    if column.unique:
+        return "unique"
+    return "index" if column.index else ""
+
+
+@pytest.fixture
+def tables() -> list[Table]:
+    order = ["users", "api_keys", "bot_configs", "bot_states", "trades"]
+    assert sorted(Base.metadata.tables) == sorted(order)
+    return [Base.metadata.tables[name] for name in order]
+
+
+def test_columns_of_the_models(tables: list[Table]) -> None:
+    found = [
+        (
+            str(column),
+            short(column.type.compile(DIALECT).lower()),
+            "null" if column.nullable else "",
+            default_in_model(column),
+            "" if column.onupdate is None else argument(column.onupdate),
+            key_in_model(column),
+        )
+        for table in tables
+        for column in table.columns
+    ]
+    assert found == specification.columns()
+
+
+# Keys of one column only, as in the specification: those of several have tests of their own.
+COLUMNS_OF_THE_DATABASE = """
+    SELECT c.relname || '.' || a.attname,
+        format_type(a.atttypid, a.atttypmod),
+        CASE WHEN a.attnotnull THEN '' ELSE 'null' END,
+        CASE WHEN a.attidentity = 'd' THEN 'identity' ELSE
+            coalesce(pg_get_expr(d.adbin, d.adrelid), '') END,
+        coalesce((
+            SELECT CASE WHEN i.indisprimary THEN 'primary' WHEN i.indisunique THEN 'unique'
+                ELSE 'index' END
+            FROM pg_index i
+            WHERE i.indrelid = c.oid AND i.indnatts = 1 AND i.indkey[0] = a.attnum
+                AND i.indisvalid AND i.indpred IS NULL
+            ORDER BY i.indisprimary DESC, i.indisunique DESC LIMIT 1), '')
+    FROM pg_class c
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+    WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace
+        AND c.relname <> 'alembic_version'
+    ORDER BY array_position(
+        '{users,api_keys,bot_configs,bot_states,trades}', c.relname::text), a.attnum
+"""
+
+
+def test_columns_of_the_migrated_database(connection: Connection) -> None:
+    found = [
+        (name, short(type_), null, sql(default), key)
+        for name, type_, null, default, key in connection.execute(text(COLUMNS_OF_THE_DATABASE))
+    ]
+    # What happens on UPDATE is the application's part.
+    specified = [
+        (name, type_, null, default, key)
+        for name, type_, null, default, _on_update, key in specification.columns()
+    ]
+    assert found == specified
+
+
+def test_foreign_keys_of_the_models(tables: list[Table]) -> None:
+    found = {
+        (
+            f"{table.name} ({', '.join(constraint.column_keys)}) -> {constraint.referred_table}"
+            f" ({', '.join(element.column.name for element in constraint.elements)})"
+            f" on delete {str(constraint.ondelete).lower()}"
+        )
+        for table in tables
+        for constraint in table.foreign_key_constraints
+    }
+    assert found == {" ".join(row) for row in specification.rows(specification.FOREIGN_KEYS)}
+
+
+def test_foreign_keys_of_the_migrated_database(connection: Connection) -> None:
+    found = {
+        (
+            f"{table} ({', '.join(key['constrained_columns'])}) -> {key['referred_table']}"
+            f" ({', '.join(key['referred_columns'])})"
+            f" on delete {key['options']['ondelete'].lower()}"
+        )
+        for (_, table), keys in inspect(connection).get_multi_foreign_keys().items()
+        for key in keys
+    }
+    assert found == {" ".join(row) for row in specification.rows(specification.FOREIGN_KEYS)}
+
+
+def direction(relationship: RelationshipProperty[Any]) -> str:
+    if relationship.direction is RelationshipDirection.ONETOMANY:
+        return "one-to-many" if relationship.uselist else "one-to-one"
+    target_is_unique = {c.name for c in relationship.local_columns} == {
+        c.name for c in relationship.parent.primary_key
+    }
+    return "one-to-one" if target_is_unique else "many-to-one"
+
+
+def test_relationships() -> None:
+    found = {
+        (
+            f"{mapper.class_.__name__}.{relationship.key} {direction(relationship)}"
+            f" {relationship.mapper.class_.__name__} back: {relationship.back_populates or '-'}"
+        )
+        for mapper in Base.registry.mappers
+        for relationship in mapper.relationships
+    }
+    assert found == {" ".join(row) for row in specification.rows(specification.RELATIONSHIPS)}
+
+
+SELF_EXPLANATORY = {"id", "user_id", "bot_config_id"}
+
+
+def test_everything_has_a_comment_in_the_migrated_database(connection: Connection) -> None:
+    without = connection.execute(
+        text("""
+            SELECT c.relname || coalesce('.' || a.attname, '')
+            FROM pg_class c
+            LEFT JOIN LATERAL (
+                SELECT 0 AS attnum, NULL AS attname
+                UNION ALL
+                SELECT attnum, attname FROM pg_attribute
+                WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+                    AND attname <> ALL (:self_explanatory)
+            ) a ON true
+            WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace
+                AND c.relname <> 'alembic_version'
+                AND col_description(c.oid, a.attnum) IS NULL
+                AND NOT (a.attnum = 0 AND obj_description(c.oid) IS NOT NULL)
+        """),
+        {"self_explanatory": sorted(SELF_EXPLANATORY)},
+    ).scalars()
+    assert list(without) == []
+
+
+def test_binance_order_id_says_how_to_qualify_it() -> None:
+    comment = Base.metadata.tables["trades"].c.binance_order_id.comment
+    assert comment is not None
+    assert "BTCUSDT:28" in comment
