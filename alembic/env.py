@@ -1,17 +1,18 @@
 """Alembic's environment: which database to migrate, and how.
 
-A caller may pass its own connection (whose transaction stays in the caller's hands) or engine in
-``config.attributes["connection"]``; otherwise the database is found as :mod:`models.url` says.
+A caller may pass its own connection or engine in ``config.attributes["connection"]``; a
+transaction that the caller has begun stays in the caller's hands. Otherwise the database is found
+as :mod:`models.url` says.
 """
 
 import logging
 from configparser import InterpolationError
 from logging.config import fileConfig
 
+from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, pool
 
-from alembic import context
 from models import Base
 from models.embedded import EmbeddedError
 from models.url import DatabaseURLError, database_url, masked, resolve

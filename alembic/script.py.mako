@@ -1,4 +1,4 @@
-"""${message}
+"""${message.rstrip(".")}.
 
 Why: <what the application needs this for>
 Locks: <which tables are locked, how strongly, for how long>
@@ -18,10 +18,10 @@ down_revision = ${repr(down_revision)}
 
 
 def upgrade() -> None:
-    """<What changes.>"""
+    """Apply <what changes>."""
     ${upgrades if upgrades else "pass"}
 
 
 def downgrade() -> None:
-    """<What changes back.>"""
+    """Undo <what changes>."""
     ${downgrades if downgrades else "pass"}

@@ -17,6 +17,10 @@ EMBEDDED = "embedded:///"
 DEFAULT_URL = f"{EMBEDDED}{Path(__file__).resolve().parent.parent / '.postgres'}"
 
 EXAMPLE = "postgresql://user:password@host:5432/database"
+MALFORMED = (
+    f"The database URL is malformed. It should look like {EXAMPLE}; in user and password, write"
+    " @ as %40, : as %3A, / as %2F and % as %25."
+)
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+asyncpg")
 OPTIONS = frozenset(
     {
@@ -82,10 +86,10 @@ def resolve(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         # Not chained: the original error may quote a part of the password.
-        raise DatabaseURLError(
-            f"The database URL is malformed. It should look like {EXAMPLE}; in user and"
-            " password, write @ as %40, : as %3A, / as %2F and % as %25."
-        ) from None
+        raise DatabaseURLError(MALFORMED) from None
+    # An unescaped @ cuts the password short; the rest would be shown as host or database.
+    if "@" in f"{parsed.host}{parsed.database}":
+        raise DatabaseURLError(MALFORMED)
     if parsed.drivername not in SCHEMES:
         raise DatabaseURLError(
             f"The database URL starts with {parsed.drivername}://, which is not supported."

@@ -5,11 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from alembic import command
 from alembic.config import Config
 from psycopg import sql
 from sqlalchemy import URL, Engine, create_engine, make_url, pool
-
-from alembic import command
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -12,7 +12,6 @@ Create Date: 2026-11-24 00:00:00+00:00
 """
 
 import sqlalchemy as sa
-
 from alembic import op
 
 revision = "7c1d0e5a9b42"

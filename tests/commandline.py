@@ -1,0 +1,29 @@
+"""Commands of the project, run as their user runs them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.databases import ROOT
+
+
+def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python module with arguments, in an environment with more variables."""
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=cwd,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def alembic(*arguments: str, cwd: Path = ROOT, **environment: str) -> str:
+    """Run an Alembic command that must succeed; return what it printed on stdout."""
+    done = run("alembic", *arguments, cwd=cwd, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

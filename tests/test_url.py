@@ -1,0 +1,135 @@
+"""One URL for both drivers, or a clear refusal."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import OperationalError
+
+from models import url as urls
+from models.database import connect_arguments, make_engine
+from models.url import DatabaseURLError, database_url, masked, resolve
+from tests import databases
+
+SECRET = "s3cr:t@/%x"  # noqa: S105
+ENCODED = "s3cr%3At%40%2F%25x"
+
+
+def test_environment_comes_before_configuration_and_default() -> None:
+    assert database_url("configured", {"DATABASE_URL": "environment"}) == "environment"
+    assert database_url("configured", {}) == "configured"
+    assert database_url(None, {}) == urls.DEFAULT_URL
+    assert f"embedded:///{databases.ROOT / '.postgres'}" == urls.DEFAULT_URL
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_empty_variable(value: str) -> None:
+    with pytest.raises(DatabaseURLError, match="DATABASE_URL is set but empty"):
+        database_url("configured", {"DATABASE_URL": value})
+
+
+@pytest.mark.parametrize("scheme", urls.SCHEMES)
+def test_schemes(scheme: str) -> None:
+    resolved = resolve(f"{scheme}://ada:{ENCODED}@db:5433/bot?sslmode=require")
+    assert resolved.drivername == "postgresql"
+    assert (resolved.host, resolved.port, resolved.database) == ("db", 5433, "bot")
+    assert resolved.password == SECRET
+    assert masked(resolved) == "postgresql://ada:***@db:5433/bot?sslmode=require"
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        (f"ada:{SECRET}", "malformed"),
+        (f"postgresql://ada:{SECRET}@db:port/bot", "malformed"),
+        (f"postgresql://ada:{SECRET}@db/bot", "malformed"),
+        ("postgresql://ada:s3cr@t@db/bot", "malformed"),
+        (f"postgresql//ada:{SECRET}@db/bot", "malformed"),
+        (f"mysql://ada:{ENCODED}@db/bot", "starts with mysql://"),
+        (f"postgresql+psycopg2://ada:{ENCODED}@db/bot", r"starts with postgresql\+psycopg2://"),
+        (f"postgresql://ada@db/bot?password={ENCODED}", "do not share: password"),
+        (f"postgresql://ada:{ENCODED}@db/bot?keepalives=1", "do not share: keepalives"),
+        (f"postgresql://ada:{ENCODED}@db/bot?sslmode=a&sslmode=b", "more than once: sslmode"),
+        (f"postgresql://ada:{ENCODED}@db/bot?connect_timeout=soon", "not a number of seconds"),
+    ],
+)
+def test_refusals_say_why_and_show_no_password(url: str, reason: str) -> None:
+    with pytest.raises(DatabaseURLError, match=reason) as caught:
+        resolve(url)
+    message = str(caught.value)
+    assert "s3cr" not in message
+    assert "%x" not in message
+    assert "\n" not in message
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_password_reaches_both_drivers() -> None:
+    resolved = resolve(f"postgresql://ada:{ENCODED}@db/bot")
+    assert connect_arguments(resolved)["password"] == SECRET
+    _, arguments = databases.sync_engine(resolved).dialect.create_connect_args(resolved)
+    assert arguments["password"] == SECRET
+
+
+async def ask_asyncpg(url: str, query: str) -> Any:
+    engine = make_engine(url)
+    try:
+        async with engine.connect() as connection:
+            return await connection.scalar(text(query))
+    finally:
+        await engine.dispose()
+
+
+def ask_psycopg(url: str, query: str) -> Any:
+    with databases.sync_engine(resolve(url)).connect() as connection:
+        return connection.scalar(text(query))
+
+
+drivers = pytest.mark.parametrize(
+    "ask", [lambda *arguments: asyncio.run(ask_asyncpg(*arguments)), ask_psycopg]
+)
+
+
+@drivers
+@pytest.mark.parametrize(
+    ("option", "query", "answer"),
+    [
+        ("application_name=books", "SHOW application_name", "books"),
+        ("options=-c%20work_mem%3D12MB", "SHOW work_mem", "12MB"),
+        ("connect_timeout=7", "SELECT 1", 1),
+        ("sslmode=prefer", "SELECT 1", 1),
+        ("target_session_attrs=read-write", "SHOW transaction_read_only", "off"),
+    ],
+)
+def test_options_work_with_both_drivers(
+    database: str, ask: Any, option: str, query: str, answer: object
+) -> None:
+    separator = "&" if "?" in database else "?"
+    assert ask(f"{database}{separator}{option}", query) == answer
+
+
+@drivers
+@pytest.mark.parametrize("scheme", urls.SCHEMES)
+def test_both_drivers_take_every_scheme(database: str, ask: Any, scheme: str) -> None:
+    url = database.replace("postgresql://", f"{scheme}://")
+    assert ask(url, "SELECT current_database()") == make_url(database).database
+
+
+def test_required_encryption_is_not_skipped(database: str) -> None:
+    url = make_url(database)
+    if url.host is None:
+        # On a unix socket libpq ignores sslmode.
+        pytest.skip("needs a server on TCP")
+    with pytest.raises((OSError, psycopg.OperationalError, OperationalError)):
+        ask_psycopg(f"{database}?sslmode=require", "SELECT 1")
+
+
+@pytest.mark.parametrize("path", ["/a/b/.postgres", "/with space/100%/.postgres"])
+def test_embedded_url_is_a_path(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Path] = []
+    monkeypatch.setattr("models.embedded.start", started.append)
+    resolve(f"embedded:///{path}")
+    assert started == [Path(path)]
