@@ -254,11 +254,15 @@ def _prepare(home: Path, account: str | None) -> Path:
 
 
 def _sockets(home: Path, account: str | None) -> Path:
-    """Choose the socket's directory: in ``home``, or a private temporary one if that is long."""
+    """Choose the socket's directory: in ``home``, or a private one elsewhere if that is long."""
     if len(os.fsencode(home / SOCKET)) <= SOCKET_PATH_MAX:
         return home
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
-    directory = Path(tempfile.gettempdir()) / f"trading-bot-schema-{digest}"
+    if account:
+        SHARED.mkdir(mode=0o755, parents=True, exist_ok=True)
+    directory = (
+        SHARED if account else Path(tempfile.gettempdir())
+    ) / f"trading-bot-schema-{digest}"
     if not directory.exists():
         directory.mkdir(mode=0o700)
         if account:
