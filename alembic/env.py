@@ -1,21 +1,25 @@
 """Alembic's environment: which database to migrate, and how.
 
-A caller may pass its own connection or engine in ``config.attributes["connection"]``; a
-transaction that the caller has begun stays in the caller's hands. Otherwise the database is found
-as :mod:`models.url` says.
+A caller may pass its own connection (whose transaction stays in the caller's hands) or engine in
+``config.attributes["connection"]``; otherwise the database is found as :mod:`models.url` says.
 """
 
 import logging
+import os
 from configparser import InterpolationError
 from logging.config import fileConfig
 
-from alembic import context
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, pool
+from sqlalchemy import URL, Connection
 
-from models import Base
-from models.embedded import EmbeddedError
-from models.url import DatabaseURLError, database_url, masked, resolve
+from alembic import context
+
+try:
+    from models import Base, migrator
+    from models.embedded import EmbeddedError
+    from models.url import DatabaseURLError, database_url, masked, resolve
+except ImportError as error:  # such as a missing driver
+    raise CommandError(f"{error}. Install the project: pip install -e .") from error
 
 config = context.config
 log = logging.getLogger("alembic.env")
@@ -36,6 +40,33 @@ def configured_url() -> str | None:
         return url and url.replace("%(here)s", section["here"])
 
 
+def target_url() -> URL:
+    """Find the database that the environment or ``alembic.ini`` names."""
+    try:
+        url = resolve(database_url(configured_url()))
+    except (DatabaseURLError, EmbeddedError) as error:
+        raise CommandError(str(error)) from None
+    log.info("Database: %s", masked(url))
+    return url
+
+
+def configure(connection: Connection) -> None:
+    """Tell Alembic what to compare, and to give each migration a transaction of its own."""
+    context.configure(
+        connection=connection,
+        target_metadata=target_metadata,
+        compare_type=True,
+        compare_server_default=True,
+        transaction_per_migration=True,
+    )
+
+
+def run_migrations() -> None:
+    """Run the migrations that the command asks for."""
+    with context.begin_transaction():
+        context.run_migrations()
+
+
 def run_migrations_offline() -> None:
     """Print the SQL instead of running it; no database is needed."""
     context.configure(
@@ -44,45 +75,21 @@ def run_migrations_offline() -> None:
         literal_binds=True,
         transaction_per_migration=True,
     )
-    with context.begin_transaction():
-        context.run_migrations()
-
-
-def run_migrations(connection: Connection) -> None:
-    """Run the migrations on a connection, each in a transaction of its own."""
-    context.configure(
-        connection=connection,
-        target_metadata=target_metadata,
-        compare_type=True,
-        compare_server_default=True,
-        transaction_per_migration=True,
-    )
-    with context.begin_transaction():
-        context.run_migrations()
-
-
-def migration_engine() -> Engine:
-    """Make the engine for the database that the environment or ``alembic.ini`` names."""
-    try:
-        url = resolve(database_url(configured_url()))
-    except (DatabaseURLError, EmbeddedError) as error:
-        raise CommandError(str(error)) from None
-    log.info("Database: %s", masked(url))
-    return create_engine(
-        url.set(drivername="postgresql+psycopg"),
-        poolclass=pool.NullPool,
-        hide_parameters=True,
-    )
+    run_migrations()
 
 
 def run_migrations_online() -> None:
     """Run the migrations on the caller's connection or engine, else on one of our own."""
+    settings = migrator.Settings.read(context.get_x_argument(as_dictionary=True), os.environ)
     given = config.attributes.get("connection")
     if isinstance(given, Connection):
-        run_migrations(given)
+        configure(given)
+        with migrator.alone(given, context.get_context(), settings):
+            run_migrations()
         return
-    with (given or migration_engine()).connect() as connection:
-        run_migrations(connection)
+    with migrator.connect(given or target_url(), settings) as connection:
+        configure(connection)
+        migrator.run(connection, context.get_context(), settings, run_migrations)
 
 
 if context.is_offline_mode():

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import (
 )
 
 from models.base import Base
+from models.redaction import hide_values
 from models.url import database_url, resolve
 
 __all__ = ["Base", "SessionLocal", "engine", "make_engine"]
@@ -46,9 +47,11 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
         # Seconds; shorter than the idle timeouts of common proxies and firewalls.
         "pool_recycle": 1800,
     }
-    return create_async_engine(
+    engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=connect, **(defaults | options)
     )
+    hide_values(engine.sync_engine)
+    return engine
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:
