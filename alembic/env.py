@@ -1,12 +1,14 @@
 """Alembic's environment: which database to migrate, and how.
 
 A caller may pass its own connection (whose transaction stays in the caller's hands) or engine in
-``config.attributes["connection"]``; otherwise the database is found as :mod:`models.url` says.
+``config.attributes["connection"]``, and keeps its own timeouts and exceptions; otherwise the
+database is found as :mod:`models.url` says. Either way there is one migrator at a time.
 """
 
 import logging
 import os
 from configparser import InterpolationError
+from contextlib import nullcontext
 from logging.config import fileConfig
 
 from alembic.util import CommandError
@@ -82,14 +84,15 @@ def run_migrations_online() -> None:
     """Run the migrations on the caller's connection or engine, else on one of our own."""
     settings = migrator.Settings.read(context.get_x_argument(as_dictionary=True), os.environ)
     given = config.attributes.get("connection")
-    if isinstance(given, Connection):
-        configure(given)
-        with migrator.alone(given, context.get_context(), settings):
-            run_migrations()
+    if given is None:
+        with migrator.connect(target_url(), settings) as connection:
+            configure(connection)
+            migrator.run(connection, context.get_context(), settings, run_migrations)
         return
-    with migrator.connect(given or target_url(), settings) as connection:
+    with nullcontext(given) if isinstance(given, Connection) else given.connect() as connection:
         configure(connection)
-        migrator.run(connection, context.get_context(), settings, run_migrations)
+        with migrator.alone(connection, context.get_context(), settings):
+            run_migrations()
 
 
 if context.is_offline_mode():

@@ -97,18 +97,16 @@ def _number(name: str, value: str) -> int:
 
 
 @contextmanager
-def connect(target: URL | Engine, settings: Settings) -> Iterator[Connection]:
+def connect(url: URL, settings: Settings) -> Iterator[Connection]:
     """Open a connection to migrate with, and close it for good afterwards.
 
     Raises:
         CommandError: The driver is missing or the database cannot be reached.
     """
-    engine = target if isinstance(target, Engine) else _engine(target)
+    engine = _engine(url)
     hide_values(engine)
     try:
         connection = engine.connect()
-        # Never back to a pool: it will hold the lock, and has settings of its own.
-        connection.detach()
         for name, value in _server_settings(settings).items():
             connection.execute(select(func.set_config(name, value, False)))
         connection.commit()

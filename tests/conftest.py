@@ -21,7 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from models import embedded
 from models.database import make_engine
 from models.url import resolve
-from tests import databases
+from tests import command_line, databases
+from tests.revisions import Revisions
 
 SERVER_VARIABLE = "TEST_DATABASE_URL"
 # A test server may forget everything at a crash.
@@ -64,7 +65,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the developer's own database out of the tests."""
     for name in list(os.environ):
-        if name == "DATABASE_URL" or name.startswith(("PG", "ALEMBIC_")):
+        if name == "DATABASE_URL" or name.startswith(("PG", "ALEMBIC_", "MIGRATION_")):
             monkeypatch.delenv(name)
 
 
@@ -128,6 +129,19 @@ def connection(database: str) -> Iterator[Connection]:
     """A psycopg connection to the fresh database."""
     with databases.sync_engine(database).connect() as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def alembic() -> Iterator[command_line.Server]:
+    """The command line: ``alembic.run("upgrade", "head", database=...)``."""
+    with command_line.server() as server:
+        yield server
+
+
+@pytest.fixture
+def revisions(tmp_path: Path) -> Revisions:
+    """A copy of the migrations, to add some to."""
+    return Revisions(tmp_path)
 
 
 @pytest.fixture

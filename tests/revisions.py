@@ -1,0 +1,57 @@
+"""A copy of the migrations to which a test adds revisions of its own."""
+
+import shutil
+from pathlib import Path
+from textwrap import indent
+
+from alembic.script import ScriptDirectory
+
+from tests.databases import ROOT, alembic_config
+
+HEAD = ScriptDirectory.from_config(alembic_config()).get_current_head()
+
+_REVISION = '''"""{revision}."""
+
+import sqlalchemy as sa
+
+from alembic import op
+
+revision = {revision!r}
+down_revision = {down_revision!r}
+
+
+def upgrade():
+{upgrade}
+
+
+def downgrade():
+{downgrade}
+'''
+
+
+class Revisions:
+    """``alembic.ini`` and ``alembic/`` in another place."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._last = HEAD
+        shutil.copy(ROOT / "alembic.ini", directory)
+        shutil.copytree(
+            ROOT / "alembic", directory / "alembic", ignore=shutil.ignore_patterns("__pycache__")
+        )
+
+    @property
+    def ini(self) -> str:
+        """What to give to ``alembic -c``."""
+        return str(self._directory / "alembic.ini")
+
+    def add(self, revision: str, upgrade: str, downgrade: str = "pass") -> None:
+        """Add a revision after the last one, with these bodies of its two functions."""
+        text = _REVISION.format(
+            revision=revision,
+            down_revision=self._last,
+            upgrade=indent(upgrade, "    "),
+            downgrade=indent(downgrade, "    "),
+        )
+        (self._directory / "alembic" / "versions" / f"{revision}.py").write_text(text)
+        self._last = revision

@@ -1,0 +1,324 @@
+"""One migrator at a time, short locks, retries: with the real command line."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from alembic.util import CommandError
+from sqlalchemy import Connection, text
+
+from alembic import command
+from models.migrator import LOCK_KEY, Settings
+from tests import databases
+from tests.command_line import Server, wait_for
+from tests.revisions import HEAD, Revisions
+
+CONCURRENT_INDEX = """
+with op.get_context().autocommit_block():
+    op.drop_index("ix_probe", if_exists=True, postgresql_concurrently=True)
+    op.create_index("ix_probe", "trades", ["symbol"], postgresql_concurrently=True)
+"""
+DROP_CONCURRENT_INDEX = """
+with op.get_context().autocommit_block():
+    op.drop_index("ix_probe", if_exists=True, postgresql_concurrently=True)
+"""
+ADD_COLUMN = 'op.add_column("{}", sa.Column("{}", sa.Integer()))'
+DROP_COLUMN = 'op.drop_column("{}", "{}")'
+
+
+def connect(url: str) -> psycopg.Connection:
+    return psycopg.connect(url, autocommit=True)
+
+
+def version(url: str) -> str | None:
+    with connect(url) as connection:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return None if row is None else row[0]
+
+
+def test_twenty_upgrades_at_once(
+    alembic: Server, empty_database: str, revisions: Revisions
+) -> None:
+    # On the way there is an index that is built concurrently: it waits for all transactions
+    # that began before it, so a waiting migrator must not be in one.
+    revisions.add("probe_1", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
+    revisions.add("probe_2", ADD_COLUMN.format("users", "probe"))
+    arguments = ("-c", revisions.ini, "upgrade", "head")
+    commands = [alembic.start(*arguments, database=empty_database) for _ in range(20)]
+    results = [command.result() for command in commands]
+    assert [result.status for result in results] == [0] * 20
+    assert [result.messages for result in results] == [[]] * 20
+    assert sum("Running upgrade" in result.stderr for result in results) == 1
+    assert version(empty_database) == "probe_2"
+
+
+def test_different_commands_at_once(alembic: Server, empty_database: str) -> None:
+    commands = [
+        alembic.start(*arguments, database=empty_database)
+        for arguments in (("upgrade", "head"), ("downgrade", "base"), ("upgrade", "head")) * 3
+    ]
+    assert [command.result().output for command in commands if command.result().status] == []
+
+
+@pytest.fixture
+def other_migrator(database: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database, autocommit=True, application_name="deploy-7") as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
+        yield connection
+
+
+@pytest.mark.parametrize(
+    "arguments", [("upgrade", "head"), ("downgrade", "-1"), ("stamp", "base")]
+)
+def test_a_migrator_waits_and_says_for_whom(
+    alembic: Server,
+    database: str,
+    other_migrator: psycopg.Connection,
+    arguments: tuple[str, ...],
+) -> None:
+    result = alembic.run("-x", "wait_timeout=200ms", *arguments, database=database)
+    assert result.status != 0
+    (message,) = result.messages
+    assert "Another migrator is at work" in message
+    assert f"pid {other_migrator.info.backend_pid} (user " in message
+    assert "application deploy-7" in message
+    assert version(database) == HEAD
+
+
+def test_the_version_is_read_after_the_wait(
+    alembic: Server, database: str, other_migrator: psycopg.Connection
+) -> None:
+    waiting = alembic.start("downgrade", "-1", database=database)
+    wait_for(lambda: "Waiting for another migrator" in waiting.stderr())
+    # No transaction, so no snapshot, while it waits.
+    with connect(database) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = 'alembic'"
+            " AND xact_start < clock_timestamp() - interval '0.2 s'"
+        ).fetchone()
+    assert row == (0,)
+    other_migrator.execute("DELETE FROM alembic_version")
+    other_migrator.close()
+    result = waiting.result()
+    assert result.status != 0
+    assert "Relative revision -1 didn't produce 1 migrations" in result.messages[0]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("current",), ("check",), ("history", "-i"), ("upgrade", "head", "--sql")]
+)
+def test_readers_do_not_wait(
+    alembic: Server,
+    database: str,
+    other_migrator: psycopg.Connection,
+    arguments: tuple[str, ...],
+) -> None:
+    result = alembic.run("-x", "wait_timeout=0", *arguments, database=database)
+    assert result.status == 0, result.output
+
+
+def test_readers_change_nothing(alembic: Server, empty_database: str) -> None:
+    for arguments in (("current",), ("check",), ("history", "-i")):
+        alembic.run(*arguments, database=empty_database)
+    with connect(empty_database) as connection:
+        assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+
+
+def test_locks_of_other_databases_do_not_matter(
+    alembic: Server, other_migrator: psycopg.Connection, empty_database: str
+) -> None:
+    result = alembic.run("-x", "wait_timeout=0", "upgrade", "head", database=empty_database)
+    assert result.status == 0, result.output
+
+
+def test_a_callers_transaction_keeps_the_lock(alembic: Server, database: str) -> None:
+    with databases.sync_engine(database).connect() as connection:
+        connection.execute(text("SELECT 1"))
+        config = databases.alembic_config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "-1")
+        busy = alembic.run("-x", "wait_timeout=0", "upgrade", "head", database=database)
+        assert "Another migrator is at work" in busy.messages[0]
+        connection.rollback()
+        assert _lock_is_free(database)
+    assert version(database) == HEAD
+
+
+def test_a_callers_connection_gives_the_lock_back(connection: Connection, database: str) -> None:
+    config = databases.alembic_config()
+    config.attributes["connection"] = connection
+    command.downgrade(config, "-1")
+    assert _lock_is_free(database)
+    with pytest.raises(CommandError, match="nosuch"):
+        command.upgrade(config, "nosuch")
+    assert _lock_is_free(database)
+
+
+def _lock_is_free(url: str) -> bool:
+    with connect(url) as connection:
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK_KEY]).fetchone()
+        return row == (True,)
+
+
+def test_a_reader_blocks_an_upgrade_until_it_is_gone(
+    alembic: Server, database: str, revisions: Revisions
+) -> None:
+    revisions.add("probe", ADD_COLUMN.format("users", "probe"))
+    arguments = ("-c", revisions.ini, "-x", "lock_timeout=500ms", "-x", "lock_attempts=2")
+    with psycopg.connect(database, application_name="report") as reader:
+        reader.execute("SELECT 'secret' FROM users")
+        result = alembic.run(*arguments, "upgrade", "head", database=database)
+        assert result.status != 0
+        retry, error = result.messages
+        assert retry.startswith("WARNI [alembic.migrator] upgrade")
+        assert "Trying again in" in retry
+        assert "Tried 2 times, for 0.5 s each." in error
+        for message in (retry, error):
+            assert "canceling statement due to lock timeout" in message
+            assert f"pid {reader.info.backend_pid} (user " in message
+            assert "application report, " in message
+            assert "idle in transaction, " in message
+            assert "transaction open for 00:00:0" in message
+            assert "last query began " in message
+        assert "secret" not in result.output
+        assert version(database) == HEAD
+        reader.execute("SELECT id FROM users")
+    assert alembic.run(*arguments, "upgrade", "head", database=database).status == 0
+    assert version(database) == "probe"
+
+
+def test_a_retry_succeeds_and_counts_relative_steps_once(
+    alembic: Server, database: str, revisions: Revisions
+) -> None:
+    # Of three, two are asked for; the second is blocked when the first has been committed.
+    revisions.add("probe_1", ADD_COLUMN.format("users", "probe"))
+    revisions.add("probe_2", ADD_COLUMN.format("trades", "probe"))
+    revisions.add("probe_3", ADD_COLUMN.format("api_keys", "probe"))
+    with psycopg.connect(database) as reader:
+        reader.execute("SELECT FROM trades")
+        arguments = ("-c", revisions.ini, "-x", "lock_timeout=100ms", "upgrade", "+2")
+        upgrade = alembic.start(*arguments, database=database)
+        wait_for(lambda: "Trying again" in upgrade.stderr())
+        assert version(database) == "probe_1"
+    assert upgrade.result().status == 0
+    assert version(database) == "probe_2"
+
+
+def test_an_index_that_was_built_in_part_is_built_anew(
+    alembic: Server, database: str, revisions: Revisions
+) -> None:
+    revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
+    arguments = ("-c", revisions.ini, "-x", "lock_timeout=200ms")
+    with psycopg.connect(database) as writer:
+        writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
+        result = alembic.run(
+            *arguments, "-x", "lock_attempts=1", "upgrade", "head", database=database
+        )
+        assert result.status != 0
+        assert f"Blocked by pid {writer.info.backend_pid} " in result.messages[0]
+        assert _index_is_valid(database) is False
+        assert version(database) == HEAD
+        again = alembic.start(*arguments, "upgrade", "head", database=database)
+        wait_for(lambda: "Trying again" in again.stderr())
+    assert again.result().status == 0
+    assert _index_is_valid(database) is True
+    assert version(database) == "probe"
+
+
+def _index_is_valid(url: str) -> bool | None:
+    with connect(url) as connection:
+        row = connection.execute(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_probe')"
+        ).fetchone()
+    return None if row is None else row[0]
+
+
+def test_a_deadlock_is_tried_again(alembic: Server, database: str, revisions: Revisions) -> None:
+    lock = 'op.execute("LOCK TABLE {}")\n'
+    revisions.add("probe", lock.format("users") + lock.format("trades"))
+    with psycopg.connect(database) as other:
+        other.execute("SET deadlock_timeout = '1h'")  # so that the migration is the victim
+        other.execute("LOCK TABLE trades")
+        upgrade = alembic.start("-c", revisions.ini, "upgrade", "head", database=database)
+        wait_for(lambda: _somebody_waits_for_a_table(database))
+        other.execute("LOCK TABLE users")  # waits for the migration, until it is the victim
+        wait_for(lambda: "deadlock detected" in upgrade.stderr())
+    assert upgrade.result().status == 0
+    assert version(database) == "probe"
+
+
+def _somebody_waits_for_a_table(url: str) -> bool:
+    with connect(url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        ).fetchone()
+    return row != (0,)
+
+
+def test_a_statement_that_takes_too_long(
+    alembic: Server, database: str, revisions: Revisions
+) -> None:
+    revisions.add("probe", 'op.execute("SELECT pg_sleep(60)")')
+    arguments = ("-c", revisions.ini, "upgrade", "head")
+    environment = {"MIGRATION_STATEMENT_TIMEOUT": "100ms"}
+    result = alembic.run(*arguments, database=database, environment=environment)
+    assert result.status != 0
+    assert "canceling statement due to statement timeout" in result.messages[0]
+    assert "-x statement_timeout=" in result.messages[0]
+    assert version(database) == HEAD
+
+
+def test_settings_hold_on_the_migration_connection(
+    alembic: Server, database: str, revisions: Revisions
+) -> None:
+    revisions.add(
+        "probe",
+        "names = ('lock_timeout', 'statement_timeout', 'client_connection_check_interval')\n"
+        "for name in names:\n"
+        "    print(op.get_bind().scalar(sa.text('SHOW ' + name)))",
+    )
+    result = alembic.run(
+        *("-c", revisions.ini, "-x", "lock_timeout=7s", "upgrade", "head"),
+        database=database,
+        environment={"MIGRATION_LOCK_TIMEOUT": "8s", "MIGRATION_STATEMENT_TIMEOUT": "9min"},
+    )
+    assert result.stdout.split() == ["7s", "9min", "5s"], result.output
+
+
+def test_defaults_of_the_settings() -> None:
+    assert Settings.read({}, {}) == Settings(
+        lock_timeout=5_000, lock_attempts=5, statement_timeout=0, wait_timeout=600_000
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        ({"lock_timeout": "10"}, {}, "-x lock_timeout is '10'"),
+        ({"lock_timeout": ""}, {}, "-x lock_timeout is ''"),
+        ({"lock_timeout": "-1s"}, {}, "-x lock_timeout is '-1s'"),
+        ({"lock_timeout": "99999h"}, {}, "-x lock_timeout is '99999h'"),
+        ({"lock_attempts": "0"}, {}, "-x lock_attempts is '0'"),
+        ({"lock_timout": "1s"}, {}, "-x lock_timout is not a setting"),
+        ({}, {"MIGRATION_WAIT_TIMEOUT": "long"}, "MIGRATION_WAIT_TIMEOUT is 'long'"),
+        ({}, {"MIGRATION_LOCK_ATTEMPTS": "x"}, "MIGRATION_LOCK_ATTEMPTS is 'x'"),
+    ],
+)
+def test_bad_settings(
+    arguments: dict[str, str], environment: dict[str, str], message: str
+) -> None:
+    with pytest.raises(CommandError, match=message):
+        Settings.read(arguments, environment)
+
+
+def test_stamp_purge_is_all_or_nothing(alembic: Server, database: str) -> None:
+    result = alembic.run("stamp", "--purge", "nosuch", database=database)
+    assert result.status != 0
+    assert version(database) == HEAD
+
+
+def test_ensure_version(alembic: Server, empty_database: str) -> None:
+    assert alembic.run("ensure_version", database=empty_database).status == 0
+    assert version(empty_database) is None
