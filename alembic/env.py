@@ -16,6 +16,12 @@ from sqlalchemy import URL, Connection
 
 from alembic import context
 
+config = context.config
+
+# Only the command line may set logging up; an application that calls Alembic has done so already.
+if config.cmd_opts is not None and config.config_file_name is not None:
+    fileConfig(config.config_file_name, disable_existing_loggers=False)
+
 try:
     from models import Base, migrator
     from models.embedded import EmbeddedError
@@ -23,13 +29,8 @@ try:
 except ImportError as error:  # such as a missing driver
     raise CommandError(f"{error}. Install the project: pip install -e .") from error
 
-config = context.config
 log = logging.getLogger("alembic.env")
 target_metadata = Base.metadata
-
-# Only the command line may set logging up; an application that calls Alembic has done so already.
-if config.cmd_opts is not None and config.config_file_name is not None:
-    fileConfig(config.config_file_name, disable_existing_loggers=False)
 
 
 def configured_url() -> str | None:

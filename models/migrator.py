@@ -369,4 +369,5 @@ def _reason(error: DBAPIError) -> str:
         advice = "The connection broke and what was not committed is undone: run it again."
     else:
         advice = ADVICE.get(_sqlstate(error) or "", "")
-    return f"{what.removesuffix('.')}. {advice}".strip()
+    end = "" if what.endswith((".", "?")) else "."
+    return f"{what}{end} {advice}".strip()

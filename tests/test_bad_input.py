@@ -1,0 +1,356 @@
+"""Whatever is wrong: one clear line, a non-zero status, nothing changed, no secret.
+
+Each case runs the real command line twice, the second time with every logger at DEBUG.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import make_url
+
+from models import embedded
+from tests import databases
+from tests.command_line import ROOT, Result, Server, wait_for
+from tests.fingerprint import schema, version
+from tests.revisions import HEAD
+
+SECRET = "hunter2"  # noqa: S105
+HASH = "$argon2id$v=19$m=65536,t=3,p=4$c2VjcmV0"
+
+
+@pytest.fixture(scope="session")
+def debug_ini(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The project's configuration, with every logger at DEBUG."""
+    text = (ROOT / "alembic.ini").read_text()
+    text = text.replace("%(here)s", str(ROOT))
+    for level in ("INFO", "WARNING"):
+        text = text.replace(f"level = {level}", "level = DEBUG")
+    # psycopg has a level of its own.
+    text = text.replace("keys = root,", "keys = root,psycopg,")
+    text += "\n[logger_psycopg]\nlevel = DEBUG\nhandlers =\nqualname = psycopg\n"
+    path = tmp_path_factory.mktemp("debug") / "alembic.ini"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.fixture
+def refused(alembic: Server, debug_ini: str) -> Callable[..., str]:
+    """Run a command that must fail, and return its message."""
+
+    def run(database: str | None, *arguments: str) -> str:
+        arguments = arguments or ("upgrade", "head")
+        result = alembic.run(*arguments, database=database)
+        debug = alembic.run("-c", debug_ini, *arguments, database=database)
+        _assert_no_secret(debug)
+        return _message(result)
+
+    return run
+
+
+def _message(result: Result) -> str:
+    assert result.status > 0, result.output
+    (line,) = result.messages
+    assert line.startswith("ERROR [alembic.util.messaging] "), line
+    assert "Traceback" not in result.output
+    _assert_no_secret(result)
+    return line
+
+
+def _assert_no_secret(result: Result) -> None:
+    assert SECRET not in result.output
+    assert HASH not in result.output
+
+
+@pytest.mark.parametrize(
+    ("url", "messages"),
+    [
+        pytest.param("", ["DATABASE_URL is set but empty", "unset it"], id="empty"),
+        pytest.param(
+            f"postgresql:/user:{SECRET}@host/db",
+            ["malformed", "It should look like postgresql://user:password@host:5432/database"],
+            id="malformed",
+        ),
+        pytest.param(
+            f"postgresql://user:{SECRET}@host:port/db", ["malformed"], id="malformed-port"
+        ),
+        pytest.param(
+            f"postgresql://user:@1@{SECRET}@host/db",
+            ["malformed", "write @ as %40"],
+            id="malformed-password",
+        ),
+        pytest.param(
+            f"mysql://user:{SECRET}@host/db",
+            ["starts with mysql://", "Start it with one of: postgresql://"],
+            id="dialect",
+        ),
+        pytest.param(
+            f"postgresql+pg8000://user:{SECRET}@host/db",
+            ["starts with postgresql+pg8000://", "Start it with one of: postgresql://"],
+            id="driver",
+        ),
+        pytest.param(
+            f"postgresql://user:{SECRET}@host.invalid/db",
+            ["host.invalid", "Check DATABASE_URL"],
+            id="unknown-host",
+        ),
+    ],
+)
+def test_bad_url(refused: Callable[..., str], url: str, messages: list[str]) -> None:
+    line = refused(url)
+    for message in messages:
+        assert message in line
+
+
+def test_refused_port(refused: Callable[..., str]) -> None:
+    with socket.socket() as bound:  # but not listening
+        bound.bind(("127.0.0.1", 0))
+        line = refused(f"postgresql://user:{SECRET}@127.0.0.1:{bound.getsockname()[1]}/db")
+    assert "Connection refused" in line
+    assert "Check DATABASE_URL (user, password, host, port, database, sslmode)" in line
+
+
+def test_missing_database(refused: Callable[..., str], server: str) -> None:
+    url = make_url(server).set(database="no_such_database")
+    line = refused(url.render_as_string(hide_password=False))
+    assert 'database "no_such_database" does not exist' in line
+    assert "Check DATABASE_URL" in line
+
+
+def test_unknown_user(refused: Callable[..., str], server: str) -> None:
+    url = make_url(server).set(username="no_such_user", password=SECRET)
+    line = refused(url.render_as_string(hide_password=False))
+    assert "no_such_user" in line
+    assert "Check DATABASE_URL" in line
+
+
+@pytest.fixture(scope="module")
+def password_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that asks the role "bot" for its password."""
+    home = tmp_path_factory.mktemp("password") / "server"
+    url = embedded.start(home, {"fsync": "off"})
+    try:
+        with psycopg.connect(url.render_as_string(), autocommit=True) as connection:
+            connection.execute("CREATE ROLE bot LOGIN PASSWORD 'right'")
+            hba = home.resolve() / "data" / "pg_hba.conf"
+            hba.write_text(f"local all bot scram-sha-256\n{hba.read_text()}")
+            connection.execute("SELECT pg_reload_conf()")
+        yield url.render_as_string()
+    finally:
+        embedded.stop(home)
+        shutil.rmtree(home.resolve())
+
+
+def test_wrong_password(refused: Callable[..., str], password_server: str) -> None:
+    url = make_url(password_server).set(username="bot", password=f"{SECRET}@%/")
+    line = refused(url.render_as_string(hide_password=False))
+    assert 'password authentication failed for user "bot"' in line
+    assert "Check DATABASE_URL" in line
+
+
+def test_encryption_required_but_not_offered(
+    refused: Callable[..., str], password_server: str
+) -> None:
+    # A server offers no encryption on its unix socket, so that is where TCP is led to.
+    with _forwarded(f"{make_url(password_server).query['host']}/.s.PGSQL.5432") as port:
+        url = f"postgresql://bot:{SECRET}@127.0.0.1:{port}/postgres?sslmode=require"
+        line = refused(url)
+    assert "server does not support SSL, but SSL was required" in line
+    assert "sslmode" in line
+
+
+@contextmanager
+def _forwarded(path: str) -> Iterator[int]:
+    """Forward a TCP port to a unix socket."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        with source, target:
+            while data := source.recv(65536):
+                target.sendall(data)
+
+    def accept() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:  # closed
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(path)
+            Thread(target=copy, args=(client, server), daemon=True).start()
+            Thread(target=copy, args=(server.dup(), client.dup()), daemon=True).start()
+
+    thread = Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+@pytest.fixture
+def role(server: str) -> Iterator[str]:
+    """A role without any privilege."""
+    name = f"test_{uuid4().hex}"
+    databases.execute(
+        server,
+        sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), SECRET),
+    )
+    yield name
+    databases.execute(server, sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+def test_missing_privilege(refused: Callable[..., str], empty_database: str, role: str) -> None:
+    url = make_url(empty_database).set(username=role, password=SECRET)
+    line = refused(url.render_as_string(hide_password=False))
+    assert "permission denied for schema public" in line
+    assert "Migrate as the role that owns the tables, or give this one the right" in line
+    assert schema(empty_database) == []
+
+
+def test_read_only_server(refused: Callable[..., str], empty_database: str, server: str) -> None:
+    name = sql.Identifier(str(make_url(empty_database).database))
+    databases.execute(
+        server, sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name)
+    )
+    line = refused(empty_database)
+    assert "cannot execute CREATE TABLE in a read-only transaction" in line
+    assert "point DATABASE_URL at the primary" in line
+    assert schema(empty_database) == []
+
+
+@pytest.mark.parametrize("arguments", [("upgrade", "nosuch"), ("downgrade", "nosuch")])
+def test_unknown_revision(
+    refused: Callable[..., str], database: str, arguments: tuple[str, ...]
+) -> None:
+    line = refused(database, *arguments)
+    assert "Can't locate revision identified by 'nosuch'" in line
+    assert "`alembic history` lists what there is" in line
+    assert version(database) == HEAD
+
+
+@pytest.mark.parametrize(
+    "arguments", [("upgrade", "head"), ("downgrade", "base"), ("current",), ("check",)]
+)
+def test_database_at_a_revision_that_is_not_here(
+    refused: Callable[..., str], database: str, arguments: tuple[str, ...]
+) -> None:
+    before = schema(database)
+    with psycopg.connect(database) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'future'")
+    line = refused(database, *arguments)
+    assert "The database is at revision future, which is not among the migrations here" in line
+    assert "Deploy the version of the code that has it" in line
+    assert (schema(database), version(database)) == (before, "future")
+
+
+def test_table_exists(refused: Callable[..., str], empty_database: str) -> None:
+    with psycopg.connect(empty_database) as connection:
+        connection.execute("CREATE TABLE users (hashed_password text)")
+        connection.execute("INSERT INTO users VALUES (%s)", [HASH])
+    before = schema(empty_database)
+    line = refused(empty_database)
+    assert 'relation "users" already exists' in line
+    assert "use an empty database, or" in line
+    assert schema(empty_database) == before
+    with psycopg.connect(empty_database) as connection:
+        assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Where an embedded server could be."""
+    for directory in (tmp_path, *list(tmp_path.parents)[:3]):
+        # Reachable for the account that root runs the server as.
+        if directory.stat().st_uid == os.geteuid() and directory != Path("/tmp"):  # noqa: S108
+            directory.chmod(directory.stat().st_mode | 0o011)
+    return tmp_path / "server"
+
+
+def test_unwritable_data_directory(refused: Callable[..., str], home: Path) -> None:
+    # Nobody, not even root, can write below a file.
+    home.write_text("in the way")
+    line = refused(f"embedded:///{home}")
+    assert "The embedded PostgreSQL cannot" in line
+    line = refused(f"embedded:///{home}/deeper/server")
+    assert "Make the directory writable, or set DATABASE_URL to another server." in line
+    assert home.read_text() == "in the way"
+
+
+def test_corrupted_data_directory(refused: Callable[..., str], home: Path) -> None:
+    (home / "data").mkdir(parents=True)
+    (home / "data" / "PG_VERSION").write_text("18\n")
+    line = refused(f"embedded:///{home}")
+    assert "The embedded PostgreSQL does not start" in line
+    assert f"to start afresh without its data, delete {home}" in line
+
+
+def test_stale_postmaster_pid_is_no_obstacle(alembic: Server, home: Path) -> None:
+    url = f"embedded:///{home}"
+    try:
+        assert alembic.run("upgrade", "head", database=url).status == 0
+        pid_file = home.resolve() / "data" / "postmaster.pid"
+        pid = int(pid_file.read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not _runs(pid))
+        assert pid_file.exists()
+        result = alembic.run("current", database=url)
+        assert result.stdout.startswith(str(HEAD)), result.output
+        assert result.status == 0
+    finally:
+        embedded.stop(home)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_missing_driver(driver: str, tmp_path: Path, empty_database: str) -> None:
+    # With the console script itself: the command line of the other tests has the drivers loaded.
+    name = f"No module named '{driver}'"
+    (tmp_path / f"{driver}.py").write_text(f"raise ModuleNotFoundError({name!r})")
+    done = subprocess.run(
+        [Path(sys.executable).parent / "alembic", "upgrade", "head"],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": empty_database, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    line = _message(Result(done.returncode, done.stdout, done.stderr))
+    assert name in line
+    assert "pip install" in line
+    assert schema(empty_database) == []
+
+
+def test_debug_logs_are_on(alembic: Server, debug_ini: str, empty_database: str) -> None:
+    result = alembic.run("-c", debug_ini, "upgrade", "head", database=empty_database)
+    assert "DEBUG [psycopg] connection attempt" in result.stderr
+    assert "INFO  [sqlalchemy.engine.Engine] INSERT INTO alembic_version" in result.stderr
+    assert "DEBUG [alembic.runtime.migration] new branch insert" in result.stderr
+
+
+def test_traceback_on_request(alembic: Server) -> None:
+    result = alembic.run(
+        "--raiseerr", "upgrade", "head", database=f"postgresql://user:{SECRET}@host.invalid/db"
+    )
+    assert "Traceback (most recent call last)" in result.stderr
+    _assert_no_secret(result)
