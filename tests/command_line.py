@@ -5,6 +5,7 @@ command; the child then is what the console script would be: own process, stream
 and exit status. A child can be told to stop (SIGSTOP) before a statement, to be killed there.
 """
 
+import functools
 import importlib
 import json
 import os
@@ -20,6 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import Engine, event
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 60
@@ -205,31 +208,29 @@ def _become_alembic(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     if request["stop_before"] is not None:
-        _stop_before(request["stop_before"])
+        stop = functools.partial(os.kill, os.getpid(), signal.SIGSTOP)
+        before_change(request["stop_before"], stop)
     main(argv=request["arguments"], prog="alembic")
 
 
-def _stop_before(number: int) -> None:
-    """Stop this process before the nth statement or commit, counted from the first change."""
-    from sqlalchemy import Engine, event
-
-    seen = 0
+def before_change(number: int, action: Callable[[], object], target: Any = Engine) -> None:
+    """Act before the nth statement or commit, counted from the first that changes something."""
+    main, seen = threading.main_thread(), 0
 
     def count(*arguments: Any) -> None:
         nonlocal seen
         statement = arguments[2] if len(arguments) > 2 else "COMMIT"
-        if threading.current_thread() is not threading.main_thread():
+        first_word = statement.split(maxsplit=1)[0].upper()
+        if threading.current_thread() is not main or first_word in ("SELECT", "SHOW"):
             return
-        if statement.lstrip().upper().startswith(("SELECT", "SHOW")) or (
-            seen == 0 and statement == "COMMIT"
-        ):
+        if seen == 0 and first_word == "COMMIT":
             return
         seen += 1
         if seen == number:
-            os.kill(os.getpid(), signal.SIGSTOP)
+            action()
 
-    event.listen(Engine, "before_cursor_execute", count)
-    event.listen(Engine, "commit", count)
+    event.listen(target, "before_cursor_execute", count)
+    event.listen(target, "commit", count)
 
 
 def wait_for(condition: Callable[[], object]) -> None:

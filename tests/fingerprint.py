@@ -5,7 +5,7 @@ import psycopg
 _SCHEMA = """
     WITH tables AS (
         SELECT * FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'
+        WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE 'alembic_version%'
     )
     SELECT concat_ws(' ', 'relation', relname, relkind, obj_description(oid, 'pg_class'))
     FROM tables

@@ -1,0 +1,170 @@
+"""A migration that is interrupted, anywhere, leaves all or nothing; running it again finishes."""
+
+import itertools
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
+
+from alembic import command
+from tests import databases
+from tests.command_line import Server, before_change, wait_for
+from tests.fingerprint import schema, version
+from tests.revisions import HEAD, Revisions
+from tests.test_migrator import CONCURRENT_INDEX, DROP_CONCURRENT_INDEX
+
+_REVISIONS = list(ScriptDirectory.from_config(databases.alembic_config()).walk_revisions())
+STEPS = [
+    (command, *ends)
+    for revision in reversed(_REVISIONS)
+    for command, *ends in (
+        ("upgrade", revision.down_revision or "base", revision.revision),
+        ("downgrade", revision.revision, revision.down_revision or "base"),
+    )
+]
+"""Every step that the migrations can take: command, from where, to where."""
+
+State = tuple[list[str], str | None]
+
+
+def state(url: str) -> State:
+    return schema(url), version(url)
+
+
+@pytest.fixture
+def at(make_database: Callable[..., str]) -> Callable[[str], str]:
+    """Make a database at a revision."""
+
+    def make(revision: str) -> str:
+        url = make_database()
+        if revision != "base":
+            databases.migrate(url, revision)
+        return url
+
+    return make
+
+
+def _wait_for_the_end_of_migrators(url: str) -> None:
+    def gone() -> bool:
+        with psycopg.connect(url) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            ).fetchone()
+        return row == (0,)
+
+    wait_for(gone)
+
+
+def _terminate_others(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+@pytest.mark.parametrize(("name", "start", "target"), STEPS)
+def test_connection_terminated_before_every_statement(
+    at: Callable[[str], str], name: str, start: str, target: str
+) -> None:
+    expected, url = state(at(target)), at(start)
+    before = state(url)
+    for number in itertools.count(1):
+        engine = databases.sync_engine(url)
+        before_change(number, lambda: _terminate_others(url), engine)
+        config = databases.alembic_config()
+        config.attributes["connection"] = engine
+        try:
+            getattr(command, name)(config, target)
+        except DBAPIError:
+            assert state(url) in (before, expected)
+        else:
+            break
+    assert number > 2
+    assert state(url) == expected
+
+
+@pytest.mark.parametrize("interruption", ["kill", "terminate"])
+@pytest.mark.parametrize(("name", "start", "target"), STEPS)
+def test_process_interrupted(
+    alembic: Server,
+    at: Callable[[str], str],
+    name: str,
+    start: str,
+    target: str,
+    interruption: str,
+) -> None:
+    expected, url = state(at(target)), at(start)
+    before = state(url)
+    # Some boundaries only, for the time it takes; the test above has them all.
+    for number in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89):
+        migrator = alembic.start(name, target, database=url, stop_before=number)
+        if not migrator.wait_until_stopped():
+            break
+        if interruption == "kill":
+            migrator.kill()
+            assert migrator.result().status == -9
+            _wait_for_the_end_of_migrators(url)
+        else:
+            _terminate_others(url)
+            migrator.resume()
+            result = migrator.result()
+            assert result.status > 0
+            (message,) = result.messages
+            assert "The connection broke and what was not committed is undone" in message
+        assert state(url) in (before, expected)
+    else:
+        assert alembic.run(name, target, database=url).status == 0
+    assert state(url) == expected
+
+
+@pytest.mark.parametrize("name", ["upgrade", "downgrade"])
+def test_concurrent_index_interrupted(
+    alembic: Server, database: str, revisions: Revisions, name: str
+) -> None:
+    revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
+    arguments = ("-c", revisions.ini, name, "probe" if name == "upgrade" else str(HEAD))
+    before = state(database)
+    assert alembic.run("-c", revisions.ini, "upgrade", "head", database=database).status == 0
+    after = state(database)
+    if name == "upgrade":
+        alembic.run("-c", revisions.ini, "downgrade", "-1", database=database)
+        assert state(database) == before
+    else:
+        before, after = after, before
+    for number in itertools.count(1):
+        migrator = alembic.start(*arguments, database=database, stop_before=number)
+        if not migrator.wait_until_stopped():
+            break
+        migrator.kill()
+        _wait_for_the_end_of_migrators(database)
+        # What ran concurrently may be there before the stamp, but never after it.
+        assert version(database) == before[1] or state(database) == after
+    assert number > 2
+    assert state(database) == after
+
+
+def test_concurrent_index_terminated_half_way(
+    alembic: Server, database: str, revisions: Revisions
+) -> None:
+    revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
+    arguments = ("-c", revisions.ini, "upgrade", "head")
+    with psycopg.connect(database) as writer:
+        writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
+        migrator = alembic.start(*arguments, database=database)
+        wait_for(lambda: _has_index(database))
+        _terminate_others(database)  # the writer as well
+        assert "The connection broke" in migrator.result().messages[0]
+        with pytest.raises(psycopg.OperationalError):
+            writer.execute("SELECT 1")
+    assert any("ix_probe" in line and line.endswith(" f") for line in schema(database))
+    assert alembic.run(*arguments, database=database).status == 0
+    assert any("ix_probe" in line and line.endswith(" t") for line in schema(database))
+    assert version(database) == "probe"
+
+
+def _has_index(url: str) -> bool:
+    return any("ix_probe" in line for line in schema(url))
