@@ -166,9 +166,13 @@ def run(
     try:
         with alone(connection, migration, settings):
             _try_repeatedly(connection, settings, plan, go)
-    except DBAPIError as error:
+    except SQLAlchemyError as error:
+        # When the connection breaks in autocommit_block(), Alembic fails once more on its way out.
+        first = error if isinstance(error, DBAPIError) else error.__context__
+        if not isinstance(first, DBAPIError):
+            raise
         place = f"In {plan.steps[0]}: " if plan.steps else ""
-        raise CommandError(place + _reason(error)) from error
+        raise CommandError(place + _reason(first)) from first
 
 
 @contextmanager
