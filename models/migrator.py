@@ -120,14 +120,13 @@ def connect(url: URL, settings: Settings) -> Iterator[Connection]:
 
 
 def _engine(url: URL) -> Engine:
-    defaults = {
-        "fallback_application_name": "alembic",
-        "connect_timeout": CONNECT_SECONDS,
-    }
+    defaults = {"fallback_application_name": "alembic", "connect_timeout": CONNECT_SECONDS}
+    arguments = {name: defaults[name] for name in defaults.keys() - url.query.keys()}
     try:
         return create_engine(
-            url.set(drivername="postgresql+psycopg"),
-            connect_args={name: defaults[name] for name in defaults.keys() - url.query.keys()},
+            # Without the password, so that nothing that shows or pickles the engine's URL does.
+            url._replace(drivername="postgresql+psycopg", password=None),
+            connect_args=arguments | ({"password": url.password} if url.password else {}),
             poolclass=pool.NullPool,
             hide_parameters=True,
         )

@@ -1,0 +1,42 @@
+-- Two roles: an owner that migrates, and an application role that reads and writes rows only.
+--
+-- Run it as a superuser, in the database that is to be migrated, before or after the first
+-- migration, as often as you like:
+--
+--     psql --set owner=trading_owner --set app=trading_app --file docs/roles.sql DATABASE
+--
+-- Then give each its password, with \password trading_owner and \password trading_app.
+
+\set ON_ERROR_STOP on
+
+BEGIN;
+
+SELECT format('CREATE ROLE %I LOGIN', name)
+FROM unnest(ARRAY[:'owner', :'app']) AS name
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
+\gexec
+
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+GRANT USAGE, CREATE ON SCHEMA public TO :"owner";
+GRANT USAGE ON SCHEMA public TO :"app";
+
+-- Alembic's own table, as Alembic makes it: made here, it does not get the default privileges
+-- below, and the application may read it only.
+CREATE TABLE IF NOT EXISTS public.alembic_version (
+    version_num varchar(32) NOT NULL,
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+
+-- Tables that another role has made so far.
+SELECT format('ALTER TABLE %s OWNER TO %I', pg_class.oid::regclass, :'owner')
+FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+\gexec
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO :"app";
+REVOKE INSERT, UPDATE, DELETE ON public.alembic_version FROM :"app";
+
+-- Tables that the owner makes from now on. Their identity columns need no privilege.
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public
+    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"app";
+
+COMMIT;

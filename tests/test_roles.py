@@ -1,0 +1,174 @@
+"""``docs/roles.sql``: the application role can do what the models need, and nothing else."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import make_url, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models import ApiKey, BotConfig, BotState, Side, Trade, User, embedded
+from models.database import make_engine
+from tests import databases
+from tests.command_line import ROOT, Server
+from tests.revisions import Revisions
+
+SCRIPT = ROOT / "docs" / "roles.sql"
+FORBIDDEN = [
+    "ALTER TABLE users ADD COLUMN extra integer",
+    "ALTER TABLE probe RENAME TO probes",
+    "DROP TABLE trades",
+    "TRUNCATE trades",
+    "CREATE TABLE extra ()",
+    "CREATE INDEX ON trades (symbol)",
+    "ALTER TABLE trades DISABLE TRIGGER ALL",
+    "INSERT INTO alembic_version VALUES ('extra')",
+    "UPDATE alembic_version SET version_num = 'extra'",
+    "DELETE FROM alembic_version",
+    "TRUNCATE alembic_version",
+    "DROP TABLE alembic_version",
+    "SELECT * FROM alembic_version FOR UPDATE",
+    "SELECT * FROM alembic_version FOR SHARE",
+    "LOCK TABLE alembic_version IN SHARE MODE",
+]
+
+
+@dataclass
+class Roles:
+    """URLs of one database for its two roles."""
+
+    owner: str
+    app: str
+
+
+@pytest.fixture
+def make_roles(server: str, empty_database: str) -> Iterator[Callable[[], Roles]]:
+    """Run the script on the empty database, as its comment says."""
+    prefix, url = f"test_{uuid4().hex}", make_url(empty_database)
+    names = owner, app = (f"{prefix}_Owner", f"{prefix}_App")
+    psql = embedded._programs(None) / "psql"
+    variables = ("--set", f"owner={owner}", "--set", f"app={app}")
+
+    def make() -> Roles:
+        subprocess.run(
+            [psql, "--no-psqlrc", "--quiet", *variables, "--file", SCRIPT, empty_database],
+            check=True,
+            capture_output=True,
+        )
+        for name in names:
+            databases.execute(
+                server, sql.SQL("ALTER ROLE {} PASSWORD 'pw'").format(sql.Identifier(name))
+            )
+        urls = (url.set(username=name, password="pw") for name in names)  # noqa: S106
+        return Roles(*(url.render_as_string(hide_password=False) for url in urls))
+
+    yield make
+    for name in names:
+        for statement in ("DROP OWNED BY {} CASCADE", "DROP ROLE {}"):
+            databases.execute(empty_database, sql.SQL(statement).format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def roles(make_roles: Callable[[], Roles], alembic: Server, revisions: Revisions) -> Roles:
+    """A database that its owner has migrated, later revisions included."""
+    roles = make_roles()
+    revisions.add(
+        "probe",
+        'op.create_table("probe", sa.Column("id", sa.Integer, sa.Identity(), primary_key=True))',
+    )
+    result = alembic.run("-c", revisions.ini, "upgrade", "head", database=roles.owner)
+    assert result.status == 0, result.output
+    return roles
+
+
+async def test_the_application_role_can_do_what_the_models_need(roles: Roles) -> None:
+    await _use_the_models(roles.app)
+
+
+async def _use_the_models(url: str) -> None:
+    engine = make_engine(url)
+    async with AsyncSession(engine, expire_on_commit=False) as session:
+        user = User(email=f"{uuid4()}@example.com", hashed_password="hash")  # noqa: S106
+        user.api_keys = [ApiKey(encrypted_api_key="a", encrypted_secret_key="b")]  # noqa: S106
+        bot = BotConfig(
+            owner=user,
+            name="bot",
+            symbol="BTC/USDT",
+            timeframe="1h",
+            stop_loss_perc=Decimal(1),
+            take_profit_perc=Decimal(2),
+            ema_fast=1,
+            ema_slow=2,
+            rsi_period=14,
+            rsi_oversold=30,
+            rsi_overbought=70,
+        )
+        bot.state = BotState()
+        session.add(user)
+        await session.flush()
+        trade = Trade(
+            bot_config_id=bot.id,
+            user_id=user.id,
+            symbol="BTC/USDT",
+            side=Side.BUY,
+            order_type="MARKET",
+            price=Decimal(1),
+            quantity_filled=Decimal(1),
+            quote_quantity_filled=Decimal(1),
+        )
+        session.add(trade)
+        await session.commit()
+        bot.state.daily_trades_count = 1
+        await session.commit()
+        assert await session.scalar(select(Trade.id).with_for_update()) == trade.id
+        await session.delete(trade)
+        await session.flush()
+        await session.delete(user)
+        await session.commit()
+    await engine.dispose()
+
+
+def test_the_application_role_can_use_tables_of_later_revisions(roles: Roles) -> None:
+    with psycopg.connect(roles.app) as connection:
+        cursor = connection.execute("INSERT INTO probe DEFAULT VALUES RETURNING id")
+        assert cursor.fetchone() == (1,)
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (
+            "probe",
+        )
+
+
+def test_the_application_role_can_do_nothing_else(roles: Roles) -> None:
+    allowed = []
+    with psycopg.connect(roles.app, autocommit=True) as connection:
+        for statement in FORBIDDEN:
+            try:
+                # In a transaction, as LOCK needs one.
+                with connection.transaction(force_rollback=True):
+                    connection.execute(statement.encode())
+                allowed.append(statement)
+            except psycopg.errors.InsufficientPrivilege:
+                pass
+    assert allowed == []
+
+
+async def test_the_script_runs_again_and_on_a_migrated_database(
+    make_roles: Callable[[], Roles], alembic: Server, empty_database: str
+) -> None:
+    assert alembic.run("upgrade", "head", database=empty_database).status == 0
+    make_roles()
+    roles = make_roles()
+    await _use_the_models(roles.app)
+    with (
+        psycopg.connect(roles.app) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute("DELETE FROM alembic_version")
+    for arguments in (("downgrade", "base"), ("upgrade", "head")):
+        result = alembic.run(*arguments, database=roles.owner)
+        assert result.status == 0, result.output
+    await _use_the_models(roles.app)
