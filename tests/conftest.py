@@ -132,8 +132,8 @@ def connection(database: str) -> Iterator[Connection]:
 
 
 @pytest.fixture(scope="session")
-def alembic() -> Iterator[command_line.Server]:
-    """The command line: ``alembic.run("upgrade", "head", database=...)``."""
+def alembic_cli() -> Iterator[command_line.Server]:
+    """The command line: ``alembic_cli.run("upgrade", "head", database=...)``."""
     with command_line.server() as server:
         yield server
 

@@ -46,13 +46,13 @@ def debug_ini(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def refused(alembic: Server, debug_ini: str) -> Callable[..., str]:
+def refused(alembic_cli: Server, debug_ini: str) -> Callable[..., str]:
     """Run a command that must fail, and return its message."""
 
     def run(database: str | None, *arguments: str) -> str:
         arguments = arguments or ("upgrade", "head")
-        result = alembic.run(*arguments, database=database)
-        debug = alembic.run("-c", debug_ini, *arguments, database=database)
+        result = alembic_cli.run(*arguments, database=database)
+        debug = alembic_cli.run("-c", debug_ini, *arguments, database=database)
         _assert_no_secret(debug)
         return _message(result)
 
@@ -298,16 +298,16 @@ def test_corrupted_data_directory(refused: Callable[..., str], home: Path) -> No
     assert f"to start afresh without its data, delete {home}" in line
 
 
-def test_stale_postmaster_pid_is_no_obstacle(alembic: Server, home: Path) -> None:
+def test_stale_postmaster_pid_is_no_obstacle(alembic_cli: Server, home: Path) -> None:
     url = f"embedded:///{home}"
     try:
-        assert alembic.run("upgrade", "head", database=url).status == 0
+        assert alembic_cli.run("upgrade", "head", database=url).status == 0
         pid_file = home.resolve() / "data" / "postmaster.pid"
         pid = int(pid_file.read_text().split()[0])
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not _runs(pid))
         assert pid_file.exists()
-        result = alembic.run("current", database=url)
+        result = alembic_cli.run("current", database=url)
         assert result.stdout.startswith(str(HEAD)), result.output
         assert result.status == 0
     finally:
@@ -341,15 +341,15 @@ def test_missing_driver(driver: str, tmp_path: Path, empty_database: str) -> Non
     assert schema(empty_database) == []
 
 
-def test_debug_logs_are_on(alembic: Server, debug_ini: str, empty_database: str) -> None:
-    result = alembic.run("-c", debug_ini, "upgrade", "head", database=empty_database)
+def test_debug_logs_are_on(alembic_cli: Server, debug_ini: str, empty_database: str) -> None:
+    result = alembic_cli.run("-c", debug_ini, "upgrade", "head", database=empty_database)
     assert "DEBUG [psycopg] connection attempt" in result.stderr
     assert "INFO  [sqlalchemy.engine.Engine] INSERT INTO alembic_version" in result.stderr
     assert "DEBUG [alembic.runtime.migration] new branch insert" in result.stderr
 
 
-def test_traceback_on_request(alembic: Server) -> None:
-    result = alembic.run(
+def test_traceback_on_request(alembic_cli: Server) -> None:
+    result = alembic_cli.run(
         "--raiseerr", "upgrade", "head", database=f"postgresql://user:{SECRET}@host.invalid/db"
     )
     assert "Traceback (most recent call last)" in result.stderr

@@ -100,7 +100,7 @@ async def engine(database: str) -> AsyncIterator[AsyncEngine]:
 
 
 async def test_trading_goes_on(
-    engine: AsyncEngine, alembic: Server, database: str, revisions: Revisions
+    engine: AsyncEngine, alembic_cli: Server, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe_1", 'op.add_column("trades", sa.Column("probe", sa.Integer()))')
     revisions.add("probe_2", CONCURRENT_INDEX)
@@ -124,7 +124,7 @@ async def test_trading_goes_on(
         await committed_more()
         arguments = ("-c", revisions.ini, "upgrade", "head")
         upgrade = asyncio.create_task(
-            asyncio.to_thread(alembic.run, *arguments, database=database)
+            asyncio.to_thread(alembic_cli.run, *arguments, database=database)
         )
         for _ in range(KILLS):
             await asyncio.to_thread(_kill_a_connection, database)

@@ -37,14 +37,14 @@ def version(url: str) -> str | None:
 
 
 def test_twenty_upgrades_at_once(
-    alembic: Server, empty_database: str, revisions: Revisions
+    alembic_cli: Server, empty_database: str, revisions: Revisions
 ) -> None:
     # On the way there is an index that is built concurrently: it waits for all transactions
     # that began before it, so a waiting migrator must not be in one.
     revisions.add("probe_1", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
     revisions.add("probe_2", ADD_COLUMN.format("users", "probe"))
     arguments = ("-c", revisions.ini, "upgrade", "head")
-    commands = [alembic.start(*arguments, database=empty_database) for _ in range(20)]
+    commands = [alembic_cli.start(*arguments, database=empty_database) for _ in range(20)]
     results = [command.result() for command in commands]
     assert [result.status for result in results] == [0] * 20
     assert [result.messages for result in results] == [[]] * 20
@@ -52,9 +52,9 @@ def test_twenty_upgrades_at_once(
     assert version(empty_database) == "probe_2"
 
 
-def test_different_commands_at_once(alembic: Server, empty_database: str) -> None:
+def test_different_commands_at_once(alembic_cli: Server, empty_database: str) -> None:
     commands = [
-        alembic.start(*arguments, database=empty_database)
+        alembic_cli.start(*arguments, database=empty_database)
         for arguments in (("upgrade", "head"), ("downgrade", "base"), ("upgrade", "head")) * 3
     ]
     assert [command.result().output for command in commands if command.result().status] == []
@@ -71,12 +71,12 @@ def other_migrator(database: str) -> Iterator[psycopg.Connection]:
     "arguments", [("upgrade", "head"), ("downgrade", "-1"), ("stamp", "base")]
 )
 def test_a_migrator_waits_and_says_for_whom(
-    alembic: Server,
+    alembic_cli: Server,
     database: str,
     other_migrator: psycopg.Connection,
     arguments: tuple[str, ...],
 ) -> None:
-    result = alembic.run("-x", "wait_timeout=200ms", *arguments, database=database)
+    result = alembic_cli.run("-x", "wait_timeout=200ms", *arguments, database=database)
     assert result.status != 0
     (message,) = result.messages
     assert "Another migrator is at work" in message
@@ -86,9 +86,9 @@ def test_a_migrator_waits_and_says_for_whom(
 
 
 def test_the_version_is_read_after_the_wait(
-    alembic: Server, database: str, other_migrator: psycopg.Connection
+    alembic_cli: Server, database: str, other_migrator: psycopg.Connection
 ) -> None:
-    waiting = alembic.start("downgrade", "-1", database=database)
+    waiting = alembic_cli.start("downgrade", "-1", database=database)
     wait_for(lambda: "Waiting for another migrator" in waiting.stderr())
     # It is in no transaction while it waits, so that it has no snapshot.
     wait_for(lambda: _transactions_of_migrators(database) == 0)
@@ -113,36 +113,36 @@ def _transactions_of_migrators(url: str) -> int:
     "arguments", [("current",), ("check",), ("history", "-i"), ("upgrade", "head", "--sql")]
 )
 def test_readers_do_not_wait(
-    alembic: Server,
+    alembic_cli: Server,
     database: str,
     other_migrator: psycopg.Connection,
     arguments: tuple[str, ...],
 ) -> None:
-    result = alembic.run("-x", "wait_timeout=0", *arguments, database=database)
+    result = alembic_cli.run("-x", "wait_timeout=0", *arguments, database=database)
     assert result.status == 0, result.output
 
 
-def test_readers_change_nothing(alembic: Server, empty_database: str) -> None:
+def test_readers_change_nothing(alembic_cli: Server, empty_database: str) -> None:
     for arguments in (("current",), ("check",), ("history", "-i")):
-        alembic.run(*arguments, database=empty_database)
+        alembic_cli.run(*arguments, database=empty_database)
     with connect(empty_database) as connection:
         assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
 
 
 def test_locks_of_other_databases_do_not_matter(
-    alembic: Server, other_migrator: psycopg.Connection, empty_database: str
+    alembic_cli: Server, other_migrator: psycopg.Connection, empty_database: str
 ) -> None:
-    result = alembic.run("-x", "wait_timeout=0", "upgrade", "head", database=empty_database)
+    result = alembic_cli.run("-x", "wait_timeout=0", "upgrade", "head", database=empty_database)
     assert result.status == 0, result.output
 
 
-def test_a_callers_transaction_keeps_the_lock(alembic: Server, database: str) -> None:
+def test_a_callers_transaction_keeps_the_lock(alembic_cli: Server, database: str) -> None:
     with databases.sync_engine(database).connect() as connection:
         connection.execute(text("SELECT 1"))
         config = databases.alembic_config()
         config.attributes["connection"] = connection
         command.downgrade(config, "-1")
-        busy = alembic.run("-x", "wait_timeout=0", "upgrade", "head", database=database)
+        busy = alembic_cli.run("-x", "wait_timeout=0", "upgrade", "head", database=database)
         assert "Another migrator is at work" in busy.messages[0]
         connection.rollback()
         assert _lock_is_free(database)
@@ -166,13 +166,13 @@ def _lock_is_free(url: str) -> bool:
 
 
 def test_a_reader_blocks_an_upgrade_until_it_is_gone(
-    alembic: Server, database: str, revisions: Revisions
+    alembic_cli: Server, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", ADD_COLUMN.format("users", "probe"))
     arguments = ("-c", revisions.ini, "-x", "lock_timeout=500ms", "-x", "lock_attempts=2")
     with psycopg.connect(database, application_name="report") as reader:
         reader.execute("SELECT 'secret' FROM users")
-        result = alembic.run(*arguments, "upgrade", "head", database=database)
+        result = alembic_cli.run(*arguments, "upgrade", "head", database=database)
         assert result.status != 0
         retry, error = result.messages
         assert retry.startswith("WARNI [alembic.migrator] upgrade")
@@ -188,12 +188,12 @@ def test_a_reader_blocks_an_upgrade_until_it_is_gone(
         assert "secret" not in result.output
         assert version(database) == HEAD
         reader.execute("SELECT id FROM users")
-    assert alembic.run(*arguments, "upgrade", "head", database=database).status == 0
+    assert alembic_cli.run(*arguments, "upgrade", "head", database=database).status == 0
     assert version(database) == "probe"
 
 
 def test_a_retry_succeeds_and_counts_relative_steps_once(
-    alembic: Server, database: str, revisions: Revisions
+    alembic_cli: Server, database: str, revisions: Revisions
 ) -> None:
     # Of three, two are asked for; the second is blocked when the first has been committed.
     revisions.add("probe_1", ADD_COLUMN.format("users", "probe"))
@@ -202,7 +202,7 @@ def test_a_retry_succeeds_and_counts_relative_steps_once(
     with psycopg.connect(database) as reader:
         reader.execute("SELECT FROM trades")
         arguments = ("-c", revisions.ini, "-x", "lock_timeout=100ms", "upgrade", "+2")
-        upgrade = alembic.start(*arguments, database=database)
+        upgrade = alembic_cli.start(*arguments, database=database)
         wait_for(lambda: "Trying again" in upgrade.stderr())
         assert version(database) == "probe_1"
     assert upgrade.result().status == 0
@@ -210,20 +210,20 @@ def test_a_retry_succeeds_and_counts_relative_steps_once(
 
 
 def test_an_index_that_was_built_in_part_is_built_anew(
-    alembic: Server, database: str, revisions: Revisions
+    alembic_cli: Server, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
     arguments = ("-c", revisions.ini, "-x", "lock_timeout=200ms")
     with psycopg.connect(database) as writer:
         writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
-        result = alembic.run(
+        result = alembic_cli.run(
             *arguments, "-x", "lock_attempts=1", "upgrade", "head", database=database
         )
         assert result.status != 0
         assert f"Blocked by pid {writer.info.backend_pid} " in result.messages[0]
         assert _index_is_valid(database) is False
         assert version(database) == HEAD
-        again = alembic.start(*arguments, "upgrade", "head", database=database)
+        again = alembic_cli.start(*arguments, "upgrade", "head", database=database)
         wait_for(lambda: "Trying again" in again.stderr())
     assert again.result().status == 0
     assert _index_is_valid(database) is True
@@ -238,13 +238,15 @@ def _index_is_valid(url: str) -> bool | None:
     return None if row is None else row[0]
 
 
-def test_a_deadlock_is_tried_again(alembic: Server, database: str, revisions: Revisions) -> None:
+def test_a_deadlock_is_tried_again(
+    alembic_cli: Server, database: str, revisions: Revisions
+) -> None:
     lock = 'op.execute("LOCK TABLE {}")\n'
     revisions.add("probe", lock.format("users") + lock.format("trades"))
     with psycopg.connect(database) as other:
         other.execute("SET deadlock_timeout = '1h'")  # so that the migration is the victim
         other.execute("LOCK TABLE trades")
-        upgrade = alembic.start("-c", revisions.ini, "upgrade", "head", database=database)
+        upgrade = alembic_cli.start("-c", revisions.ini, "upgrade", "head", database=database)
         wait_for(lambda: _somebody_waits_for_a_table(database))
         other.execute("LOCK TABLE users")  # waits for the migration, until it is the victim
         wait_for(lambda: "deadlock detected" in upgrade.stderr())
@@ -262,12 +264,12 @@ def _somebody_waits_for_a_table(url: str) -> bool:
 
 
 def test_a_statement_that_takes_too_long(
-    alembic: Server, database: str, revisions: Revisions
+    alembic_cli: Server, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", 'op.execute("SELECT pg_sleep(60)")')
     arguments = ("-c", revisions.ini, "upgrade", "head")
     environment = {"MIGRATION_STATEMENT_TIMEOUT": "100ms"}
-    result = alembic.run(*arguments, database=database, environment=environment)
+    result = alembic_cli.run(*arguments, database=database, environment=environment)
     assert result.status != 0
     assert "canceling statement due to statement timeout" in result.messages[0]
     assert "-x statement_timeout=" in result.messages[0]
@@ -275,7 +277,7 @@ def test_a_statement_that_takes_too_long(
 
 
 def test_settings_hold_on_the_migration_connection(
-    alembic: Server, database: str, revisions: Revisions
+    alembic_cli: Server, database: str, revisions: Revisions
 ) -> None:
     revisions.add(
         "probe",
@@ -283,7 +285,7 @@ def test_settings_hold_on_the_migration_connection(
         "for name in names:\n"
         "    print(op.get_bind().scalar(sa.text('SHOW ' + name)))",
     )
-    result = alembic.run(
+    result = alembic_cli.run(
         *("-c", revisions.ini, "-x", "lock_timeout=7s", "upgrade", "head"),
         database=database,
         environment={"MIGRATION_LOCK_TIMEOUT": "8s", "MIGRATION_STATEMENT_TIMEOUT": "9min"},
@@ -317,12 +319,12 @@ def test_bad_settings(
         Settings.read(arguments, environment)
 
 
-def test_stamp_purge_is_all_or_nothing(alembic: Server, database: str) -> None:
-    result = alembic.run("stamp", "--purge", "nosuch", database=database)
+def test_stamp_purge_is_all_or_nothing(alembic_cli: Server, database: str) -> None:
+    result = alembic_cli.run("stamp", "--purge", "nosuch", database=database)
     assert result.status != 0
     assert version(database) == HEAD
 
 
-def test_ensure_version(alembic: Server, empty_database: str) -> None:
-    assert alembic.run("ensure_version", database=empty_database).status == 0
+def test_ensure_version(alembic_cli: Server, empty_database: str) -> None:
+    assert alembic_cli.run("ensure_version", database=empty_database).status == 0
     assert version(empty_database) is None

@@ -74,14 +74,14 @@ def make_roles(server: str, empty_database: str) -> Iterator[Callable[[], Roles]
 
 
 @pytest.fixture
-def roles(make_roles: Callable[[], Roles], alembic: Server, revisions: Revisions) -> Roles:
+def roles(make_roles: Callable[[], Roles], alembic_cli: Server, revisions: Revisions) -> Roles:
     """A database that its owner has migrated, later revisions included."""
     roles = make_roles()
     revisions.add(
         "probe",
         'op.create_table("probe", sa.Column("id", sa.Integer, sa.Identity(), primary_key=True))',
     )
-    result = alembic.run("-c", revisions.ini, "upgrade", "head", database=roles.owner)
+    result = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=roles.owner)
     assert result.status == 0, result.output
     return roles
 
@@ -157,9 +157,9 @@ def test_the_application_role_can_do_nothing_else(roles: Roles) -> None:
 
 
 async def test_the_script_runs_again_and_on_a_migrated_database(
-    make_roles: Callable[[], Roles], alembic: Server, empty_database: str
+    make_roles: Callable[[], Roles], alembic_cli: Server, empty_database: str
 ) -> None:
-    assert alembic.run("upgrade", "head", database=empty_database).status == 0
+    assert alembic_cli.run("upgrade", "head", database=empty_database).status == 0
     make_roles()
     roles = make_roles()
     await _use_the_models(roles.app)
@@ -169,6 +169,6 @@ async def test_the_script_runs_again_and_on_a_migrated_database(
     ):
         connection.execute("DELETE FROM alembic_version")
     for arguments in (("downgrade", "base"), ("upgrade", "head")):
-        result = alembic.run(*arguments, database=roles.owner)
+        result = alembic_cli.run(*arguments, database=roles.owner)
         assert result.status == 0, result.output
     await _use_the_models(roles.app)

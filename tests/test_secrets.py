@@ -126,7 +126,7 @@ async def test_echo_of_rows(
     ],
 )
 def test_failing_revision(
-    alembic: Server, database: str, revisions: Revisions, statement: str
+    alembic_cli: Server, database: str, revisions: Revisions, statement: str
 ) -> None:
     revisions.add(
         "probe",
@@ -134,13 +134,13 @@ def test_failing_revision(
         "users = sa.table('users', sa.column('email'), sa.column('hashed_password'))\n"
         f"{statement}",
     )
-    result = alembic.run("-c", revisions.ini, "upgrade", "head", database=database)
+    result = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database)
     assert result.status > 0
     assert len(result.messages) == 1
     _assert_no_secret(None, result.output)
     if "op.execute" not in statement:
         arguments = ("-c", revisions.ini, "--raiseerr", "upgrade", "head")
-        result = alembic.run(*arguments, database=database)
+        result = alembic_cli.run(*arguments, database=database)
         assert "Traceback" in result.stderr
         _assert_no_secret(None, result.output)
 
