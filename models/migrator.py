@@ -218,7 +218,8 @@ def _wait(
     deadline = time.monotonic() + settings.wait_timeout / 1000
     waiting = False
     while not connection.scalar(select(lock)):
-        holder = _sessions(connection, connection.scalars(_HOLDERS, {"key": LOCK_KEY}).all())
+        pids = connection.scalars(_HOLDERS, {"key": LOCK_KEY}).all()
+        holder = _sessions(connection, pids) or "gone by now"
         end_transaction()
         if time.monotonic() >= deadline:
             raise CommandError(
@@ -246,7 +247,7 @@ def _try_repeatedly(
                 if _sqlstate(error) not in (LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED):
                     raise
                 connection.rollback()
-                by = "; ".join(blockers) or "a session that was gone too soon to see"
+                by = blockers[0] if blockers else "a session that was gone too soon to see"
                 blocked = f"{plan.steps[0]}: {_reason(error)} Blocked by {by}."
                 if attempt == settings.lock_attempts:
                     raise CommandError(
@@ -319,7 +320,7 @@ def _blockers(connection: Connection, settings: Settings) -> Iterator[list[str]]
                 watcher.execution_options(isolation_level="AUTOCOMMIT")
                 while not stop.wait(interval):
                     if pids := watcher.scalar(select(func.pg_blocking_pids(pid))):
-                        blockers[:] = _sessions(watcher, pids)
+                        blockers[:] = [_sessions(watcher, pids)]
 
     thread = Thread(target=watch, daemon=True)
     thread.start()
@@ -339,15 +340,18 @@ _HOLDERS = text(
 _SESSIONS = text(
     """
     SELECT CASE WHEN pid = 0 THEN 'a prepared transaction (see pg_prepared_xacts)' ELSE
-        format('pid %s (user %s, application %s, client %s, %s, connected %s, transaction open'
-               ' for %s, last query began %s)',
+        format('pid %s (user %s, application %s, client %s, %s, connected %s, %s,'
+               ' last query began %s)',
                pid,
                coalesce(usename, 'unknown'),
                coalesce(nullif(application_name, ''), 'unnamed'),
                coalesce(host(client_addr), 'local'),
                coalesce(state, backend_type, 'state unknown'),
                coalesce(to_char(backend_start AT TIME ZONE 'UTC', 'HH24:MI:SS"Z"'), 'unknown'),
-               coalesce(date_trunc('second', clock_timestamp() - xact_start)::text, 'unknown'),
+               coalesce('transaction open for '
+                        || date_trunc('second', clock_timestamp() - xact_start)::text,
+                        CASE WHEN state IS NULL THEN 'transaction unknown'
+                             ELSE 'no transaction' END),
                coalesce(to_char(query_start AT TIME ZONE 'UTC', 'HH24:MI:SS"Z"'), 'unknown'))
     END
     FROM (SELECT DISTINCT unnest(CAST(:pids AS integer[])) AS pid) AS pids
@@ -357,8 +361,8 @@ _SESSIONS = text(
 )
 
 
-def _sessions(connection: Connection, pids: Sequence[int]) -> list[str]:
-    return list(connection.scalars(_SESSIONS, {"pids": list(pids)}))
+def _sessions(connection: Connection, pids: Sequence[int]) -> str:
+    return "; ".join(connection.scalars(_SESSIONS, {"pids": list(pids)}))
 
 
 def _sqlstate(error: DBAPIError) -> str | None:

@@ -80,7 +80,7 @@ def test_a_migrator_waits_and_says_for_whom(
     assert result.status != 0
     (message,) = result.messages
     assert "Another migrator is at work" in message
-    assert f"pid {other_migrator.info.backend_pid} (user " in message
+    assert f"database: pid {other_migrator.info.backend_pid} (user " in message
     assert "application deploy-7" in message
     assert version(database) == HEAD
 
