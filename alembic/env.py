@@ -1,7 +1,7 @@
 """Alembic's environment: which database to migrate, and how.
 
-A caller may pass its own connection (whose transaction stays in the caller's hands) or engine in
-``config.attributes["connection"]``, and keeps its own timeouts and exceptions; otherwise the
+A caller may pass its own connection or engine in ``config.attributes["connection"]``; it keeps its
+own timeouts and exceptions, and a transaction that it has begun stays in its hands. Otherwise the
 database is found as :mod:`models.url` says. Either way there is one migrator at a time.
 """
 
@@ -11,10 +11,9 @@ from configparser import InterpolationError
 from contextlib import nullcontext
 from logging.config import fileConfig
 
+from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection
-
-from alembic import context
 
 config = context.config
 

@@ -84,8 +84,6 @@ def resolve(url: str) -> URL:
         return embedded.start(Path(url.removeprefix(EMBEDDED)))
     try:
         parsed = make_url(url)
-        if "@" in (parsed.host or ""):  # the end of a password, which must not be shown
-            raise ValueError
     except (ArgumentError, ValueError):
         # Not chained: the original error may quote a part of the password.
         raise DatabaseURLError(MALFORMED) from None

@@ -21,7 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from models import embedded
 from models.database import make_engine
 from models.url import resolve
-from tests import command_line, databases
+from tests import alembic_cli as cli
+from tests import databases
 from tests.revisions import Revisions
 
 SERVER_VARIABLE = "TEST_DATABASE_URL"
@@ -132,9 +133,9 @@ def connection(database: str) -> Iterator[Connection]:
 
 
 @pytest.fixture(scope="session")
-def alembic_cli() -> Iterator[command_line.Server]:
+def alembic_cli() -> Iterator[cli.Server]:
     """The command line: ``alembic_cli.run("upgrade", "head", database=...)``."""
-    with command_line.server() as server:
+    with cli.server() as server:
         yield server
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import make_url
 
 from models import embedded
 from tests import databases
-from tests.command_line import ROOT, Result, Server, wait_for
+from tests.alembic_cli import ROOT, Result, Server, wait_for
 from tests.fingerprint import schema, version
 from tests.revisions import HEAD
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from models import BotConfig, BotState, BotStatus, OrderType, Side, Trade, User
 from models.database import make_engine
-from tests.command_line import Server
+from tests.alembic_cli import Server
 from tests.fingerprint import version
 from tests.revisions import Revisions
 from tests.test_migrator import CONCURRENT_INDEX
@@ -73,7 +73,7 @@ async def _make_bots(engine: AsyncEngine) -> list[BotConfig]:
     settings |= {"take_profit_perc": 1, "ema_fast": 1, "ema_slow": 2, "rsi_period": 1}
     settings |= {"rsi_oversold": 1, "rsi_overbought": 2}
     async with AsyncSession(engine, expire_on_commit=False) as session:
-        user = User(email="a@example.com", hashed_password="hash")  # noqa: S106
+        user = User(email="a@example.com", hashed_password="hash")
         user.bot_configs = [
             BotConfig(name=f"{number}", state=BotState(), **settings) for number in range(BOTS)
         ]

@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
-from alembic import command
 from tests import databases
-from tests.command_line import Server, before_change, wait_for
+from tests.alembic_cli import Server, before_change, wait_for
 from tests.fingerprint import schema, version
 from tests.revisions import HEAD, Revisions
 from tests.test_migrator import CONCURRENT_INDEX, DROP_CONCURRENT_INDEX

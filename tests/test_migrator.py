@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
-from alembic import command
 from models.migrator import LOCK_KEY, Settings
 from tests import databases
-from tests.command_line import Server, wait_for
+from tests.alembic_cli import Server, wait_for
 from tests.revisions import HEAD, Revisions
 
 CONCURRENT_INDEX = """

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models import ApiKey, BotConfig, BotState, Side, Trade, User, embedded
 from models.database import make_engine
 from tests import databases
-from tests.command_line import ROOT, Server
+from tests.alembic_cli import ROOT, Server
 from tests.revisions import Revisions
 
 SCRIPT = ROOT / "docs" / "roles.sql"
@@ -64,7 +64,7 @@ def make_roles(server: str, empty_database: str) -> Iterator[Callable[[], Roles]
             databases.execute(
                 server, sql.SQL("ALTER ROLE {} PASSWORD 'pw'").format(sql.Identifier(name))
             )
-        urls = (url.set(username=name, password="pw") for name in names)  # noqa: S106
+        urls = (url.set(username=name, password="pw") for name in names)
         return Roles(*(url.render_as_string(hide_password=False) for url in urls))
 
     yield make
@@ -93,8 +93,8 @@ async def test_the_application_role_can_do_what_the_models_need(roles: Roles) ->
 async def _use_the_models(url: str) -> None:
     engine = make_engine(url)
     async with AsyncSession(engine, expire_on_commit=False) as session:
-        user = User(email=f"{uuid4()}@example.com", hashed_password="hash")  # noqa: S106
-        user.api_keys = [ApiKey(encrypted_api_key="a", encrypted_secret_key="b")]  # noqa: S106
+        user = User(email=f"{uuid4()}@example.com", hashed_password="hash")
+        user.api_keys = [ApiKey(encrypted_api_key="a", encrypted_secret_key="b")]
         bot = BotConfig(
             owner=user,
             name="bot",

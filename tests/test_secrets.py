@@ -19,7 +19,7 @@ from models.migrator import Settings, connect
 from models.redaction import hide_values
 from models.url import masked, resolve
 from tests import databases
-from tests.command_line import Server
+from tests.alembic_cli import Server
 from tests.revisions import Revisions
 
 SECRET = "c2VjcmV0"  # noqa: S105
