@@ -23,6 +23,8 @@ from models.database import make_engine
 from models.url import resolve
 from tests import alembic_cli as cli
 from tests import databases
+from tests.conformance import Conformance
+from tests.history import Databases
 from tests.revisions import Revisions
 
 SERVER_VARIABLE = "TEST_DATABASE_URL"
@@ -33,6 +35,9 @@ SETTINGS = {
     "full_page_writes": "off",
     "max_connections": "300",
 }
+# A database is 300 files; in memory, they cost a tenth. A container may have too little of it.
+MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a directory of our own in it
+MEMORY_NEEDED = 2 * 1024**3
 _EMBEDDED = pytest.StashKey[Path]()
 
 
@@ -41,7 +46,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the server, before pytest-xdist starts its workers, which inherit the variable."""
     if SERVER_VARIABLE in os.environ or session.config.option.collectonly:
         return
-    home = Path(tempfile.mkdtemp(prefix="trading-bot-schema-tests-"))
+    in_memory = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED
+    home = Path(
+        tempfile.mkdtemp(prefix="trading-bot-schema-tests-", dir=MEMORY if in_memory else None)
+    )
     # Not private: the server may run as another account.
     home.chmod(0o755)
     session.config.stash[_EMBEDDED] = home
@@ -85,6 +93,18 @@ def make_database(server: str) -> Iterator[Callable[..., str]]:
         yield lambda template="template0": stack.enter_context(
             databases.database(server, f"{prefix}_{next(numbers)}", template)
         )
+
+
+@pytest.fixture(scope="session")
+def database_at(make_database: Callable[..., str]) -> Databases:
+    """Databases at any revision: ``database_at.at(revision)``."""
+    return Databases(make_database)
+
+
+@pytest.fixture(scope="session")
+def conformance(make_database: Callable[..., str], database_at: Databases) -> Conformance:
+    """The conformance check: ``conformance.drift(url)`` says what differs from the models."""
+    return Conformance(make_database(), database_at)
 
 
 @pytest.fixture(scope="session")

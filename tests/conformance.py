@@ -1,0 +1,55 @@
+"""The conformance check: a database has all that the models say, and nothing else."""
+
+import inspect
+import re
+from collections.abc import Set
+from pathlib import Path
+
+from models import Base
+from tests import databases, history
+from tests.catalogue import differences, snapshot
+from tests.databases import ROOT
+from tests.history import HISTORY, Databases
+
+MODEL_FILES = {
+    mapper.class_.__tablename__: str(Path(inspect.getfile(mapper.class_)).relative_to(ROOT))
+    for mapper in Base.registry.mappers
+}
+
+
+class Conformance:
+    """Compares databases with the models."""
+
+    def __init__(self, empty: str, database_at: Databases) -> None:
+        """Build the models in an empty database, as an application without migrations would."""
+        Base.metadata.create_all(databases.sync_engine(empty))
+        history.stamp(empty, "head")
+        self.models = snapshot(empty)
+        self.unordered = appended(database_at)
+
+    def drift(self, url: str) -> str:
+        """Say how a database differs from the models; nothing if it does not."""
+        sides = ("models", "database")
+        return differences(self.models, snapshot(url), sides, files, self.unordered)
+
+
+def appended(database_at: Databases) -> dict[str, Set[str]]:
+    """Tell the columns that tables got later on.
+
+    PostgreSQL appends a column to a table that is there already, whereas the model may declare it
+    next to its like. The columns that a table was created with are in the same order.
+    """
+    created: dict[str, Set[str]] = {}
+    now: dict[str, Set[str]] = {}
+    for revision in HISTORY:
+        found = snapshot(database_at.at(revision.revision)).columns
+        now = {table: set(here) for table, here in found.items()}
+        # A table that was dropped starts anew.
+        created = {table: created.get(table, here) for table, here in now.items()}
+    return {table: here - created[table] for table, here in now.items()}
+
+
+def files(sql: str) -> str:
+    """Name the files that may be to blame for an object."""
+    found = [file for table, file in MODEL_FILES.items() if re.search(rf"\b{table}\b", sql)]
+    return ", ".join([*sorted(found), "alembic/versions/"])

@@ -1,0 +1,65 @@
+"""The history of the revisions, for tests that go through it."""
+
+from collections.abc import Callable
+from functools import cache
+from io import StringIO
+from pathlib import Path
+
+from alembic import command
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import make_url
+
+from tests import databases
+from tests.databases import ROOT
+
+SCRIPTS = ScriptDirectory.from_config(databases.alembic_config())
+HISTORY: list[Script] = [*SCRIPTS.walk_revisions()][::-1]
+"""All revisions, the first one first."""
+
+
+def path(revision: Script) -> str:
+    """Return the file of a revision, from the root of the project."""
+    return str(Path(revision.path).relative_to(ROOT))
+
+
+def before(revision: Script) -> str:
+    """Name the revision before one, as Alembic's commands do."""
+    return str(revision.down_revision or "base")
+
+
+def stamp(url: str, revision: str) -> None:
+    """Say that a database is at a revision; it then has the table alembic_version."""
+    config = databases.alembic_config()
+    with databases.sync_engine(url).connect() as connection:
+        config.attributes["connection"] = connection
+        command.stamp(config, revision)
+        connection.commit()
+
+
+def offline(direction: Callable[..., None], revisions: str) -> str:
+    """Return the SQL of ``command.upgrade`` or ``command.downgrade`` with ``--sql``."""
+    config = databases.alembic_config()
+    config.output_buffer = StringIO()
+    direction(config, revisions, sql=True)
+    return config.output_buffer.getvalue()
+
+
+class Databases:
+    """Databases at any revision, each revision run once."""
+
+    def __init__(self, make_database: Callable[..., str]) -> None:
+        """Take the fixture that makes databases."""
+        self._make = make_database
+        self._template = cache(self._migrated)
+
+    def at(self, revision: str) -> str:
+        """Return the URL of a new database at a revision, or an empty one at "base"."""
+        return self._make(self._template(revision))
+
+    def _migrated(self, revision: str) -> str:
+        if revision == "base":
+            url = self._make()
+        else:
+            url = self.at(before(SCRIPTS.get_revision(revision)))
+            databases.migrate(url, revision)
+        return str(make_url(url).database)

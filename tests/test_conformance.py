@@ -1,0 +1,105 @@
+"""Models, migrations and database agree, at every step of the history and on every way there."""
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from alembic import command
+from alembic.script import Script
+from sqlalchemy import Connection
+
+from models import embedded
+from models.database import make_engine
+from tests import databases, history
+from tests.catalogue import added, differences, snapshot
+from tests.conformance import Conformance
+from tests.history import HISTORY, Databases, path
+
+each_revision = pytest.mark.parametrize(
+    "revision", HISTORY, ids=[revision.revision for revision in HISTORY]
+)
+
+
+def test_models_and_migrations(database_at: Databases, conformance: Conformance) -> None:
+    assert not (report := conformance.drift(database_at.at(HISTORY[-1].revision))), report
+
+
+@each_revision
+def test_up_down_up(revision: Script, database_at: Databases) -> None:
+    start = history.before(revision)
+    url = database_at.at(start)
+    history.stamp(url, start)  # A database that was ever migrated has alembic_version.
+    before = snapshot(url)
+    databases.migrate(url, revision.revision)
+    upgraded = snapshot(url)
+    databases.migrate(url, "-1")
+    downgraded = snapshot(url)
+    databases.migrate(url, revision.revision)
+    again = snapshot(url)
+
+    def look_at(_: str) -> str:
+        return path(revision)
+
+    # A column that comes back comes back as the last one.
+    dropped = added(upgraded.columns, before.columns)
+    sides = ("before", "after upgrade and downgrade")
+    assert not (report := differences(before, downgraded, sides, look_at, dropped)), report
+    sides = ("upgrade", "upgrade, downgrade, upgrade")
+    assert not (report := differences(upgraded, again, sides, look_at, {})), report
+
+
+@each_revision
+def test_online_and_offline(revision: Script, database_at: Databases) -> None:
+    before = history.before(revision)
+    online, offline = database_at.at(before), database_at.at(before)
+    for direction, start, end in (
+        (command.upgrade, before, revision.revision),
+        (command.downgrade, revision.revision, before),
+    ):
+        databases.migrate(online, end if direction is command.upgrade else "-1")
+        psql(offline, history.offline(direction, f"{start}:{end}"))
+        report = differences(
+            snapshot(online),
+            snapshot(offline),
+            ("online", "offline"),
+            lambda _: f"{direction.__name__}() in {path(revision)}",  # noqa: B023 - used here
+            {},
+        )
+        assert not report, report
+
+
+def test_offline_in_one_go(make_database: Callable[..., str], conformance: Conformance) -> None:
+    url = make_database()
+    psql(url, history.offline(command.upgrade, "head"))
+    assert not (report := conformance.drift(url)), report
+    psql(url, history.offline(command.downgrade, "head:base"))
+    assert set(snapshot(url).columns) == {"TABLE public.alembic_version"}
+
+
+async def test_through_asyncpg(empty_database: str, conformance: Conformance) -> None:
+    def migrate(connection: Connection) -> None:
+        config = databases.alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+    engine = make_engine(empty_database)
+    async with engine.connect() as connection:
+        await connection.run_sync(migrate)
+        await connection.commit()
+    await engine.dispose()
+    assert not (report := conformance.drift(empty_database)), report
+
+
+def psql(url: str, script: str) -> None:
+    """Run a script as an operator would; the first error ends it."""
+    done = subprocess.run(
+        [
+            embedded._programs(None) / "psql",
+            *("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--dbname={url}"),
+        ],
+        input=script,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
