@@ -2,7 +2,7 @@
 
 Why: <what the application needs this for>
 Locks: <which tables are locked, how strongly, for how long>
-Downgrade: <what is lost>
+Downgrade: <keeps all data, or: loses trades.note, orders>
 
 Revision ID: ${up_revision}
 Revises: ${down_revision | comma,n}

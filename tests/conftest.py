@@ -41,6 +41,21 @@ MEMORY_NEEDED = 2 * 1024**3
 _EMBEDDED = pytest.StashKey[Path]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--refresh``."""
+    parser.addoption(
+        "--refresh",
+        action="store_true",
+        help="write the generated files anew: docs/schema.sql, the table in docs/conformance.md",
+    )
+
+
+@pytest.fixture
+def refresh(request: pytest.FixtureRequest) -> bool:
+    """Whether to write generated files anew."""
+    return bool(request.config.getoption("--refresh"))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the server, before pytest-xdist starts its workers, which inherit the variable."""

@@ -5,6 +5,7 @@ from functools import cache
 from io import StringIO
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import make_url
@@ -15,6 +16,10 @@ from tests.databases import ROOT
 SCRIPTS = ScriptDirectory.from_config(databases.alembic_config())
 HISTORY: list[Script] = [*SCRIPTS.walk_revisions()][::-1]
 """All revisions, the first one first."""
+
+each_revision = pytest.mark.parametrize(
+    "revision", HISTORY, ids=[revision.revision for revision in HISTORY]
+)
 
 
 def path(revision: Script) -> str:

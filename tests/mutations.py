@@ -470,7 +470,7 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
 }
 """Mutations by kind and title: SQL, and the first PostgreSQL that has it unless that is 15."""
 
-NO_DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
+NO_DRIFT: dict[str, str | tuple[str, int]] = {
     "statistics are gathered": "ANALYZE",
     "a vacuum": "VACUUM (ANALYZE)",
     "a full vacuum": "VACUUM FULL trades",

@@ -3,7 +3,6 @@
 import subprocess
 from collections.abc import Callable
 
-import pytest
 from alembic import command
 from alembic.script import Script
 from sqlalchemy import Connection
@@ -13,11 +12,7 @@ from models.database import make_engine
 from tests import databases, history
 from tests.catalogue import added, differences, snapshot
 from tests.conformance import Conformance
-from tests.history import HISTORY, Databases, path
-
-each_revision = pytest.mark.parametrize(
-    "revision", HISTORY, ids=[revision.revision for revision in HISTORY]
-)
+from tests.history import HISTORY, Databases, each_revision, path
 
 
 def test_models_and_migrations(database_at: Databases, conformance: Conformance) -> None:

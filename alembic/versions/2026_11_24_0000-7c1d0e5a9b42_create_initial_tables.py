@@ -1,10 +1,9 @@
 """Create the initial tables.
 
-Users, their API keys, their bots, the live state of each bot, and the trades. The comments on
-tables and columns say what each one means and its unit.
-
+Why: the application keeps its users, their API keys, their bots, the live state of each bot and
+the trades here. The comments on tables and columns say what each one means and its unit.
 Locks: none that matters; the tables are new.
-Downgrade: drops every table, with all its rows.
+Downgrade: loses users, api_keys, bot_configs, bot_states, trades.
 
 Revision ID: 7c1d0e5a9b42
 Revises:

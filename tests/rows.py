@@ -1,0 +1,213 @@
+"""Rows that data migrations must not hurt: extremes, NULLs, Unicode, moments in time.
+
+Every column has at least two different values here. When a revision adds a table or a column,
+add its values; when it removes or renames one, leave the old name: tests of earlier revisions
+insert it. Names that a table does not have at a revision are left out.
+"""
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
+ALMOST = datetime(2026, 3, 29, 0, 59, 59, 999_999, tzinfo=UTC)
+EAST = datetime(1999, 12, 31, 23, 59, 59, 1, tzinfo=timezone(timedelta(hours=14)))
+LAST = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+MOST = Decimal("99999999999999999999.999999999999999999")
+LEAST = Decimal("0.000000000000000001")
+# Not -MOST: arithmetic rounds to the 28 digits of Python's decimal context.
+LOWEST = MOST.copy_negate()
+MOST_PERCENT = Decimal("999999.999999")
+LEAST_PERCENT = Decimal("0.000001")
+
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "users": [
+        {
+            "id": 1,
+            "email": "ada@example.com",
+            "hashed_password": "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA",
+            "is_active": True,
+            "created_at": NEW_YEAR,
+            "updated_at": ALMOST,
+        },
+        {
+            "id": 2_147_483_647,
+            "email": "ŞÜKRÜ+'\"\\%@例え.テスト" + "x" * 280,
+            "hashed_password": " ",
+            "is_active": False,
+            "created_at": EAST,
+            "updated_at": LAST,
+        },
+    ],
+    "api_keys": [
+        {
+            "id": 1,
+            "user_id": 1,
+            "encrypted_api_key": "gAAAAA" * 1000,
+            "encrypted_secret_key": "\t\r\n\\.",
+            "label": None,
+            "is_valid": True,
+            "created_at": NEW_YEAR,
+            "updated_at": ALMOST,
+        },
+        {
+            "id": 2,
+            "user_id": 2_147_483_647,
+            "encrypted_api_key": "🔑",
+            "encrypted_secret_key": "🔒" * 1000,
+            "label": "e\u0301 is not \u00e9",
+            "is_valid": False,
+            "created_at": EAST,
+            "updated_at": LAST,
+        },
+        {
+            "id": 3,
+            "user_id": 1,
+            "encrypted_api_key": "NULL",
+            "encrypted_secret_key": "\\N",
+            "label": "",
+            "is_valid": False,
+            "created_at": NEW_YEAR,
+            "updated_at": NEW_YEAR,
+        },
+    ],
+    "bot_configs": [
+        {
+            "id": 1,
+            "user_id": 1,
+            "name": "BTC/USDT EMA Cross",
+            "symbol": "BTC/USDT",
+            "timeframe": "1m",
+            "is_active": True,
+            "initial_capital": MOST,
+            "daily_target_perc": MOST_PERCENT,
+            "max_daily_loss_perc": Decimal(100),
+            "position_size_perc": LEAST_PERCENT,
+            "position_size_fixed": LEAST,
+            "stop_loss_perc": Decimal("2.5"),
+            "take_profit_perc": MOST_PERCENT,
+            "trailing_stop_perc": Decimal("99.999999"),
+            "trailing_stop_active": True,
+            "ema_fast": 1,
+            "ema_slow": 2_147_483_647,
+            "rsi_period": 1,
+            "rsi_oversold": 0,
+            "rsi_overbought": 100,
+            "max_daily_trades": 0,
+            "check_interval_seconds": 1,
+            "created_at": NEW_YEAR,
+            "updated_at": ALMOST,
+        },
+        {
+            "id": 2,
+            "user_id": 2_147_483_647,
+            "name": "",
+            "symbol": "币安人生/USDT",
+            "timeframe": "1M",
+            "is_active": False,
+            "initial_capital": None,
+            "daily_target_perc": None,
+            "max_daily_loss_perc": None,
+            "position_size_perc": None,
+            "position_size_fixed": None,
+            "stop_loss_perc": Decimal(0),
+            "take_profit_perc": Decimal(0),
+            "trailing_stop_perc": None,
+            "trailing_stop_active": False,
+            "ema_fast": 9,
+            "ema_slow": 21,
+            "rsi_period": 14,
+            "rsi_oversold": 49,
+            "rsi_overbought": 50,
+            "max_daily_trades": None,
+            "check_interval_seconds": 2_147_483_647,
+            "created_at": EAST,
+            "updated_at": LAST,
+        },
+    ],
+    "bot_states": [
+        {
+            "id": 1,
+            "status": "running",
+            "in_position": True,
+            "entry_price": MOST,
+            "current_position_size_coins": LEAST,
+            "trailing_stop_price": Decimal("63999.120000000000000001"),
+            "max_price_since_entry": MOST,
+            "take_profit_price": MOST,
+            "stop_loss_price": Decimal(0),
+            "daily_pnl": LOWEST,
+            "daily_trades_count": 2_147_483_647,
+            "last_run_at": ALMOST,
+            "last_error_message": "-1003: Too many requests\n" * 400,
+            "last_updated_at": LAST,
+        },
+        {
+            "id": 2,
+            "status": "error",
+            "in_position": False,
+            "entry_price": None,
+            "current_position_size_coins": None,
+            "trailing_stop_price": None,
+            "max_price_since_entry": None,
+            "take_profit_price": None,
+            "stop_loss_price": None,
+            "daily_pnl": LEAST,
+            "daily_trades_count": 1,
+            "last_run_at": None,
+            "last_error_message": None,
+            "last_updated_at": EAST,
+        },
+    ],
+    "trades": [
+        {
+            "id": 1,
+            "bot_config_id": 1,
+            "user_id": 1,
+            "binance_order_id": "BTCUSDT:9223372036854775807",
+            "symbol": "BTC/USDT",
+            "side": "BUY",
+            "order_type": "TAKE_PROFIT_LIMIT",
+            "price": Decimal("64000.123456789012345678"),
+            "quantity_filled": LEAST,
+            "quote_quantity_filled": MOST,
+            "commission_amount": -LEAST,
+            "commission_asset": "BNB",
+            "pnl": None,
+            "timestamp": NEW_YEAR,
+        },
+        {
+            "id": 2,
+            "bot_config_id": 2,
+            "user_id": 2_147_483_647,
+            "binance_order_id": None,
+            "symbol": "币安人生/USDT",
+            "side": "SELL",
+            "order_type": "MARKET",
+            "price": MOST,
+            "quantity_filled": Decimal(0),
+            "quote_quantity_filled": Decimal(0),
+            "commission_amount": None,
+            "commission_asset": None,
+            "pnl": LOWEST,
+            "timestamp": LAST,
+        },
+        {
+            "id": 3,
+            "bot_config_id": 1,
+            "user_id": 1,
+            "binance_order_id": None,
+            "symbol": "BTC/USDT",
+            "side": "SELL",
+            "order_type": "LIMIT_MAKER",
+            "price": LEAST,
+            "quantity_filled": MOST,
+            "quote_quantity_filled": LEAST,
+            "commission_amount": MOST,
+            "commission_asset": "",
+            "pnl": LEAST,
+            "timestamp": EAST,
+        },
+    ],
+}
+"""Rows of each table, each table after those that it refers to."""
