@@ -3,12 +3,14 @@
 The mutations are in ``tests/mutations.py``.
 """
 
+from uuid import uuid4
+
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
 from tests import mutations
 from tests.conformance import Conformance
-from tests.mutations import HARMLESS, MUTATIONS, Mutation
+from tests.mutations import HARMLESS, MUTATIONS, OUT_OF_REACH, Mutation
 
 
 def apply(url: str, mutation: Mutation) -> None:
@@ -35,3 +37,14 @@ def test_harmless_change_is_not_reported(
 
 def test_no_change_is_not_reported(database: str, conformance: Conformance) -> None:
     assert not (report := conformance.drift(database)), report
+
+
+@pytest.mark.parametrize("title", OUT_OF_REACH)
+def test_what_is_out_of_reach(title: str, database: str, conformance: Conformance) -> None:
+    name = f"test_{uuid4().hex}"
+    do, undo, _ = (text.format(name=name) for text in OUT_OF_REACH[title])
+    apply(database, Mutation("out of reach", title, do))
+    report = conformance.drift(database)
+    if undo:
+        apply(database, Mutation("out of reach", title, undo))
+    assert not report, "it is reported: move it to DRIFT"
