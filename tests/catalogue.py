@@ -30,10 +30,11 @@ NOISE = re.compile(
 )
 
 NOT_DUMPED = r"""
-SELECT 'TRIGGER of CONSTRAINT ' || c.conname, format('%s ON %s: tgenabled = %s',
-    t.tgfoid::regproc, t.tgrelid::regclass, t.tgenabled)
-FROM pg_trigger t LEFT JOIN pg_constraint c ON c.oid = t.tgconstraint
-WHERE t.tgisinternal AND t.tgenabled <> 'O'
+SELECT format('TRIGGERS of CONSTRAINT %s', c.conname), string_agg(format(
+    '%s ON %s: tgenabled = %s', t.tgfoid::regproc, t.tgrelid::regclass, t.tgenabled),
+    E'\n' ORDER BY t.tgfoid::regproc::text, t.tgrelid::regclass::text)
+FROM pg_trigger t JOIN pg_constraint c ON c.oid = t.tgconstraint
+WHERE t.tgisinternal GROUP BY c.oid
 UNION ALL
 SELECT 'INDEX ' || i.indexrelid::regclass, format('ON %s: valid %s, ready %s, live %s',
     i.indrelid::regclass, i.indisvalid, i.indisready, i.indislive)
@@ -43,9 +44,13 @@ SELECT 'SEQUENCE ' || s.seqrelid::regclass, format('of an identity: AS %s', seqt
 FROM pg_sequence s JOIN pg_depend d ON d.classid = 'pg_class'::regclass
     AND d.objid = s.seqrelid AND d.deptype = 'i'
 UNION ALL
-SELECT 'EXTENSION ' || extname, format('version %s, configuration %s %s',
-    extversion, extconfig::regclass[], extcondition)
-FROM pg_extension
+SELECT 'EXTENSION ' || e.extname, concat_ws(E'\n', 'version ' || e.extversion,
+    'configuration ' || e.extconfig::regclass[]::text, e.extcondition::text,
+    obj_description(e.oid, 'pg_extension'), (
+        SELECT string_agg(member, E'\n' ORDER BY member)
+        FROM pg_depend d, pg_describe_object(d.classid, d.objid, d.objsubid) member
+        WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'))
+FROM pg_extension e
 UNION ALL
 SELECT 'MATERIALIZED VIEW ' || c.oid::regclass, 'never refreshed'
 FROM pg_class c WHERE c.relkind = 'm' AND NOT c.relispopulated
@@ -56,6 +61,12 @@ WHERE c.relkind IN ('r', 'm') AND m.amname <> 'heap'
 UNION ALL
 SELECT 'PARTITION ' || inhrelid::regclass, 'detach pending'
 FROM pg_inherits WHERE inhdetachpending
+UNION ALL
+SELECT 'ACL of LANGUAGE ' || lanname, lanacl::text
+FROM pg_language WHERE lanacl IS NOT NULL AND oid < 16384
+UNION ALL
+SELECT 'ACL of TYPE ' || oid::regtype, typacl::text
+FROM pg_type WHERE typacl IS NOT NULL AND oid < 16384
 UNION ALL
 -- What is in the system's schemas is not dumped. 16384 is the first OID that is not the system's.
 SELECT pg_describe_object(o.classid, o.oid, 0), 'in a schema of the system'
@@ -96,7 +107,9 @@ class Catalogue:
 def snapshot(url: str) -> Catalogue:
     """Read what a database consists of."""
     objects = dict(_dumped(url))
-    with psycopg.connect(url) as connection:
+    # A database may have settings of its own, such as a timeout.
+    settings = "-c statement_timeout=0 -c search_path=public"
+    with psycopg.connect(url, options=settings) as connection:
         for name, text in connection.execute(NOT_DUMPED):
             objects[f"{name} (not in the dump)"] = text
         if connection.execute("SELECT to_regclass('alembic_version')").fetchone() != (None,):

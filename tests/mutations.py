@@ -303,6 +303,10 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
             "ALTER TABLE api_keys ADD CONSTRAINT odd FOREIGN KEY (id) REFERENCES users (id)"
         ),
         "the triggers of a foreign key are disabled": "ALTER TABLE api_keys DISABLE TRIGGER ALL",
+        "a foreign key has lost its triggers": (
+            "SET allow_system_table_mods = on;"
+            "DELETE FROM pg_trigger WHERE tgrelid = 'api_keys'::regclass"
+        ),
         "the triggers that a replica fires too": (
             "DO $$ DECLARE t name; BEGIN SELECT tgname INTO t FROM pg_trigger"
             " WHERE tgrelid = 'bot_states'::regclass LIMIT 1;"
@@ -406,6 +410,10 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
         ),
         "no PL/pgSQL": "DROP EXTENSION plpgsql",
         "a table that belongs to an extension": "ALTER EXTENSION plpgsql ADD TABLE api_keys",
+        "a function that belongs to an extension": (
+            "ALTER EXTENSION plpgsql ADD FUNCTION pg_catalog.now()"
+        ),
+        "no comment on an extension": "COMMENT ON EXTENSION plpgsql IS NULL",
         "another schema": "CREATE SCHEMA reporting",
     },
     "policies, owners, grants": {
@@ -430,6 +438,7 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
             "DO $$ BEGIN EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC',"
             " current_database()); END $$"
         ),
+        "a language that nobody uses": "REVOKE USAGE ON LANGUAGE sql FROM PUBLIC",
         "a function of the system that nobody calls": (
             "REVOKE EXECUTE ON FUNCTION pg_catalog.now() FROM PUBLIC"
         ),
@@ -530,6 +539,11 @@ OUT_OF_REACH = {
         "SELECT lo_create(0)",
         "",
         "PostgreSQL counts large objects as data.",
+    ),
+    "A change of PostgreSQL's own objects": (
+        "ALTER FUNCTION pg_catalog.now() COST 100",
+        "",
+        "pg_dump takes them as given. Grants on them are reported, and additions to them.",
     ),
 }
 """What the conformance check does not report: SQL that does it, SQL that undoes it, and why."""
