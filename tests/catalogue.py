@@ -31,7 +31,8 @@ NOISE = re.compile(
 
 NOT_DUMPED = r"""
 SELECT format('TRIGGERS of CONSTRAINT %s', c.conname), string_agg(format(
-    '%s ON %s: tgenabled = %s', t.tgfoid::regproc, t.tgrelid::regclass, t.tgenabled),
+    '%s ON %s: enabled %s, deferrable %s, initially deferred %s',
+    t.tgfoid::regproc, t.tgrelid::regclass, t.tgenabled, t.tgdeferrable, t.tginitdeferred),
     E'\n' ORDER BY t.tgfoid::regproc::text, t.tgrelid::regclass::text)
 FROM pg_trigger t JOIN pg_constraint c ON c.oid = t.tgconstraint
 WHERE t.tgisinternal GROUP BY c.oid
