@@ -6,7 +6,6 @@ the catalogue itself (``NOT_DUMPED``).
 """
 
 import re
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -14,7 +13,7 @@ from difflib import SequenceMatcher
 import psycopg
 from sqlalchemy import make_url
 
-from models import embedded
+from tests.databases import program
 
 HEADER = re.compile(
     r"^--\n-- Name: (?P<name>.+); Type: (?P<type>.+); Schema: (?P<schema>.+); "
@@ -124,20 +123,9 @@ def snapshot(url: str) -> Catalogue:
 
 def _dumped(url: str) -> Iterator[tuple[str, str]]:
     name = make_url(url).database or ""
-    done = subprocess.run(
-        [
-            embedded._programs(None) / "pg_dump",
-            "--schema-only",
-            "--create",  # with the settings of the database itself
-            "--restrict-key=0",
-            f"--dbname={url}",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    dump = done.stdout.replace(name, "this_database")
+    # --create: with the settings of the database itself.
+    dump = program("pg_dump", url, "--schema-only", "--create", "--restrict-key=0")
+    dump = dump.replace(name, "this_database")
     entries = list(HEADER.finditer(dump))
     ends = [entry.start() for entry in entries[1:]] + [len(dump)]
     seen: set[str] = set()

@@ -1,5 +1,7 @@
 """Databases for tests: made in milliseconds, thrown away afterwards."""
 
+import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +11,8 @@ from alembic import command
 from alembic.config import Config
 from psycopg import sql
 from sqlalchemy import URL, Engine, create_engine, make_url, pool
+
+from models import embedded
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -62,3 +66,17 @@ def migrate(url: str, revision: str = "head") -> None:
         else:
             command.upgrade(config, revision)
         connection.commit()
+
+
+def program(name: str, url: str, *options: str, script: str = "") -> str:
+    """Run ``psql`` or ``pg_dump`` of the embedded PostgreSQL; return what it prints."""
+    done = subprocess.run(
+        [embedded._programs(None) / name, f"--dbname={url}", *options],
+        env={name: value for name, value in os.environ.items() if not name.startswith("PG")},
+        input=script,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,17 +1,16 @@
 """Models, migrations and database agree, at every step of the history and on every way there."""
 
-import subprocess
 from collections.abc import Callable
 
 from alembic import command
 from alembic.script import Script
 from sqlalchemy import Connection
 
-from models import embedded
 from models.database import make_engine
 from tests import databases, history
 from tests.catalogue import added, differences, snapshot
 from tests.conformance import Conformance
+from tests.databases import program
 from tests.history import HISTORY, Databases, each_revision, path
 
 
@@ -87,14 +86,4 @@ async def test_through_asyncpg(empty_database: str, conformance: Conformance) ->
 
 def psql(url: str, script: str) -> None:
     """Run a script as an operator would; the first error ends it."""
-    done = subprocess.run(
-        [
-            embedded._programs(None) / "psql",
-            *("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--dbname={url}"),
-        ],
-        input=script,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    program("psql", url, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", script=script)
