@@ -75,7 +75,7 @@ def stop(home: Path) -> bool:
     data = home / "data"
     if not data.exists():
         return False
-    done = _run(account, _programs(account) / "pg_ctl", "-m", "fast", "-w", "stop", data=data)
+    done = _run(account, programs(account) / "pg_ctl", "-m", "fast", "-w", "stop", data=data)
     sockets = _sockets(home, account)
     if sockets != home:
         with suppress(OSError):  # not empty: the server was not stopped
@@ -85,12 +85,12 @@ def stop(home: Path) -> bool:
 
 def _start(home: Path, settings: Mapping[str, str]) -> URL:
     account = _account()
-    programs = _programs(account)
+    found = programs(account)
     home = _prepare(home, account)
     data, log, sockets = home / "data", home / "log", _sockets(home, account)
-    if not _ready(programs, sockets):
+    if not _ready(found, sockets):
         if not data.exists():
-            _initialise(programs, account, data)
+            _initialise(found, account, data)
         options = {
             "listen_addresses": "",
             "unix_socket_directories": '"' + str(sockets).replace('"', '""') + '"',
@@ -100,10 +100,10 @@ def _start(home: Path, settings: Mapping[str, str]) -> URL:
         }
         server = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in options.items())
         command = ("-l", log.name, "-o", server, "-t", START_SECONDS, "-w", "start")
-        done = _run(account, programs / "pg_ctl", *command, data=data)
+        done = _run(account, found / "pg_ctl", *command, data=data)
         # A start that was interrupted may have left a server that is still getting ready, and
         # pg_ctl does not wait for one that it did not start itself.
-        if done.returncode != 0 and not _becomes_ready(programs, sockets):
+        if done.returncode != 0 and not _becomes_ready(found, sockets):
             raise EmbeddedError(
                 f"The embedded PostgreSQL does not start: {_reason(log, done)} See {log};"
                 f" to start afresh without its data, delete {home}."
@@ -170,8 +170,11 @@ def _lock(home: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _programs(account: str | None) -> Path:
-    """Find PostgreSQL's programs in the wheel, without importing its Python layer."""
+def programs(account: str | None = None) -> Path:
+    """Find PostgreSQL's programs, such as psql, in the wheel, without importing its Python layer.
+
+    With an account, find them where that account can run them.
+    """
     spec = importlib.util.find_spec(WHEEL.replace("-", "_"))
     if spec is None or spec.origin is None:
         raise EmbeddedError(
@@ -318,7 +321,7 @@ def main() -> None:
             return
         url = start(home).render_as_string()
         if options.command == "psql":
-            psql = _programs(_account()) / "psql"
+            psql = programs(_account()) / "psql"
             os.execv(psql, [str(psql), url, *options.arguments])  # noqa: S606
         print(url)  # noqa: T201
     except EmbeddedError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from psycopg import sql
 from sqlalchemy import URL, Engine, create_engine, make_url, pool
 
@@ -68,10 +69,16 @@ def migrate(url: str, revision: str = "head") -> None:
         connection.commit()
 
 
+def version(url: str) -> str | None:
+    """Return the revision that a database is stamped with."""
+    with sync_engine(url).connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
 def program(name: str, url: str, *options: str, script: str = "") -> str:
     """Run ``psql`` or ``pg_dump`` of the embedded PostgreSQL; return what it prints."""
     done = subprocess.run(
-        [embedded._programs(None) / name, f"--dbname={url}", *options],
+        [embedded.programs() / name, f"--dbname={url}", *options],
         env={name: value for name, value in os.environ.items() if not name.startswith("PG")},
         input=script,
         capture_output=True,

@@ -51,7 +51,7 @@ def make_roles(server: str, empty_database: str) -> Iterator[Callable[[], Roles]
     """Run the script on the empty database, as its comment says."""
     prefix, url = f"test_{uuid4().hex}", make_url(empty_database)
     names = owner, app = (f"{prefix}_Owner", f"{prefix}_App")
-    psql = embedded._programs(None) / "psql"
+    psql = embedded.programs() / "psql"
     variables = ("--set", f"owner={owner}", "--set", f"app={app}")
 
     def make() -> Roles:
