@@ -1,8 +1,9 @@
 """Where the database is: one rule for the application and for Alembic.
 
 ``DATABASE_URL`` comes first, then ``sqlalchemy.url`` of ``alembic.ini`` (for Alembic), then an
-embedded server of the project's own. The same URL serves both drivers: asyncpg for the
-application, psycopg for Alembic.
+embedded server with its data in ``.postgres``: at the root of the checkout, or in the current
+directory where the package was installed from a wheel. The same URL serves both drivers: asyncpg
+for the application, psycopg for Alembic.
 """
 
 import os
@@ -14,7 +15,10 @@ from sqlalchemy.exc import ArgumentError
 
 ENVIRONMENT_VARIABLE = "DATABASE_URL"
 EMBEDDED = "embedded:///"
-DEFAULT_URL = f"{EMBEDDED}{Path(__file__).resolve().parent.parent / '.postgres'}"
+PACKAGE = Path(__file__).resolve().parent
+INSTALLED = PACKAGE / "_alembic"
+"""The migrations, where the package was installed from a wheel; a checkout has none here."""
+DEFAULT_URL = f"{EMBEDDED}{'' if INSTALLED.exists() else f'{PACKAGE.parent}/'}.postgres"
 
 EXAMPLE = "postgresql://user:password@host:5432/database"
 MALFORMED = (

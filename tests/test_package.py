@@ -1,0 +1,91 @@
+"""The wheel, without the checkout. ``tox -e package`` installs it with its dependencies."""
+
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from sqlalchemy import inspect
+
+from tests import commandline, databases
+from tests.databases import ROOT
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("wheel")
+    done = commandline.run(
+        "hatchling", "build", "--target", "wheel", "--directory", str(directory)
+    )
+    assert done.returncode == 0, done.stderr
+    (wheel,) = directory.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture
+def installed(wheel: Path, tmp_path: Path) -> Path:
+    """Directory of the unpacked wheel, which is what installing it does."""
+    directory = tmp_path / "site-packages"
+    with ZipFile(wheel) as archive:
+        archive.extractall(directory)
+    return directory
+
+
+def test_the_wheel_has_the_models_and_the_migrations(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        found = {name for name in archive.namelist() if ".dist-info/" not in name}
+    models = (path for path in (ROOT / "models").rglob("*") if path.suffix in {".py", ".typed"})
+    migrations = ("alembic.ini", "alembic/env.py", "alembic/script.py.mako")
+    revisions = (ROOT / "alembic" / "versions").glob("*.py")
+    assert found == {
+        *(str(path.relative_to(ROOT)) for path in models),
+        *(f"models/_alembic/{name}" for name in migrations),
+        *(f"models/_alembic/{path.relative_to(ROOT)}" for path in revisions),
+    }
+
+
+def test_migrating_without_a_checkout(
+    installed: Path, tmp_path: Path, empty_database: str
+) -> None:
+    environment = {"PYTHONPATH": str(installed), "DATABASE_URL": empty_database}
+    for command in ("upgrade head", "check", "downgrade base", "upgrade head", "history"):
+        done = commandline.run("models.migrations", *command.split(), cwd=tmp_path, **environment)
+        assert done.returncode == 0, done.stderr
+    assert "(head)" in done.stdout
+    with databases.sync_engine(empty_database).connect() as connection:
+        assert "trades" in inspect(connection).get_table_names()
+
+
+def test_an_application_can_migrate(installed: Path, tmp_path: Path, empty_database: str) -> None:
+    (tmp_path / "application.py").write_text(
+        "from alembic import command\n"
+        "from models.migrations import alembic_config\n"
+        "command.upgrade(alembic_config(), 'head')\n"
+        "command.current(alembic_config())\n"
+    )
+    done = commandline.run(
+        "application", cwd=tmp_path, PYTHONPATH=str(installed), DATABASE_URL=empty_database
+    )
+    assert done.returncode == 0, done.stderr
+    assert "(head)" in done.stdout
+
+
+def test_no_data_among_installed_packages(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "application.py").write_text(
+        "from models.migrations import alembic_config\n"
+        "from models.url import DEFAULT_URL\n"
+        "print(DEFAULT_URL, alembic_config().get_main_option('sqlalchemy.url'))\n"
+    )
+    done = commandline.run("application", cwd=tmp_path, PYTHONPATH=str(installed))
+    # Below the current directory.
+    assert done.stdout.split() == ["embedded:///.postgres"] * 2, done.stderr
+
+
+def test_the_same_command_in_a_checkout(database: str) -> None:
+    done = commandline.run("models.migrations", "current", DATABASE_URL=database)
+    assert done.stdout == commandline.alembic("current", DATABASE_URL=database)
+
+
+def test_no_command() -> None:
+    done = commandline.run("models.migrations")
+    assert done.returncode == 2
+    assert "too few arguments" in done.stderr
