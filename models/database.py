@@ -66,5 +66,7 @@ def connect_arguments(url: URL) -> dict[str, Any]:
     return arguments
 
 
-engine = make_engine()
-SessionLocal = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
+engine: AsyncEngine = make_engine()
+SessionLocal: async_sessionmaker[AsyncSession] = async_sessionmaker(
+    engine, class_=AsyncSession, expire_on_commit=False
+)

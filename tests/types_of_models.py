@@ -1,0 +1,65 @@
+"""What an editor knows about the models. Not run: ``tox -e types`` checks it."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import assert_type
+
+from sqlalchemy import ScalarResult, Select, select
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.orm import Session, WriteOnlyCollection
+
+from models import ApiKey, BotConfig, BotState, SessionLocal, Trade, User, engine
+from models.database import make_engine
+
+
+def relationships(session: Session) -> None:
+    user = session.scalars(select(User)).one()
+    assert_type(user, User)
+    assert_type(user.api_keys, list[ApiKey])
+    assert_type(user.api_keys[0].owner, User)
+    assert_type(user.bot_configs, list[BotConfig])
+    bot = user.bot_configs[0]
+    assert_type(bot.owner, User)
+    assert_type(bot.state, BotState | None)
+    assert_type(bot.trades, WriteOnlyCollection[Trade])
+    assert_type(session.scalars(bot.trades.select()), ScalarResult[Trade])
+    trade = session.scalars(bot.trades.select()).one()
+    assert_type(trade.bot, BotConfig)
+    assert_type(trade.user, User)
+    assert_type(BotState().config, BotConfig)
+
+
+def columns(user: User, key: ApiKey, bot: BotConfig, state: BotState, trade: Trade) -> None:
+    assert_type(user.email, str)
+    assert_type(user.is_active, bool)
+    assert_type(user.created_at, datetime)
+    assert_type(user.updated_at, datetime)
+    assert_type(key.label, str | None)
+    assert_type(bot.initial_capital, Decimal | None)
+    assert_type(bot.stop_loss_perc, Decimal)
+    assert_type(bot.max_daily_trades, int | None)
+    assert_type(state.status, str)
+    assert_type(state.daily_pnl, Decimal)
+    assert_type(state.last_run_at, datetime | None)
+    assert_type(trade.id, int)
+    assert_type(trade.binance_order_id, str | None)
+    assert_type(trade.price, Decimal)
+    assert_type(trade.pnl, Decimal | None)
+    assert_type(trade.timestamp, datetime)
+
+
+def statements() -> None:
+    assert_type(select(User), Select[User])
+    assert_type(select(Trade.symbol, Trade.pnl), Select[str, Decimal | None])
+
+
+async def sessions() -> None:
+    assert_type(engine, AsyncEngine)
+    assert_type(make_engine("postgresql://localhost/bot"), AsyncEngine)
+    assert_type(SessionLocal, async_sessionmaker[AsyncSession])
+    async with SessionLocal() as session:
+        assert_type(session, AsyncSession)
+        assert_type((await session.scalars(select(User))).one(), User)
+        assert_type(await session.get(Trade, 1), Trade | None)
+        row = (await session.execute(select(Trade.symbol, Trade.pnl))).one()
+        assert_type(row[1], Decimal | None)
