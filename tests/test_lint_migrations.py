@@ -1,9 +1,14 @@
 """Squawk looks at every revision, and refuses what would hurt a live database."""
 
 import os
+import re
 from pathlib import Path
+from textwrap import indent
+from uuid import uuid4
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from tests import commandline, databases
@@ -14,29 +19,37 @@ REVISION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0123456789ab"
-down_revision = {head!r}
+revision = {name!r}
+down_revision = {before!r}
 
 
 def upgrade() -> None:
-    {upgrade}
+{upgrade}
 
 
 def downgrade() -> None:
-    {downgrade}
+{downgrade}
 """
 
 
-def lint_with(directory: Path, upgrade: str, downgrade: str = "pass") -> bool:
-    """Lint the project's revisions and one more."""
+def config_with(directory: Path, *upgrades: str, downgrade: str = "pass") -> Config:
+    """Write revisions that follow the project's; return Alembic's configuration with both."""
     config = databases.alembic_config()
-    head = ScriptDirectory.from_config(config).get_current_head()
-    (directory / "a_revision.py").write_text(
-        REVISION.format(head=head, upgrade=upgrade, downgrade=downgrade)
-    )
+    before = ScriptDirectory.from_config(config).get_current_head()
+    for upgrade in upgrades:
+        name = uuid4().hex[:12]
+        (directory / f"{name}_a_revision.py").write_text(
+            REVISION.format(
+                name=name,
+                before=before,
+                upgrade=indent(upgrade, "    "),
+                downgrade=indent(downgrade, "    "),
+            )
+        )
+        before = name
     versions = os.pathsep.join((str(ROOT / "alembic" / "versions"), str(directory)))
     config.set_main_option("version_locations", versions)
-    return lint(config)
+    return config
 
 
 def test_the_projects_revisions() -> None:
@@ -71,24 +84,41 @@ def test_the_projects_revisions() -> None:
 def test_a_dangerous_revision_is_refused(
     dangerous: str, rule: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert not lint_with(tmp_path, dangerous)
+    assert not lint(config_with(tmp_path, dangerous))
     assert rule in capfd.readouterr().out
 
 
 def test_a_dangerous_downgrade_is_refused(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert not lint_with(tmp_path, "pass", 'op.drop_index("ix_trades_user_id")')
+    drop = 'op.drop_index("ix_trades_user_id")'
+    assert not lint(config_with(tmp_path, "pass", downgrade=drop))
     printed = capfd.readouterr().out
     assert "require-concurrent-index-deletion" in printed
-    assert "downgrade of a_revision.py" in printed
+    assert re.search(r"downgrade of \w+_a_revision\.py", printed)
 
 
 def test_a_downgrade_may_drop_what_was_added(tmp_path: Path) -> None:
     add = 'op.add_column("trades", sa.Column("note", sa.Text()))'
-    assert lint_with(tmp_path, add, 'op.drop_column("trades", "note")')
+    drop = 'op.drop_column("trades", "note")'
+    assert lint(config_with(tmp_path, add, downgrade=drop))
 
 
-def test_a_statement_that_means_it(tmp_path: Path) -> None:
-    drop = "-- squawk-ignore ban-drop-column\\nALTER TABLE trades DROP COLUMN commission_asset"
-    assert lint_with(tmp_path, f'op.execute("{drop}")')
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+SAFE = {
+    section.partition("\n")[0]: re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    for section in CONTRIBUTING.split("\n### ")[1:]
+}
+
+
+@pytest.mark.parametrize("operation", SAFE)
+def test_the_safe_forms_in_the_guide(operation: str, tmp_path: Path, database: str) -> None:
+    config = config_with(tmp_path, *SAFE[operation])
+    assert lint(config)
+    config.attributes["connection"] = databases.sync_engine(database)
+    command.upgrade(config, "head")
+
+
+def test_every_link_to_a_safe_form_leads_to_one() -> None:
+    anchors = {re.sub(r"[^\w -]", "", title).replace(" ", "-").lower() for title in SAFE}
+    assert set(re.findall(r"\(#([^)]+)\)", CONTRIBUTING)) == anchors
