@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, UniqueConstraint, false, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, WriteOnlyMapped, mapped_column, relationship
 
 from models.base import Base, CreatedUpdated, IntPK, Money, Percent
@@ -49,6 +49,8 @@ class BotConfig(CreatedUpdated, Base):
         ),
         at_least("max_daily_trades", 0),
         at_least("check_interval_seconds", 1),
+        # Bots that are due, without those that were given up.
+        Index("ix_bot_configs_active", "id", postgresql_where=text("is_active")),
         {"comment": "Settings of each bot. One with trades cannot be deleted."},
     )
     __repr_columns__ = ("id", "user_id", "name", "symbol", "is_active")

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, String, Text, false, func, text
+from sqlalchemy import ForeignKey, Index, String, Text, false, func, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Base, Money, Timestamp
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 class BotState(Base):
-    """The live state of one bot, written at every run. Shares its bot's id; goes with the bot."""
+    """The live state of one bot, written at every run. Shares its bot's id; goes with the bot.
+
+    No index may hold a column that every run changes, such as ``last_run_at``: PostgreSQL then
+    updates the row within its page and leaves all indexes alone.
+    """
 
     __tablename__ = "bot_states"
     __table_args__ = (
@@ -28,7 +32,13 @@ class BotState(Base):
         non_negative("stop_loss_price"),
         not_nan("daily_pnl"),
         at_least("daily_trades_count", 0),
-        {"comment": "Live state of each bot, one row a bot. Deleted with it."},
+        # Bots that are due, without those that were given up.
+        Index("ix_bot_states_running", "id", postgresql_where=text("status = 'running'")),
+        {
+            "comment": "Live state of each bot, one row a bot. Deleted with it.",
+            # Room on the page for the next version of a row.
+            "postgresql_with": {"fillfactor": 50},
+        },
     )
     __repr_columns__ = ("id", "status", "in_position")
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, ForeignKeyConstraint, String, func
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, String, func
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Base, IntPK, Money, Timestamp
@@ -37,7 +37,20 @@ class Trade(Base):
         non_negative("quote_quantity_filled"),
         not_nan("commission_amount"),
         not_nan("pnl"),
-        {"comment": "Filled orders. Financial records: their bot and user cannot be deleted."},
+        # The last trades of a bot, and its day.
+        Index(None, "bot_config_id", "timestamp", "id"),
+        # The last trades of a user; with what is included, the realised pnl of many days is
+        # read from the index alone.
+        Index(None, "user_id", "timestamp", "id", postgresql_include=["symbol", "pnl"]),
+        {
+            "comment": "Filled orders. Financial records: their bot and user cannot be deleted.",
+            # PostgreSQL reads from an index alone what it vacuumed before. It waits for a fifth
+            # of the table to be new by default, which for a long history takes months.
+            "postgresql_with": {
+                "autovacuum_vacuum_insert_scale_factor": 0,
+                "autovacuum_vacuum_insert_threshold": 10_000,
+            },
+        },
     )
     __repr_columns__ = ("id", "bot_config_id", "symbol", "side")
 
