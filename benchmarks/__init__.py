@@ -1,0 +1,1 @@
+"""How fast the hot queries and the writes are, measured. See ``docs/benchmarks.md``."""

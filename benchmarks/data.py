@@ -1,0 +1,177 @@
+"""A database such as a backend has after some years, made up, and the same at every run.
+
+Most bots were given up; of those that run, the busiest makes hundreds of trades a day and the
+least one in a week. The trades grow as they do in life, with time: ten times the trades are ten
+times the days. Every period repeats the first, trade by trade, so that a query about the last
+days has the same result at every size.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from typing import TypeVar
+
+import psycopg
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT", "XRP/USDT", "ETH/BTC", "PEPE/USDT")
+CHUNK = 10_000
+"""Trades that are sent at a time."""
+
+T = TypeVar("T")
+Progress = Callable[[Iterable[int]], Iterable[int]]
+
+
+class World:
+    """Who there is, and what a period of their trades looks like.
+
+    Args:
+        users: How many there are.
+        bots: How many there are.
+        running: How many of them run.
+        period: Trades after which the pattern repeats.
+        trades_per_day: Of all bots together.
+    """
+
+    def __init__(
+        self,
+        users: int = 10_000,
+        bots: int = 50_000,
+        running: int = 2_000,
+        period: int = 1_000_000,
+        trades_per_day: int = 10_000,
+    ) -> None:
+        """Draw the bots and the trades, in some seconds."""
+        self._random = random.Random(20261124)  # noqa: S311 - not a secret
+        self.users, self.bots = users, bots
+        self.trades_per_day = trades_per_day
+        self.owners = self._skewed(range(1, users + 1), bots, 0.5)
+        self.symbols = self._skewed(SYMBOLS, bots, 0.5)
+        # The newer a bot, the more likely it still runs.
+        by_age = sorted(range(1, bots + 1), key=lambda bot: self._random.random() ** (bots / bot))
+        self.running = by_age[-running:]
+        self.pattern = list(self._pattern(self._skewed(self.running, period, 0.8)))
+
+    def trades(self, first: int, last: int) -> Iterator[str]:
+        """Yield trades, numbered from 0, as lines for COPY."""
+        period = len(self.pattern)
+        apart = timedelta(days=1) / self.trades_per_day
+        for number in range(first, last):
+            bot, _, what = self.pattern[number % period]
+            order = self.order_id(number) or r"\N"
+            yield f"{bot}\t{order}\t{what}\t{START + apart * number}\n"
+
+    def order_id(self, number: int) -> str | None:
+        """Name the order of a trade. The exchange's numbers grow; a fifth are on paper."""
+        _, market, _ = self.pattern[number % len(self.pattern)]
+        return f"{market}:{10_000_000_000 + number}" if number % 5 else None
+
+    def last_day(self, trades: int) -> datetime:
+        """Say when the day of the last of so many trades begins."""
+        return START + timedelta(days=(trades - 1) // self.trades_per_day)
+
+    def by_trades(self) -> tuple[list[int], list[int]]:
+        """Return bots, and users, the busiest first."""
+        bots: Counter[str] = Counter(bot for bot, _, _ in self.pattern)
+        users: Counter[str] = Counter()
+        for bot, trades in bots.items():
+            users[bot.partition("\t")[2]] += trades
+        return (
+            [int(bot.partition("\t")[0]) for bot, _ in bots.most_common()],
+            [int(user) for user, _ in users.most_common()],
+        )
+
+    def _skewed(self, members: Iterable[T], number: int, exponent: float) -> list[T]:
+        """Draw members by Zipf's law."""
+        members = list(members)
+        weights = accumulate((rank + 1) ** -exponent for rank in range(len(members)))
+        return self._random.choices(members, cum_weights=list(weights), k=number)
+
+    def _pattern(self, bots: Iterable[int]) -> Iterator[tuple[str, str, str]]:
+        in_position: set[int] = set()
+        draw = self._random.random
+        for bot in bots:
+            symbol, price, quantity = self.symbols[bot - 1], 100 * draw() + 1, draw()
+            side, pnl = "BUY", r"\N"
+            if bot in in_position:
+                side, pnl = "SELL", f"{self._random.gauss(1, 25):.8f}"
+            in_position ^= {bot}
+            what = (
+                f"{symbol}\t{side}\tMARKET\t{price:.8f}\t{quantity:.5f}\t{price * quantity:.8f}"
+                f"\t{quantity / 1000:.8f}\tBNB\t{pnl}"
+            )
+            yield f"{bot}\t{self.owners[bot - 1]}", symbol.replace("/", ""), what
+
+
+def fill(url: str, world: World) -> None:
+    """Fill a migrated database with users, API keys, bots and their states."""
+    with _connect(url) as connection:
+        connection.execute(
+            "INSERT INTO users (email, hashed_password)"
+            " SELECT 'user' || n || '@example.com', '$argon2id$' || n"
+            " FROM generate_series(1, %s) n",
+            [world.users],
+        )
+        connection.execute(
+            "INSERT INTO api_keys (user_id, encrypted_api_key, encrypted_secret_key)"
+            " SELECT id, repeat('k', 100), repeat('s', 2000) FROM users, generate_series(1, 2)"
+        )
+        running = set(world.running)
+        with connection.cursor().copy(
+            "COPY bot_configs (user_id, name, symbol, timeframe, is_active, stop_loss_perc,"
+            " take_profit_perc, ema_fast, ema_slow, rsi_period, rsi_oversold, rsi_overbought)"
+            " FROM STDIN"
+        ) as copy:
+            for number, (owner, symbol) in enumerate(
+                zip(world.owners, world.symbols, strict=True), 1
+            ):
+                active = number in running
+                copy.write_row(
+                    (owner, f"Bot {number}", symbol, "1m", active, 2, 5, 9, 21, 14, 30, 70)
+                )
+        # Half of the running bots hold a position; half of them are due at any moment.
+        connection.execute(
+            "INSERT INTO bot_states (id, status, in_position, entry_price,"
+            " current_position_size_coins, trailing_stop_price, max_price_since_entry,"
+            " take_profit_price, stop_loss_price, daily_pnl, daily_trades_count, last_run_at)"
+            " SELECT id, CASE WHEN is_active THEN 'running' ELSE 'stopped' END, held,"
+            " CASE WHEN held THEN 64000.12 END, CASE WHEN held THEN 0.00123 END,"
+            " CASE WHEN held THEN 63000.5 END, CASE WHEN held THEN 64999.99 END,"
+            " CASE WHEN held THEN 67200 END, CASE WHEN held THEN 62720.12 END,"
+            " CASE WHEN is_active THEN 12.345678 ELSE 0 END, CASE WHEN is_active THEN 3 ELSE 0"
+            " END, now() - make_interval(secs => id * 7 % 120)"
+            " FROM (SELECT *, is_active AND id % 2 = 0 AS held FROM bot_configs) b ORDER BY id"
+        )
+
+
+def fill_trades(
+    url: str, world: World, first: int, last: int, progress: Progress = iter, checked: bool = False
+) -> None:
+    """Add trades ``first`` up to, not including, ``last``, by COPY.
+
+    They refer to bots and users that are there, so the foreign keys are only ``checked`` if that
+    is what shall be measured.
+    """
+    with _connect(url) as connection:
+        if not checked:
+            connection.execute("SET session_replication_role = replica")
+        with connection.cursor().copy(
+            "COPY trades (bot_config_id, user_id, binance_order_id, symbol, side, order_type,"
+            " price, quantity_filled, quote_quantity_filled, commission_amount,"
+            " commission_asset, pnl, timestamp) FROM STDIN"
+        ) as copy:
+            for start in progress(range(first, last, CHUNK)):
+                copy.write("".join(world.trades(start, min(start + CHUNK, last))))
+
+
+def vacuum(url: str) -> None:
+    """Do what autovacuum would have done by now."""
+    with _connect(url, autocommit=True) as connection:
+        connection.execute("VACUUM (ANALYZE)")
+
+
+def _connect(url: str, *, autocommit: bool = False) -> psycopg.Connection:
+    # A vacuum marks rows as visible to all once their commit is on disk.
+    return psycopg.connect(url, autocommit=autocommit, options="-c synchronous_commit=on")

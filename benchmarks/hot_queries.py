@@ -1,0 +1,52 @@
+"""The hot queries of :mod:`models.queries`, about a busy and an ordinary bot and user."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+
+from sqlalchemy.sql.base import Executable
+
+from benchmarks.data import World
+from models import queries
+
+
+def hot_queries(world: World, trades: int) -> Mapping[str, Executable]:
+    """Return statements by name, for a database with so many trades."""
+    bots, users = world.by_trades()
+    today = world.last_day(trades)
+    days_90 = today - timedelta(days=89)
+    before = (today - timedelta(hours=1), trades)
+    found: dict[str, Executable] = {"1 bots due": queries.due_bots()}
+    for who, rank in (("busy", 0), ("ordinary", len(bots) // 10)):
+        bot, user = bots[rank], users[rank]
+        found |= {
+            f"2 last trades of a bot, {who}": queries.trades_of_bot(bot),
+            f"2 next page of a bot, {who}": queries.trades_of_bot(bot, before),
+            f"3 last trades of a user, {who}": queries.trades_of_user(user),
+            f"3 next page of a user, {who}": queries.trades_of_user(user, before),
+            f"4 day of a bot, {who}": queries.bot_result(bot, today),
+            f"5 daily pnl, 90 days, {who}": queries.daily_pnl(user, days_90),
+            f"7 open positions, {who}": queries.open_positions(user),
+            f"9 pnl by symbol, 90 days, {who}": queries.pnl_by_symbol(user, days_90),
+        }
+    bot, user = bots[0], users[0]
+    order = {
+        "bot_config_id": bot,
+        "user_id": world.owners[bot - 1],
+        "symbol": world.symbols[bot - 1],
+        "side": "BUY",
+        "order_type": "MARKET",
+        "price": Decimal("64000.12"),
+        "quantity_filled": Decimal("0.001"),
+        "quote_quantity_filled": Decimal("64.00012"),
+    }
+    taken = world.order_id(trades - 1)
+    return found | {
+        "6 record a new order": queries.insert_trade(order | {"binance_order_id": "BTCUSDT:1"}),
+        "6 record an order again": queries.insert_trade(order | {"binance_order_id": taken}),
+        "6 compare with the order": queries.compare_trade(order | {"binance_order_id": taken}),
+        "8 tick": queries.tick(bot, max_price_since_entry=Decimal("65000.5")),
+        "10 keys of a user": queries.keys_of_user(user),
+        "10 user by email": queries.user_by_email(f"user{user}@example.com"),
+        "11 daily reset": queries.reset_daily(),
+    }

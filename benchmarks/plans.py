@@ -1,0 +1,60 @@
+"""What a statement costs the database: its plan, with the pages that it read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.sql.base import Executable
+from sqlalchemy.sql.elements import CompilerElement
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan that was carried out."""
+
+    indexes: frozenset[str]
+    scanned: frozenset[str]
+    """Tables that were read from end to end."""
+    steps: tuple[str, ...]
+    rows: int
+    """Rows that went into the result, before they were counted, summed up or updated."""
+    buffers: int
+    """Pages of 8 kB that were read, from memory or from disk."""
+    milliseconds: float
+
+
+def explain(connection: Connection, statement: Executable) -> Plan:
+    """Run a statement, undo what it changed, and return its plan."""
+    assert isinstance(statement, CompilerElement)  # noqa: S101 - for the type checker
+    compiled = statement.compile(
+        dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
+    )
+    savepoint = connection.begin_nested()
+    (result,) = connection.exec_driver_sql(
+        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {compiled}", compiled.construct_params()
+    ).scalar_one()
+    savepoint.rollback()
+    nodes = list(_nodes(result["Plan"]))
+    top = nodes[0]
+    return Plan(
+        indexes=frozenset(node["Index Name"] for node in nodes if "Index Name" in node)
+        | frozenset(top.get("Conflict Arbiter Indexes", ())),
+        scanned=frozenset(n["Relation Name"] for n in nodes if n["Node Type"] == "Seq Scan"),
+        steps=tuple(
+            " ".join(filter(None, (node["Node Type"], node.get("Index Name")))) for node in nodes
+        ),
+        rows=max(round(node["Actual Rows"] * node["Actual Loops"]) for node in _leaves(nodes)),
+        buffers=top["Shared Hit Blocks"] + top["Shared Read Blocks"],
+        milliseconds=result["Execution Time"],
+    )
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from _nodes(child)
+
+
+def _leaves(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [node for node in nodes if "Plans" not in node]

@@ -1,0 +1,92 @@
+"""Each hot query finds its rows by the index that was made for it, and reads few pages."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Engine, text
+
+from benchmarks import data
+from benchmarks.hot_queries import hot_queries
+from benchmarks.plans import explain
+from models import queries
+from tests import databases
+
+TRADES = 30_000
+PLANS = """
+query                                | index                                | pages of 8 kB
+1 bots due                           | ix_bot_states_running                | 200
+2 last trades of a bot, busy         | ix_trades_bot_config_id_timestamp_id | 60
+2 last trades of a bot, ordinary     | ix_trades_bot_config_id_timestamp_id | 60
+2 next page of a bot, busy           | ix_trades_bot_config_id_timestamp_id | 60
+2 next page of a bot, ordinary       | ix_trades_bot_config_id_timestamp_id | 60
+3 last trades of a user, busy        | ix_trades_user_id_timestamp_id       | 60
+3 last trades of a user, ordinary    | ix_trades_user_id_timestamp_id       | 60
+3 next page of a user, busy          | ix_trades_user_id_timestamp_id       | 60
+3 next page of a user, ordinary      | ix_trades_user_id_timestamp_id       | 60
+4 day of a bot, busy                 | ix_trades_bot_config_id_timestamp_id | 15
+4 day of a bot, ordinary             | ix_trades_bot_config_id_timestamp_id | 15
+5 daily pnl, 90 days, busy           | ix_trades_user_id_timestamp_id       | 80
+5 daily pnl, 90 days, ordinary       | ix_trades_user_id_timestamp_id       | 25
+6 record a new order                 | uq_trades_binance_order_id           | 120
+6 record an order again              | uq_trades_binance_order_id           | 90
+6 compare with the order             | uq_trades_binance_order_id           | 60
+7 open positions, busy               | ix_bot_configs_user_id               | 100
+7 open positions, ordinary           | ix_bot_configs_user_id               | 60
+8 tick                               | pk_bot_states                        | 60
+9 pnl by symbol, 90 days, busy       | ix_trades_user_id_timestamp_id       | 80
+9 pnl by symbol, 90 days, ordinary   | ix_trades_user_id_timestamp_id       | 25
+10 keys of a user                    | ix_api_keys_user_id                  | 15
+10 user by email                     | ix_users_email                       | 10
+11 daily reset                       |                                      | 600
+"""
+"""Fifty trades are on up to fifty pages; the other numbers are half as much again as measured."""
+
+Filled = tuple[Engine, data.World]
+
+
+@pytest.fixture(scope="module")
+def filled(make_database: Callable[[str], str], migrated_template: str) -> Filled:
+    """Four hundred users, a hundred running bots, a hundred days of trades."""
+    world = data.World(users=400, bots=2_000, running=100, period=TRADES, trades_per_day=300)
+    url = make_database(migrated_template)
+    data.fill(url, world)
+    data.fill_trades(url, world, 0, TRADES)
+    data.vacuum(url)
+    return databases.sync_engine(url), world
+
+
+def test_plans(filled: Filled, subtests: pytest.Subtests) -> None:
+    engine, world = filled
+    _, *lines = PLANS.strip().splitlines()
+    expected = {name: rest for name, *rest in ([w.strip() for w in x.split("|")] for x in lines)}
+    statements = hot_queries(world, TRADES)
+    assert sorted(statements) == sorted(expected)
+    with engine.connect() as connection:
+        for name, (index, pages) in expected.items():
+            with subtests.test(name):
+                plan = explain(connection, statements[name])
+                assert not index or index in plan.indexes, plan
+                assert plan.buffers <= int(pages), plan
+                # The state of every bot is read on purpose, by the daily reset for instance.
+                assert plan.scanned <= {"bot_states"}, plan
+
+
+def test_ticks_stay_on_their_page(filled: Filled) -> None:
+    """PostgreSQL calls it a heap-only update: no index is written."""
+    engine, world = filled
+    count = text(
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'bot_states'"
+    )
+    flush = text("SELECT pg_stat_force_next_flush()")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(flush)
+        updates_before, heap_only_before = connection.execute(count).one()
+        for turn in range(3):
+            for bot in random.sample(world.running, len(world.running)):
+                connection.execute(queries.tick(bot, max_price_since_entry=60_000 + turn))
+        connection.execute(flush)
+        updates_after, heap_only_after = connection.execute(count).one()
+    updates = updates_after - updates_before
+    assert updates == 3 * len(world.running)
+    assert heap_only_after - heap_only_before >= 0.95 * updates
