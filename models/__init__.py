@@ -1,13 +1,17 @@
 """The trading bot's tables as SQLAlchemy models, and the engine and sessions to use them with."""
 
+from typing import TYPE_CHECKING, Any
+
 from models.api_key import ApiKey
 from models.base import Base
 from models.bot_config import BotConfig
 from models.bot_state import BotState
-from models.database import SessionLocal, engine
 from models.enums import BotStatus, OrderType, Side, Timeframe
 from models.trade import Trade
 from models.user import User
+
+if TYPE_CHECKING:
+    from models.database import SessionLocal, engine
 
 __all__ = [
     "ApiKey",
@@ -23,3 +27,12 @@ __all__ = [
     "User",
     "engine",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Who needs the tables only, such as Alembic, does not wait for asyncio and asyncpg.
+    if name in ("SessionLocal", "engine"):
+        from models import database
+
+        return getattr(database, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

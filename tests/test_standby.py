@@ -1,0 +1,95 @@
+"""A read replica: a streaming standby of a primary, both started for these tests."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models import User, embedded, queries
+from models.database import make_engine
+from tests import commandline, databases
+from tests.factories import ROWS
+
+SECONDS = 30
+FAST = {"fsync": "off", "shared_buffers": "16MB"}
+
+
+class Servers(NamedTuple):
+    primary: str
+    standby: str
+
+    def wait(self) -> None:
+        """Wait until the standby has all that the primary has committed."""
+        with psycopg.connect(self.primary, autocommit=True) as primary:
+            (written,) = primary.execute("SELECT pg_current_wal_flush_lsn()").fetchone() or ("",)
+        with psycopg.connect(self.standby, autocommit=True) as standby:
+            deadline = time.monotonic() + SECONDS
+            replayed = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
+            while standby.execute(replayed, [written]).fetchone() != (True,):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    home = Path(tempfile.mkdtemp(prefix="standby-"))
+    home.chmod(0o755)  # the servers may run as another account
+    try:
+        primary = embedded.start(home / "primary", FAST)
+    except embedded.EmbeddedError as error:
+        shutil.rmtree(home, ignore_errors=True)
+        pytest.skip(str(error))
+    account = embedded._account()
+    copy = embedded._prepare(home / "standby", account) / "data"
+    done = embedded._run(
+        account,
+        embedded._programs(account) / "pg_basebackup",
+        *("-h", primary.query["host"], "-p", primary.query["port"], "-U", primary.username),
+        *("--checkpoint=fast", "--no-sync", "--write-recovery-conf", "-D", copy),
+    )
+    assert done.returncode == 0, done.stderr
+    standby = embedded.start(home / "standby", FAST)
+    yield Servers(*(url.render_as_string(hide_password=False) for url in (primary, standby)))
+    for name in ("standby", "primary"):
+        embedded.stop(home / name)
+        shutil.rmtree((home / name).resolve(), ignore_errors=True)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+async def test_a_standby_answers_but_takes_nothing(servers: Servers) -> None:
+    databases.migrate(servers.primary)
+    with psycopg.connect(servers.primary) as connection:
+        connection.execute("INSERT INTO users (email, hashed_password) VALUES ('a', 'b')")
+    servers.wait()
+    engine = make_engine(servers.standby)
+    async with AsyncSession(engine) as session:
+        assert await session.scalar(select(User.email)) == "a"
+        session.add(User(**ROWS["users"]))
+        with pytest.raises(DBAPIError, match="read-only"):
+            await session.flush()
+        await session.rollback()
+        with pytest.raises(DBAPIError, match="read-only"):
+            await session.execute(queries.due_bots())
+    await engine.dispose()
+
+
+def test_upgrading_a_standby_is_refused(servers: Servers) -> None:
+    databases.migrate(servers.primary)
+    databases.migrate(servers.primary, "-1")
+    servers.wait()
+    before = databases.version(servers.standby)
+    done = commandline.run("alembic", "upgrade", "head", DATABASE_URL=servers.standby)
+    assert done.returncode != 0
+    assert "read-only" in done.stderr
+    assert databases.version(servers.standby) == before
+    databases.migrate(servers.primary)
+    servers.wait()
+    assert databases.version(servers.standby) == databases.version(servers.primary) != before
