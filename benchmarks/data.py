@@ -17,11 +17,15 @@ import psycopg
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT", "XRP/USDT", "ETH/BTC", "PEPE/USDT")
+TRADE_COLUMNS = (
+    "bot_config_id, user_id, binance_order_id, symbol, side, order_type, price, quantity_filled,"
+    " quote_quantity_filled, commission_amount, commission_asset, pnl, timestamp"
+)
 CHUNK = 10_000
 """Trades that are sent at a time."""
 
 T = TypeVar("T")
-Progress = Callable[[Iterable[int]], Iterable[int]]
+Progress = Callable[[range], Iterable[int]]
 
 
 class World:
@@ -146,22 +150,14 @@ def fill(url: str, world: World) -> None:
         )
 
 
-def fill_trades(
-    url: str, world: World, first: int, last: int, progress: Progress = iter, checked: bool = False
-) -> None:
+def fill_trades(url: str, world: World, first: int, last: int, progress: Progress = iter) -> None:
     """Add trades ``first`` up to, not including, ``last``, by COPY.
 
-    They refer to bots and users that are there, so the foreign keys are only ``checked`` if that
-    is what shall be measured.
+    They refer to bots and users that are there, so the foreign keys are not checked.
     """
     with _connect(url) as connection:
-        if not checked:
-            connection.execute("SET session_replication_role = replica")
-        with connection.cursor().copy(
-            "COPY trades (bot_config_id, user_id, binance_order_id, symbol, side, order_type,"
-            " price, quantity_filled, quote_quantity_filled, commission_amount,"
-            " commission_asset, pnl, timestamp) FROM STDIN"
-        ) as copy:
+        connection.execute("SET session_replication_role = replica")
+        with connection.cursor().copy(f"COPY trades ({TRADE_COLUMNS}) FROM STDIN") as copy:
             for start in progress(range(first, last, CHUNK)):
                 copy.write("".join(world.trades(start, min(start + CHUNK, last))))
 

@@ -26,7 +26,7 @@ class Plan:
 
 def explain(connection: Connection, statement: Executable) -> Plan:
     """Run a statement, undo what it changed, and return its plan."""
-    assert isinstance(statement, CompilerElement)  # noqa: S101 - for the type checker
+    assert isinstance(statement, CompilerElement)
     compiled = statement.compile(
         dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
     )

@@ -1,0 +1,126 @@
+"""The databases to measure: each size with the initial revision alone, and with the head.
+
+The server is the one that ``TEST_DATABASE_URL`` names, else an embedded one with durability, as
+in production. At ten million trades the databases take ten gigabytes.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+from tqdm import tqdm
+
+from benchmarks import data
+from models import embedded
+from tests import databases
+
+INITIAL = "7c1d0e5a9b42"
+REVISIONS = ("initial", "head")
+SETTINGS = {
+    "shared_buffers": "1GB",
+    "maintenance_work_mem": "256MB",
+    "max_wal_size": "16GB",
+    "checkpoint_timeout": "1h",
+    # Else commits would wait for the disk most of the time, and hide what an index costs.
+    "synchronous_commit": "off",
+    # At the moments that the benchmarks choose instead.
+    "autovacuum": "off",
+}
+
+
+@dataclass
+class Stage:
+    """A database to measure."""
+
+    url: str
+    trades: int
+    upgrade_seconds: float = 0
+    """What the revisions after the initial one took."""
+    next_trade: int = 0
+    """The number of the first trade that is not there yet."""
+
+    def __post_init__(self) -> None:
+        self.next_trade = self.trades
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--trades", default="1000000,10000000", help="sizes to measure at")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "trades" in metafunc.fixturenames:
+        sizes = [int(size) for size in metafunc.config.getoption("--trades").split(",")]
+        metafunc.parametrize("trades", sizes, scope="session")
+
+
+@pytest.fixture(scope="session")
+def world() -> data.World:
+    return data.World()
+
+
+@pytest.fixture(scope="session")
+def stages(
+    request: pytest.FixtureRequest, world: data.World
+) -> Iterator[dict[tuple[int, str], Stage]]:
+    """Grow a database, and keep two copies of it at each size."""
+    sizes = sorted(int(size) for size in request.config.getoption("--trades").split(","))
+    found: dict[tuple[int, str], Stage] = {}
+    with ExitStack() as stack:
+        server = stack.enter_context(running_server())
+
+        def copy(name: str, template: str) -> str:
+            databases.execute(
+                server, sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
+            )
+            return stack.enter_context(databases.database(server, name, template))
+
+        growing = copy("benchmark_growing", "template0")
+        databases.migrate(growing, INITIAL)
+        data.fill(growing, world)
+        done = 0
+        for trades in sizes:
+            data.fill_trades(growing, world, done, trades, progress)
+            data.vacuum(growing)
+            for revision in REVISIONS:
+                name = f"benchmark_{trades}_{revision}"
+                stage = Stage(copy(name, "benchmark_growing"), trades)
+                if revision == "head":
+                    start = time.perf_counter()
+                    databases.migrate(stage.url)
+                    stage.upgrade_seconds = time.perf_counter() - start
+                    data.vacuum(stage.url)
+                found[trades, revision] = stage
+            done = trades
+        yield found
+
+
+@pytest.fixture(params=REVISIONS)
+def stage(
+    request: pytest.FixtureRequest, stages: dict[tuple[int, str], Stage], trades: int
+) -> Stage:
+    return stages[trades, request.param]
+
+
+def progress(chunks: range) -> Iterator[int]:
+    return iter(tqdm(chunks, "trades", unit="0k", dynamic_ncols=True))
+
+
+@contextmanager
+def running_server() -> Iterator[str]:
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield url
+        return
+    home = Path(tempfile.mkdtemp(prefix="trading-bot-schema-benchmarks-"))
+    home.chmod(0o755)
+    try:
+        yield embedded.start(home / "server", SETTINGS).render_as_string(hide_password=False)
+    finally:
+        embedded.stop(home / "server")
+        shutil.rmtree(home)

@@ -1,0 +1,52 @@
+"""Plan, pages and latency of each hot query, and the sizes of the indexes."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from benchmarks.conftest import Stage
+from benchmarks.data import World
+from benchmarks.hot_queries import hot_queries
+from benchmarks.plans import explain
+from tests import databases
+
+NAMES = sorted(hot_queries(World(users=50, bots=50, running=20, period=500), 500))
+SIZES = text(
+    "SELECT relname, pg_table_size(oid) FROM pg_class"
+    " WHERE oid IN ('trades'::regclass, 'bot_states'::regclass, 'bot_configs'::regclass)"
+    " UNION ALL SELECT indexrelid::regclass::text, pg_relation_size(indexrelid) FROM pg_index"
+    " WHERE indrelid IN ('trades'::regclass, 'bot_states'::regclass, 'bot_configs'::regclass)"
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_query(benchmark: Any, world: World, stage: Stage, name: str) -> None:
+    statement = hot_queries(world, stage.trades)[name]
+    with databases.sync_engine(stage.url).connect() as connection:
+
+        def run() -> None:
+            result = connection.execute(statement)
+            if result.returns_rows:
+                result.all()
+            connection.rollback()
+
+        explain(connection, statement)  # to read the catalogue and the pages into memory
+        plan = explain(connection, statement)
+        connection.rollback()
+        benchmark.extra_info |= {
+            "pages": plan.buffers,
+            "rows": plan.rows,
+            "steps": plan.steps,
+            "explain_ms": plan.milliseconds,
+        }
+        benchmark.pedantic(run, rounds=max(3, min(30, int(2000 / plan.milliseconds))))
+
+
+def test_sizes(benchmark: Any, stage: Stage) -> None:
+    with databases.sync_engine(stage.url).connect() as connection:
+        sizes = benchmark.pedantic(lambda: connection.execute(SIZES).all(), rounds=1)
+    benchmark.extra_info |= {
+        "sizes": dict(map(tuple, sizes)),
+        "upgrade_seconds": stage.upgrade_seconds,
+    }
