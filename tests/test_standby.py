@@ -51,7 +51,7 @@ def servers() -> Iterator[Servers]:
     copy = embedded._prepare(home / "standby", account) / "data"
     done = embedded._run(
         account,
-        embedded._programs(account) / "pg_basebackup",
+        embedded.programs(account) / "pg_basebackup",
         *("-h", primary.query["host"], "-p", primary.query["port"], "-U", primary.username),
         *("--checkpoint=fast", "--no-sync", "--write-recovery-conf", "-D", copy),
     )
