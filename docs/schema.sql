@@ -130,7 +130,8 @@ CREATE TABLE public.bot_states (
     CONSTRAINT ck_bot_states_stop_loss_price_non_negative CHECK (((stop_loss_price >= (0)::numeric) AND (stop_loss_price <> 'NaN'::numeric))),
     CONSTRAINT ck_bot_states_take_profit_price_non_negative CHECK (((take_profit_price >= (0)::numeric) AND (take_profit_price <> 'NaN'::numeric))),
     CONSTRAINT ck_bot_states_trailing_stop_price_non_negative CHECK (((trailing_stop_price >= (0)::numeric) AND (trailing_stop_price <> 'NaN'::numeric)))
-);
+)
+WITH (fillfactor='50');
 
 COMMENT ON TABLE public.bot_states IS 'Live state of each bot, one row a bot. Deleted with it.';
 COMMENT ON COLUMN public.bot_states.id IS 'The bot''s id.';
@@ -172,7 +173,8 @@ CREATE TABLE public.trades (
     CONSTRAINT ck_trades_quote_quantity_filled_non_negative CHECK (((quote_quantity_filled >= (0)::numeric) AND (quote_quantity_filled <> 'NaN'::numeric))),
     CONSTRAINT ck_trades_side_known CHECK (((side)::text = ANY ((ARRAY['BUY'::character varying, 'SELL'::character varying])::text[]))),
     CONSTRAINT ck_trades_symbol_not_empty CHECK (((symbol)::text <> ''::text))
-);
+)
+WITH (autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='10000');
 
 COMMENT ON TABLE public.trades IS 'Filled orders. Financial records: their bot and user cannot be deleted.';
 COMMENT ON COLUMN public.trades.user_id IS 'Owner of the bot, repeated for easy queries.';
@@ -246,11 +248,19 @@ ALTER TABLE ONLY public.trades
 
 CREATE INDEX ix_api_keys_user_id ON public.api_keys USING btree (user_id);
 
+CREATE INDEX ix_bot_configs_active ON public.bot_configs USING btree (id) WHERE is_active;
+
 CREATE INDEX ix_bot_configs_user_id ON public.bot_configs USING btree (user_id);
+
+CREATE INDEX ix_bot_states_running ON public.bot_states USING btree (id) WHERE ((status)::text = 'running'::text);
 
 CREATE INDEX ix_trades_bot_config_id ON public.trades USING btree (bot_config_id);
 
+CREATE INDEX ix_trades_bot_config_id_timestamp_id ON public.trades USING btree (bot_config_id, "timestamp", id);
+
 CREATE INDEX ix_trades_user_id ON public.trades USING btree (user_id);
+
+CREATE INDEX ix_trades_user_id_timestamp_id ON public.trades USING btree (user_id, "timestamp", id) INCLUDE (symbol, pnl);
 
 CREATE UNIQUE INDEX ix_users_email ON public.users USING btree (email);
 

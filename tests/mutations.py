@@ -448,7 +448,7 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
         "a publication of everything": "CREATE PUBLICATION p FOR ALL TABLES",
         "the whole row identifies it": "ALTER TABLE trades REPLICA IDENTITY FULL",
         "nothing identifies a row": "ALTER TABLE api_keys REPLICA IDENTITY NOTHING",
-        "a fill factor of a table": "ALTER TABLE bot_states SET (fillfactor = 50)",
+        "a fill factor of a table": "ALTER TABLE bot_states SET (fillfactor = 70)",
         "no autovacuum": "ALTER TABLE trades SET (autovacuum_enabled = false)",
         "no autovacuum of long values": (
             "ALTER TABLE api_keys SET (toast.autovacuum_enabled = off)"

@@ -7,7 +7,7 @@ it and has to write to the indexes too. docs/benchmarks.md has the measurements.
 Locks: SHARE UPDATE EXCLUSIVE on trades, bot_configs and bot_states; they can be read and
 written meanwhile. Each index waits for the transactions that are open on its table, and takes
 about a second for a million trades.
-Downgrade: nothing is lost.
+Downgrade: keeps all data.
 
 Revision ID: 3f8a6c2d417e
 Revises: 7c1d0e5a9b42
