@@ -7,16 +7,13 @@ database is found as :mod:`models.url` says. Either way there is one migrator at
 
 import logging
 import os
-import re
-from collections.abc import Iterator
 from configparser import InterpolationError
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from logging.config import fileConfig
-from typing import Any
 
 from alembic import context
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, event
+from sqlalchemy import URL, Connection
 
 config = context.config
 
@@ -72,23 +69,6 @@ def run_migrations() -> None:
         context.run_migrations()
 
 
-@contextmanager
-def within_a_transaction(connection: Connection) -> Iterator[None]:
-    """Build indexes the ordinary way: in a caller's transaction, CONCURRENTLY is not allowed."""
-
-    def ordinary(
-        _conn: Any, _cursor: Any, statement: str, values: Any, *_: Any
-    ) -> tuple[str, Any]:
-        return re.sub(r"(?<=INDEX) CONCURRENTLY", "", statement, count=1), values
-
-    context.get_context().autocommit_block = nullcontext  # type: ignore[method-assign, assignment]
-    event.listen(connection, "before_cursor_execute", ordinary, retval=True)
-    try:
-        yield
-    finally:
-        event.remove(connection, "before_cursor_execute", ordinary)
-
-
 def run_migrations_offline() -> None:
     """Print the SQL instead of running it; no database is needed."""
     context.configure(
@@ -110,12 +90,8 @@ def run_migrations_online() -> None:
             migrator.run(connection, context.get_context(), settings, run_migrations)
         return
     with nullcontext(given) if isinstance(given, Connection) else given.connect() as connection:
-        callers = connection.in_transaction()
         configure(connection)
-        with (
-            within_a_transaction(connection) if callers else nullcontext(),
-            migrator.alone(connection, context.get_context(), settings),
-        ):
+        with migrator.alone(connection, context.get_context(), settings):
             run_migrations()
 
 

@@ -10,7 +10,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, fields
 from threading import Event, Thread
 
@@ -194,6 +194,7 @@ def alone(
         return
     if connection.in_transaction():
         _wait(connection, settings, func.pg_try_advisory_xact_lock(LOCK_KEY), lambda: None)
+        migration.autocommit_block = no_autocommit_block  # type: ignore[assignment, method-assign]
         yield
         return
     _wait(connection, settings, func.pg_try_advisory_lock(LOCK_KEY), connection.commit)
@@ -205,6 +206,19 @@ def alone(
             connection.rollback()
             connection.execute(select(func.pg_advisory_unlock(LOCK_KEY)))
             connection.commit()
+
+
+def no_autocommit_block() -> AbstractContextManager[None]:
+    """Refuse to leave a caller's transaction.
+
+    Raises:
+        CommandError: Always.
+    """
+    raise CommandError(
+        "This revision has steps that cannot be undone, such as CREATE INDEX CONCURRENTLY, so it"
+        " does not run in a transaction that its caller has begun. Pass an engine, or a connection"
+        " before its first statement."
+    )
 
 
 def _wait(

@@ -141,7 +141,7 @@ def test_a_callers_transaction_keeps_the_lock(alembic_cli: Server, database: str
         connection.execute(text("SELECT 1"))
         config = databases.alembic_config()
         config.attributes["connection"] = connection
-        command.downgrade(config, "-1")
+        command.stamp(config, "base")
         busy = alembic_cli.run("-x", "wait_timeout=0", "upgrade", "head", database=database)
         assert "Another migrator is at work" in busy.messages[0]
         connection.rollback()

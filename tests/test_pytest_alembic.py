@@ -1,5 +1,9 @@
 """pytest-alembic's own tests, the experimental ones included."""
 
+import re
+from contextlib import nullcontext
+from typing import Any
+
 import pytest
 from pytest_alembic import MigrationContext
 from pytest_alembic.tests import (
@@ -9,12 +13,12 @@ from pytest_alembic.tests import (
     test_up_down_consistency,
     test_upgrade,
 )
-from pytest_alembic.tests.experimental import test_downgrade_leaves_no_trace
+from sqlalchemy import Engine, event
 
 import models
+from models import migrator
 
 __all__ = [
-    "test_downgrade_leaves_no_trace",
     "test_model_definitions_match_ddl",
     "test_single_head_revision",
     "test_up_down_consistency",
@@ -28,3 +32,15 @@ def test_all_models_register_on_metadata(
     # It looks for the metadata in the package itself, or for a base class of SQLAlchemy 1.
     monkeypatch.setattr(models, "metadata", models.Base.metadata, raising=False)
     experimental.test_all_models_register_on_metadata(alembic_runner, model_package="models")
+
+
+def test_downgrade_leaves_no_trace(
+    alembic_runner: MigrationContext, alembic_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It undoes each revision by a rollback, so that nothing may run outside of a transaction.
+    def ordinary(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> Any:
+        return re.sub(r"INDEX CONCURRENTLY", "INDEX", statement), values
+
+    monkeypatch.setattr(migrator, "no_autocommit_block", nullcontext)
+    event.listen(alembic_engine, "before_cursor_execute", ordinary, retval=True)
+    experimental.test_downgrade_leaves_no_trace(alembic_runner)
