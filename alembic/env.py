@@ -22,11 +22,14 @@ if config.cmd_opts is not None and config.config_file_name is not None:
     fileConfig(config.config_file_name, disable_existing_loggers=False)
 
 try:
-    from models import Base, migrator
+    from models import Base, console, migrator
     from models.embedded import EmbeddedError
     from models.url import DatabaseURLError, database_url, masked, resolve
 except ImportError as error:  # such as a missing driver
     raise CommandError(f"{error}. Install the project: pip install -e .") from error
+
+if config.cmd_opts is not None:
+    console.set_up(config.cmd_opts.quiet)
 
 log = logging.getLogger("alembic.env")
 target_metadata = Base.metadata

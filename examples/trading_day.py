@@ -11,8 +11,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import func, select, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import (
@@ -27,6 +26,7 @@ from models import (
     User,
     engine,
 )
+from models.queries import bot_result, record_trade, trades_of_bot
 
 EMAIL = "ada@example.com"
 DAY = datetime(2026, 11, 24, tzinfo=UTC)
@@ -91,39 +91,26 @@ async def record(session: AsyncSession, bot: BotConfig) -> int:
         else:
             pnl = quote - fee - cost
         hours, minutes = time.split(":")
-        statement = insert(Trade).values(
-            bot_config_id=bot.id,
-            user_id=bot.user_id,
+        values = {
+            "bot_config_id": bot.id,
+            "user_id": bot.user_id,
             # The exchange numbers orders within a symbol.
-            binance_order_id=f"BTCUSDT:{order}",
-            symbol=bot.symbol,
-            side=side,
-            order_type=OrderType.MARKET,
-            price=Decimal(price),
-            quantity_filled=QUANTITY,
-            quote_quantity_filled=quote,
-            commission_amount=fee,
-            commission_asset="USDT",
-            pnl=pnl,
-            timestamp=DAY + timedelta(hours=int(hours), minutes=int(minutes)),
-        )
+            "binance_order_id": f"BTCUSDT:{order}",
+            "symbol": bot.symbol,
+            "side": side,
+            "order_type": OrderType.MARKET,
+            "price": Decimal(price),
+            "quantity_filled": QUANTITY,
+            "quote_quantity_filled": quote,
+            "commission_amount": fee,
+            "commission_asset": "USDT",
+            "pnl": pnl,
+            "timestamp": DAY + timedelta(hours=int(hours), minutes=int(minutes)),
+        }
         # A report that came before changes nothing.
-        once = statement.on_conflict_do_nothing(index_elements=[Trade.binance_order_id])
-        new += (await session.scalar(once.returning(Trade.id))) is not None
+        _, is_new = await record_trade(session, values)
+        new += is_new
     return new
-
-
-async def result_of(session: AsyncSession, bot: BotConfig, day: datetime) -> tuple[int, Decimal]:
-    """Return the number of trades in a day, and what they gained in quote currency."""
-    row = await session.execute(
-        select(func.count(), func.sum(Trade.pnl)).where(
-            Trade.bot_config_id == bot.id,
-            Trade.timestamp >= day,
-            Trade.timestamp < day + timedelta(days=1),
-        )
-    )
-    trades, pnl = row.one()
-    return trades, pnl or Decimal(0)
 
 
 async def pages(session: AsyncSession, bot: BotConfig, size: int) -> AsyncIterator[list[Trade]]:
@@ -132,12 +119,10 @@ async def pages(session: AsyncSession, bot: BotConfig, size: int) -> AsyncIterat
     By keyset: a page begins after the last trade of the one before, so that the hundredth page is
     as fast as the first, and a trade that comes in meanwhile shifts nothing.
     """
-    latest = bot.trades.select().order_by(Trade.timestamp.desc(), Trade.id.desc()).limit(size)
-    page = (await session.scalars(latest)).all()
-    while page:
-        yield list(page)
-        last = tuple_(Trade.timestamp, Trade.id) < (page[-1].timestamp, page[-1].id)
-        page = (await session.scalars(latest.where(last))).all()
+    before = None
+    while page := list(await session.scalars(trades_of_bot(bot.id, before, size))):
+        yield page
+        before = page[-1].timestamp, page[-1].id
 
 
 def row(trade: Trade) -> str:
@@ -156,7 +141,7 @@ async def main() -> None:
         new = await record(session, bot)
     print(f"{bot.name}: {len(REPORTS)} reports, {new} new trades")
     async with SessionLocal() as session:
-        trades, pnl = await result_of(session, bot, DAY)
+        trades, pnl = (await session.execute(bot_result(bot.id, since=DAY))).one()
         print(f"{DAY:%Y-%m-%d}: {trades} trades, pnl {pnl:+,.2f} USDT")
         async for page in pages(session, bot, size=3):
             print("\ntime   side      price  quantity      value       pnl")

@@ -165,6 +165,8 @@ def run(
     try:
         with alone(connection, migration, settings):
             _try_repeatedly(connection, settings, plan, go)
+            if not migration.opts.get("dont_mutate"):
+                _log_result(connection, migration)
     except SQLAlchemyError as error:
         # When the connection breaks in autocommit_block(), Alembic fails once more on its way out.
         first = error if isinstance(error, DBAPIError) else error.__context__
@@ -172,6 +174,17 @@ def run(
             raise
         place = f"In {plan.steps[0]}: " if plan.steps else ""
         raise CommandError(place + _reason(first)) from first
+
+
+def _log_result(connection: Connection, migration: MigrationContext) -> None:
+    script: ScriptDirectory = migration.opts["script"]
+    heads = migration.get_current_heads()
+    revision = ", ".join(heads) or "base"
+    if heads and set(heads) == set(script.get_heads()):
+        revision += " (head)"
+    # The engine's URL has no password.
+    url = connection.engine.url.set(drivername="postgresql")
+    log.info("At %s: %s", revision, url.render_as_string())
 
 
 @contextmanager
@@ -302,8 +315,12 @@ class _Plan:
                 raise
             self._decide = None
         while self.steps:
+            log.info("Running %s", self.steps[0])
+            started = time.monotonic()
             yield self.steps[0]
-            del self.steps[0]  # Alembic asks for the next one when this one is committed
+            # Alembic asks for the next one when this one is committed.
+            log.info("Done in %.2f s", time.monotonic() - started)
+            del self.steps[0]
 
 
 def _check_known(heads: tuple[str, ...], migration: MigrationContext) -> None:
