@@ -1,6 +1,7 @@
 """Write down what the models say: ``python -m tools.document``, or with ``--check`` only look.
 
-Makes the diagram in README.md, between its two marks, and docs/data-dictionary.md.
+Makes the diagram in README.md and its Turkish twin, between two marks, and
+docs/data-dictionary.md.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from models import Base
 from tools import ROOT
 
 COMMAND = "python -m tools.document"
+READMES = ("README.md", "README.tr.md")
 BEGIN = f"<!-- Made by: {COMMAND} -->"
 END = "<!-- End of the diagram -->"
 POSTGRESQL: Dialect = registry.load("postgresql")()
@@ -122,18 +124,17 @@ def documents(metadata: MetaData, root: Path) -> dict[Path, str]:
     """Return the files as they should be.
 
     Raises:
-        ValueError: README.md lacks the marks.
+        ValueError: A README lacks the marks.
     """
-    readme = root / "README.md"
-    before, begin, rest = readme.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"README.md has no place for the diagram: {BEGIN} and {END}")
     drawn = "\n".join(diagram(metadata))
-    return {
-        readme: f"{before}{BEGIN}\n```mermaid\n{drawn}\n```\n{END}{after}",
-        root / "docs" / "data-dictionary.md": "\n".join(dictionary(metadata)) + "\n",
-    }
+    files = {root / "docs" / "data-dictionary.md": "\n".join(dictionary(metadata)) + "\n"}
+    for name in READMES:
+        before, begin, rest = (root / name).read_text(encoding="utf-8").partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not (begin and end):
+            raise ValueError(f"{name} has no place for the diagram: {BEGIN} and {END}")
+        files[root / name] = f"{before}{BEGIN}\n```mermaid\n{drawn}\n```\n{END}{after}"
+    return files
 
 
 def main() -> None:
@@ -148,13 +149,13 @@ def main() -> None:
     stale = {
         path: text
         for path, text in wanted.items()
-        if not path.exists() or path.read_text() != text
+        if not path.exists() or path.read_text(encoding="utf-8") != text
     }
     if check and stale:
         names = " and ".join(str(path.relative_to(ROOT)) for path in stale)
         sys.exit(f"Out of date: {names}. Run: {COMMAND}")
     for path, text in stale.items():
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,35 @@
+"""The Turkish README is in step with the English one."""
+
+import re
+
+import pytest
+
+from tests.databases import ROOT
+
+
+def parts(name: str) -> dict[str, list[str]]:
+    """Take out what does not depend on the language."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    code = r"^```.*?^```$"
+    prose = re.sub(code, "", text, flags=re.DOTALL | re.MULTILINE)
+    return {
+        "headings": [line.split()[0] for line in prose.splitlines() if line.startswith("#")],
+        "blocks of code": re.findall(code, text, flags=re.DOTALL | re.MULTILINE),
+        "code in the text": sorted(re.findall(r"`[^`]+`", prose.replace("\n", " "))),
+        "links": sorted(re.findall(r"\]\(([^)]+)\)", prose)),
+        "items and rows": re.findall(r"^(- |\d\. |\|)", prose, flags=re.MULTILINE),
+    }
+
+
+@pytest.mark.parametrize("part", parts("README.md"))
+def test_same_in_both_languages(part: str) -> None:
+    turkish = [
+        "README.tr.md" if value == "README.md" else value for value in parts("README.tr.md")[part]
+    ]
+    assert turkish == parts("README.md")[part]
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.tr.md", "CONTRIBUTING.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text(encoding="utf-8"))
+    assert [link for link in links if not (ROOT / link).exists()] == []
