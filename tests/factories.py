@@ -8,7 +8,7 @@ from models import ApiKey, BotConfig, BotState, Trade, User
 
 _numbers = count(1)
 
-ROWS: dict[str, dict[str, Any]] = {
+SMALLEST: dict[str, dict[str, Any]] = {
     "users": {"email": "ada@example.com", "hashed_password": "$argon2id$..."},
     "api_keys": {"user_id": 1, "encrypted_api_key": "gAAAA1", "encrypted_secret_key": "gAAAA2"},
     "bot_configs": {
@@ -40,7 +40,7 @@ ROWS: dict[str, dict[str, Any]] = {
 
 
 def _values(table: str, references: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
-    own = {name: value for name, value in ROWS[table].items() if name not in references}
+    own = {name: value for name, value in SMALLEST[table].items() if name not in references}
     return own | given
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from models import BotStatus, OrderType, Side, Timeframe
 from tests import databases, specification
-from tests.factories import ROWS
+from tests.factories import SMALLEST
 
 CHECKS = """
 constraint
@@ -137,7 +137,7 @@ def connection(populated: Engine) -> Iterator[Connection]:
 def add(connection: Connection, table: str, **values: Any) -> dict[str, Any]:
     """Insert a valid row, except for what is given, as raw SQL; return what was stored."""
     unique = {"email": f"{uuid4()}@example.com"} if table == "users" else {}
-    row = ROWS[table] | unique | values
+    row = SMALLEST[table] | unique | values
     statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING *").format(
         sql.Identifier(table),
         sql.SQL(", ").join(map(sql.Identifier, row)),
@@ -156,7 +156,7 @@ def refused(connection: Connection, table: str, **values: Any) -> psycopg.Error:
 
 
 def table_of(constraint: str) -> str:
-    return next(name for name in ROWS if constraint.startswith(f"ck_{name}_"))
+    return next(name for name in SMALLEST if constraint.startswith(f"ck_{name}_"))
 
 
 @pytest.mark.parametrize(("constraint", "bad", "good"), list(checks()))
@@ -173,7 +173,7 @@ def test_check(
 def test_every_check_is_tested(connection: Connection) -> None:
     query = "SELECT conname FROM pg_constraint WHERE contype = 'c' AND connamespace <> 11"
     ours = "AND conrelid::regclass::text = ANY (:tables)"
-    found = connection.execute(text(f"{query} {ours}"), {"tables": list(ROWS)}).scalars()
+    found = connection.execute(text(f"{query} {ours}"), {"tables": list(SMALLEST)}).scalars()
     assert set(found) == {constraint for constraint, *_ in checks()}
 
 
@@ -331,7 +331,7 @@ def test_unusual_but_legitimate(
         add(connection, table, **values)
 
 
-@pytest.mark.parametrize("table", ROWS)
+@pytest.mark.parametrize("table", SMALLEST)
 def test_raw_sql_gets_the_defaults(connection: Connection, table: str) -> None:
     stored = add(connection, table)
     now = connection.execute(text("SELECT now()")).scalar_one()
