@@ -1,7 +1,8 @@
 -- Two roles: an owner that migrates, and an application role that reads and writes rows only.
 --
 -- Run it as a superuser, in the database that is to be migrated, before or after the first
--- migration, as often as you like:
+-- migration, as often as you like. The database should be the bot's alone: all tables of its
+-- schema public become the owner's, and the application's to read and write.
 --
 --     psql --set owner=trading_owner --set app=trading_app --file docs/roles.sql DATABASE
 --

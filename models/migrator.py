@@ -174,6 +174,10 @@ def run(
             raise
         place = f"In {plan.steps[0]}: " if plan.steps else ""
         raise CommandError(place + _reason(first)) from first
+    except KeyboardInterrupt:
+        raise CommandError(
+            "Interrupted. What was not committed is undone: run it again."
+        ) from None
 
 
 def _log_result(connection: Connection, migration: MigrationContext) -> None:
@@ -215,7 +219,8 @@ def alone(
         yield
         connection.commit()
     finally:
-        if not connection.invalidated:
+        # A connection that broke, or was interrupted within a statement, gave the lock back.
+        with suppress(SQLAlchemyError):
             connection.rollback()
             connection.execute(select(func.pg_advisory_unlock(LOCK_KEY)))
             connection.commit()
@@ -307,6 +312,10 @@ class _Plan:
             _check_known(heads, migration)
             try:
                 self.steps.extend(self._decide(heads, migration))
+            except AssertionError as error:  # such as ``head+1``, or nothing at all
+                raise CommandError(
+                    "There is no such revision. `alembic history` lists what there is."
+                ) from error
             except CommandError as error:
                 if isinstance(error.__cause__, ResolutionError):
                     raise CommandError(

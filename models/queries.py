@@ -8,7 +8,7 @@ however many trades there are; docs/benchmarks.md has the measurements.
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import (
     ColumnElement,
@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array, insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from models.api_key import ApiKey
 from models.bot_config import BotConfig
@@ -51,6 +51,10 @@ class OrderClash(Exception):  # noqa: N818 - the name says what it is
         """Say what clashes, without the values."""
         super().__init__(f"trade {trade_id} has this order id, but other {', '.join(columns)}")
         self.trade_id, self.columns = trade_id, columns
+
+    def __reduce__(self) -> tuple[type[Self], tuple[int, list[str]]]:
+        """Let it pass between processes."""
+        return type(self), (self.trade_id, self.columns)
 
 
 def due_bots(limit: int = 100) -> Select[BotState]:
@@ -141,8 +145,10 @@ async def record_trade(session: AsyncSession, values: Mapping[str, Any]) -> tupl
     """Record a trade unless its order is recorded already; return its id, and whether it is new.
 
     Safe to repeat after a timeout and to run from several workers at once: they wait for each
-    other. Without ``binance_order_id``, a trade on paper, it is always new. ``pnl`` may be
-    another one than before, since the application computes it, maybe later.
+    other, so a transaction that records several orders should sort them by id, lest two
+    workers deadlock. Without ``binance_order_id``, a trade on paper, it is always new. ``pnl`` may
+    be another one than before, since the application computes it, maybe later; a repeat does not
+    store it.
 
     Raises:
         OrderClash: The order id is taken by a trade that says something else, for instance
@@ -186,19 +192,25 @@ def open_positions(user_id: int) -> Select[BotState]:
     )
 
 
-def tick(bot_config_id: int, **values: Any) -> Update:
-    """Update a bot's state after a run; ``last_run_at`` becomes the database's time."""
+def tick(bot_config_id: int, **values: Any) -> ReturningUpdate[BotState]:
+    """Update a bot's state after a run, and return it; ``last_run_at`` becomes now.
+
+    A state that the session has loaded gets the new values too.
+    """
     return (
         update(BotState)
         .where(BotState.id == bot_config_id)
         .values(last_run_at=func.now(), **values)
+        .returning(BotState)
+        .execution_options(populate_existing=True)
     )
 
 
 def reset_daily() -> Update:
     """Set the day's pnl and number of trades of all bots to 0, for the start of a day.
 
-    Rows that are 0 already are not rewritten.
+    Rows that are 0 already are not rewritten. Run it in a session of its own: states that a
+    session has loaded keep the old values.
     """
     return (
         update(BotState)

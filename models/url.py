@@ -7,6 +7,7 @@ for the application, psycopg for Alembic.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def database_url(
         raise DatabaseURLError(
             f"{ENVIRONMENT_VARIABLE} is set but empty. Set it to {EXAMPLE}, or unset it."
         )
-    return url
+    return url.strip()  # a secret that is mounted as a file often ends with a newline
 
 
 def resolve(url: str) -> URL:
@@ -91,8 +92,8 @@ def resolve(url: str) -> URL:
     except (ArgumentError, ValueError):
         # Not chained: the original error may quote a part of the password.
         raise DatabaseURLError(MALFORMED) from None
-    # An unescaped @ cuts the password short; the rest would be shown as host or database.
-    if "@" in f"{parsed.host}{parsed.database}":
+    # An unescaped @ cuts the password short; the rest would be shown as host, database or option.
+    if url.count("@") > 1:
         raise DatabaseURLError(MALFORMED)
     if parsed.drivername not in SCHEMES:
         raise DatabaseURLError(
@@ -110,8 +111,16 @@ def resolve(url: str) -> URL:
         raise DatabaseURLError(
             f"The database URL gives an option more than once: {', '.join(repeated)}."
         )
+    # Which of the two counts, and how several hosts are written, each driver decides for itself.
+    if "," in (parsed.host or "") or any(
+        getattr(parsed, part) and part in parsed.query for part in ("host", "port")
+    ):
+        raise DatabaseURLError(
+            "The database URL should name host and port once, before the question mark or as"
+            " options; several hosts as ?host=first,second&port=5432,5432."
+        )
     timeout = parsed.query.get("connect_timeout")
-    if timeout is not None and not str(timeout).isdigit():
+    if timeout is not None and not re.fullmatch("[0-9]+", str(timeout)):
         raise DatabaseURLError("connect_timeout in the database URL is not a number of seconds.")
     return parsed.set(drivername="postgresql")
 

@@ -243,6 +243,13 @@ def test_unknown_revision(
     assert version(database) == HEAD
 
 
+@pytest.mark.parametrize("revision", ["", "head+1"])
+def test_no_revision(refused: Callable[..., str], database: str, revision: str) -> None:
+    line = refused(database, "upgrade", revision)
+    assert "There is no such revision" in line
+    assert version(database) == HEAD
+
+
 @pytest.mark.parametrize(
     "arguments", [("upgrade", "head"), ("downgrade", "base"), ("current",), ("check",)]
 )

@@ -7,9 +7,11 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.pool import NullPool
 
 import models
 from models import User, database
+from models.database import make_engine
 from tests import commandline, factories
 
 WITHOUT_SIDE_EFFECTS = """
@@ -76,9 +78,16 @@ async def test_a_broken_connection_is_replaced(engine: AsyncEngine) -> None:
 
 
 async def test_options_of_the_caller_win(database: str) -> None:
-    engine = models.database.make_engine(database, pool_size=1, max_overflow=0)
+    engine = make_engine(database, pool_size=1, max_overflow=0)
     assert engine.pool.size() == 1  # type: ignore[attr-defined]
     await engine.dispose()
+
+
+async def test_other_pools_and_arguments_of_the_driver(database: str) -> None:
+    settings = {"server_settings": {"application_name": "books"}}
+    engine = make_engine(database, poolclass=NullPool, connect_args=settings)
+    async with engine.connect() as connection:
+        assert await connection.scalar(text("SHOW application_name")) == "books"
 
 
 async def test_bound_values_are_not_in_error_messages(session: AsyncSession) -> None:
@@ -90,6 +99,6 @@ async def test_bound_values_are_not_in_error_messages(session: AsyncSession) -> 
 
 
 def test_engine_shows_no_password() -> None:
-    engine = models.database.make_engine("postgresql://ada:hunter2@db/bot")
+    engine = make_engine("postgresql://ada:hunter2@db/bot")
     assert "hunter2" not in repr(engine)
     assert b"hunter2" not in pickle.dumps(engine.url)

@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 
 from models import Base
 from tests import databases
-from tests.factories import ROWS
+from tests.factories import SMALLEST
 
 FIRST, *LATER = reversed(
     [script.revision for script in ScriptDirectory(databases.ROOT / "alembic").walk_revisions()]
@@ -87,7 +87,7 @@ def test_an_interrupted_upgrade_can_be_run_again(empty_database: str, database: 
     """CREATE INDEX CONCURRENTLY leaves an invalid index when it is interrupted."""
     databases.migrate(empty_database, FIRST)
     with psycopg.connect(empty_database, autocommit=True) as connection:
-        for table, row in ROWS.items():
+        for table, row in SMALLEST.items():
             names, values = ", ".join(row), ", ".join(f"%({name})s" for name in row)
             connection.execute(f"INSERT INTO {table} ({names}) VALUES ({values})", row)
         for name, table in concurrent_indexes():

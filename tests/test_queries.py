@@ -1,6 +1,7 @@
 """What the hot queries answer. How they find it is in tests/test_plans.py."""
 
 import asyncio
+import pickle
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -16,7 +17,7 @@ from models import BotConfig, BotState, Trade, queries
 from tests import factories
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-ORDER = {**factories.ROWS["trades"], "binance_order_id": "BTCUSDT:28", "timestamp": NOON}
+ORDER = {**factories.SMALLEST["trades"], "binance_order_id": "BTCUSDT:28", "timestamp": NOON}
 
 
 async def add_bot(session: AsyncSession, **state: Any) -> BotConfig:
@@ -155,8 +156,7 @@ async def test_tick(session: AsyncSession) -> None:
     assert bot.state
     assert other.state
     await session.execute(queries.tick(bot.id, max_price_since_entry=Decimal("65000.5")))
-    await session.refresh(bot.state)
-    await session.refresh(other.state)
+    # No refresh: the state that is loaded must not have to be loaded again.
     now = await session.scalar(select(func.now()))
     assert bot.state.max_price_since_entry == Decimal("65000.5")
     assert bot.state.last_run_at == bot.state.last_updated_at == now
@@ -263,3 +263,8 @@ async def test_many_workers_record_the_same_order(record: Record, session: Async
     assert len({trade_id for trade_id, _ in results}) == 1
     assert sorted(new for _, new in results) == [False] * 9 + [True]
     assert await session.scalar(select(func.count()).select_from(Trade)) == 1
+
+
+def test_a_clash_passes_between_processes() -> None:
+    clash = pickle.loads(pickle.dumps(queries.OrderClash(7, ["price"])))  # noqa: S301
+    assert (str(clash), clash.trade_id) == ("trade 7 has this order id, but other price", 7)

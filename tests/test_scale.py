@@ -12,7 +12,7 @@ from alembic.operations import Operations
 from sqlalchemy import text
 
 from tests import databases
-from tests.factories import ROWS
+from tests.factories import SMALLEST
 
 PAGE = databases.ROOT / "docs" / "scale.md"
 INT_MAX = 2**31 - 1
@@ -20,7 +20,7 @@ INT_MAX = 2**31 - 1
 
 def insert(url: str, table: str = "trades") -> Any:
     """Insert a row, and return its id."""
-    row = ROWS[table]
+    row = SMALLEST[table]
     names, values = ", ".join(row), ", ".join(f"%({name})s" for name in row)
     statement = f"INSERT INTO {table} ({names}) VALUES ({values}) RETURNING id"
     with psycopg.connect(url) as connection:

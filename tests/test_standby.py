@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models import User, embedded, queries
 from models.database import make_engine
 from tests import commandline, databases
-from tests.factories import ROWS
+from tests.factories import SMALLEST
 
 SECONDS = 30
 FAST = {"fsync": "off", "shared_buffers": "16MB"}
@@ -72,7 +72,7 @@ async def test_a_standby_answers_but_takes_nothing(servers: Servers) -> None:
     engine = make_engine(servers.standby)
     async with AsyncSession(engine) as session:
         assert await session.scalar(select(User.email)) == "a"
-        session.add(User(**ROWS["users"]))
+        session.add(User(**SMALLEST["users"]))
         with pytest.raises(DBAPIError, match="read-only"):
             await session.flush()
         await session.rollback()

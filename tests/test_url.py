@@ -25,6 +25,10 @@ def test_environment_comes_before_configuration_and_default() -> None:
     assert f"embedded:///{databases.ROOT / '.postgres'}" == urls.DEFAULT_URL
 
 
+def test_white_space_around_the_variable() -> None:
+    assert database_url(None, {"DATABASE_URL": " postgresql://db/bot\n"}) == "postgresql://db/bot"
+
+
 @pytest.mark.parametrize("value", ["", "  "])
 def test_empty_variable(value: str) -> None:
     with pytest.raises(DatabaseURLError, match="DATABASE_URL is set but empty"):
@@ -47,6 +51,11 @@ def test_schemes(scheme: str) -> None:
         (f"postgresql://ada:{SECRET}@db:port/bot", "malformed"),
         (f"postgresql://ada:{SECRET}@db/bot", "malformed"),
         ("postgresql://ada:s3cr@t@db/bot", "malformed"),
+        ("postgresql://ada:abc@s3cr?t@db/bot", "malformed"),
+        ("postgresql://ada@db/bot?host=other", "host and port once"),
+        ("postgresql://ada@db:5432/bot?port=5433", "host and port once"),
+        ("postgresql://ada@db,other/bot", "host and port once"),
+        ("postgresql://ada@db/bot?connect_timeout=²", "not a number of seconds"),
         (f"postgresql//ada:{SECRET}@db/bot", "malformed"),
         (f"mysql://ada:{ENCODED}@db/bot", "starts with mysql://"),
         (f"postgresql+psycopg2://ada:{ENCODED}@db/bot", r"starts with postgresql\+psycopg2://"),
@@ -100,6 +109,7 @@ drivers = pytest.mark.parametrize(
         ("application_name=books", "SHOW application_name", "books"),
         ("options=-c%20work_mem%3D12MB", "SHOW work_mem", "12MB"),
         ("connect_timeout=7", "SELECT 1", 1),
+        ("connect_timeout=0", "SELECT 1", 1),
         ("sslmode=prefer", "SELECT 1", 1),
         ("target_session_attrs=read-write", "SHOW transaction_read_only", "off"),
     ],
