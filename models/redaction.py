@@ -23,10 +23,10 @@ _SYNTAX_ERROR = "42601"
 
 def hide_values(engine: Engine) -> None:
     """Let no error or log record of an engine repeat a value of a row."""
-    if not event.contains(engine, "handle_error", _on_error):
-        event.listen(engine, "handle_error", _on_error)
-        logger = engine.logger  # wrapped if the engine has echo=True
-        (logger if isinstance(logger, logging.Logger) else logger.logger).addFilter(_is_not_a_row)
+    # Not "unless event.contains(...)": it goes by id, which a new engine may have from an old one.
+    event.listen(engine, "handle_error", _on_error)
+    logger = engine.logger  # wrapped if the engine has echo=True
+    (logger if isinstance(logger, logging.Logger) else logger.logger).addFilter(_is_not_a_row)
 
 
 def _on_error(context: ExceptionContext) -> None:

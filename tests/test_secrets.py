@@ -179,3 +179,15 @@ def test_exceptions_can_be_pickled_without_the_values(connection: Connection) ->
         )
     assert SECRET not in str(pickle.loads(pickle.dumps(raised.value.orig)))  # noqa: S301
     assert isinstance(raised.value.orig, psycopg.Error)
+
+
+def test_every_engine_hides_values_however_many_came_before(database: str) -> None:
+    # Engines that are gone leave their ids to new ones, though a dialect of theirs may live on.
+    dialects = []
+    for number in range(3000):
+        engine = databases.sync_engine(database)
+        hide_values(engine)
+        assert len(list(engine.dialect.dispatch.handle_error)) == 1
+        if number % 3:
+            dialects.append(engine.dialect)
+        del engine
