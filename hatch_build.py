@@ -1,4 +1,4 @@
-"""Puts the migrations into the wheel, below ``models/``, where ``models.migrations`` finds them.
+"""Puts the migrations into the wheel, below ``trading_bot_schema/``, which finds them there.
 
 They cannot be installed as they lie in a checkout: a top-level ``alembic`` would be in the way
 of the library's. An editable installation uses the checkout's, so it gets no copy that ages.
@@ -16,4 +16,4 @@ class ShipMigrations(BuildHookInterface[Any]):
         """Add ``alembic.ini`` and what it refers to."""
         if version == "standard":
             for name in ("alembic.ini", "alembic"):
-                build_data["force_include"][name] = f"models/_alembic/{name}"
+                build_data["force_include"][name] = f"trading_bot_schema/_alembic/{name}"

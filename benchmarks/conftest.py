@@ -17,9 +17,8 @@ import pytest
 from psycopg import sql
 from tqdm import tqdm
 
-from benchmarks import data
-from models import embedded
-from tests import databases
+from tests.support import data, databases
+from trading_bot_schema import embedded
 
 INITIAL = "7c1d0e5a9b42"
 REVISIONS = ("initial", "head")

@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import text
 
 from benchmarks.conftest import Stage
-from benchmarks.data import World
-from benchmarks.hot_queries import hot_queries
-from benchmarks.plans import explain
-from tests import databases
+from tests.support import databases
+from tests.support.data import World
+from tests.support.hot_queries import hot_queries
+from tests.support.plans import explain
 
 NAMES = sorted(hot_queries(World(users=50, bots=50, running=20, period=500), 500))
 SIZES = text(

@@ -14,10 +14,10 @@ import pytest
 from sqlalchemy import Connection, make_url
 
 from benchmarks.conftest import REVISIONS, Stage
-from benchmarks.data import TRADE_COLUMNS, World, vacuum
 from models.database import connect_arguments
 from models.queries import tick
-from tests import databases
+from tests.support import databases
+from tests.support.data import TRADE_COLUMNS, World, vacuum
 
 INSERT = (
     f"INSERT INTO trades ({TRADE_COLUMNS}) VALUES ({', '.join(f'${n}' for n in range(1, 14))})"

@@ -1,7 +1,7 @@
 """The application's engine and sessions.
 
 Importing this module connects to nothing, starts nothing and reads no environment variable:
-the database is looked for (see :mod:`models.url`) when the first connection is opened.
+the database is looked for (see :mod:`trading_bot_schema.url`) when the first connection is opened.
 """
 
 import asyncio
@@ -17,8 +17,9 @@ from sqlalchemy.ext.asyncio import (
 )
 
 from models.base import Base
-from models.redaction import hide_values
-from models.url import database_url, resolve
+from trading_bot_schema.redaction import hide_values
+from trading_bot_schema.target import connectable
+from trading_bot_schema.url import database_url
 
 __all__ = ["Base", "SessionLocal", "engine", "make_engine"]
 
@@ -30,13 +31,13 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
 
     ``options`` go to :func:`sqlalchemy.ext.asyncio.create_async_engine`, their ``connect_args`` to
     :func:`asyncpg.connect`. A connection that cannot be opened raises what asyncpg raises, or
-    :class:`models.url.DatabaseURLError`.
+    :class:`trading_bot_schema.url.DatabaseURLError`.
     """
     connect_args = options.pop("connect_args", {})
 
     async def connect() -> asyncpg.Connection:
         # In a thread, as it may have to start the embedded server.
-        target = await asyncio.to_thread(lambda: resolve(url or database_url()))
+        target = await asyncio.to_thread(lambda: connectable(url or database_url()))
         return await asyncpg.connect(**(connect_arguments(target) | connect_args))
 
     defaults: dict[str, Any] = {

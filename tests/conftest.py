@@ -18,14 +18,14 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from models import embedded
 from models.database import make_engine
-from models.url import resolve
-from tests import alembic_cli as cli
-from tests import databases
-from tests.conformance import Conformance
-from tests.history import Databases
-from tests.revisions import Revisions
+from tests.support import alembic_cli as cli
+from tests.support import databases
+from tests.support.conformance import Conformance
+from tests.support.history import Databases
+from tests.support.probe_revisions import Revisions
+from trading_bot_schema import embedded
+from trading_bot_schema.url import parse
 
 SERVER_VARIABLE = "TEST_DATABASE_URL"
 # A test server may forget everything at a crash.
@@ -96,7 +96,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def server() -> str:
     """URL of the server, for making databases on it."""
-    return resolve(os.environ[SERVER_VARIABLE]).render_as_string(hide_password=False)
+    return parse(os.environ[SERVER_VARIABLE]).render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")

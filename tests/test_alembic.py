@@ -13,8 +13,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, inspect, make_url, text
 
 from models import Base
-from tests import commandline, databases
-from tests.databases import ROOT
+from tests.support import commandline, databases
+from tests.support.databases import ROOT
 
 TABLES = {"users", "api_keys", "bot_configs", "bot_states", "trades"}
 
@@ -34,7 +34,7 @@ def head() -> str:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of the files that Alembic works with, to change."""
-    for name in ("alembic", "models"):
+    for name in ("alembic", "models", "trading_bot_schema"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("alembic.ini", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)

@@ -20,12 +20,12 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
-from models import embedded
-from tests import databases
-from tests.alembic_cli import ROOT, Result, Server, wait_for
-from tests.catalogue import snapshot
-from tests.databases import version
-from tests.revisions import HEAD
+from tests.support import databases
+from tests.support.alembic_cli import ROOT, Result, Server, wait_for
+from tests.support.catalogue import snapshot
+from tests.support.databases import version
+from tests.support.probe_revisions import HEAD
+from trading_bot_schema import embedded
 
 SECRET = "hunter2"  # noqa: S105
 HASH = "$argon2id$v=19$m=65536,t=3,p=4$c2VjcmV0"
@@ -218,7 +218,7 @@ def test_missing_privilege(refused: Callable[..., str], empty_database: str, rol
     url = make_url(empty_database).set(username=role, password=SECRET)
     line = refused(url.render_as_string(hide_password=False))
     assert "permission denied for schema public" in line
-    assert "Migrate as the role that owns the tables, or give this one the right" in line
+    assert "or grant this one the CREATE privilege" in line
     assert snapshot(empty_database).columns == {}
 
 
@@ -239,7 +239,7 @@ def test_unknown_revision(
 ) -> None:
     line = refused(database, *arguments)
     assert "Can't locate revision identified by 'nosuch'" in line
-    assert "`alembic history` lists what there is" in line
+    assert "`alembic history` lists the revisions" in line
     assert version(database) == HEAD
 
 

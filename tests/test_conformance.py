@@ -7,11 +7,11 @@ from alembic.script import Script
 from sqlalchemy import Connection
 
 from models.database import make_engine
-from tests import databases, history
-from tests.catalogue import added, differences, snapshot
-from tests.conformance import Conformance
-from tests.databases import program
-from tests.history import Databases, each_revision, path
+from tests.support import databases, history
+from tests.support.catalogue import added, differences, snapshot
+from tests.support.conformance import Conformance
+from tests.support.databases import program
+from tests.support.history import Databases, each_revision, path
 
 
 def test_models_and_migrations(empty_database: str, conformance: Conformance) -> None:

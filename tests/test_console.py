@@ -8,9 +8,9 @@ import sys
 import pytest
 from sqlalchemy import make_url
 
-from tests.alembic_cli import Server
-from tests.databases import ROOT
-from tests.history import HISTORY
+from tests.support.alembic_cli import Server
+from tests.support.databases import ROOT
+from tests.support.history import HISTORY
 
 
 def test_progress(alembic_cli: Server, empty_database: str) -> None:

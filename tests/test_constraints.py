@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DataError, IntegrityError
 
 from models import BotStatus, OrderType, Side, Timeframe
-from tests import databases, specification
-from tests.factories import SMALLEST
+from tests import specification
+from tests.support import databases
+from tests.support.factories import SMALLEST
 
 CHECKS = """
 constraint

@@ -14,9 +14,9 @@ from alembic.script import Script
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tests import databases, history
-from tests.history import Databases, each_revision, path
 from tests.rows import ROWS
+from tests.support import databases, history
+from tests.support.history import Databases, each_revision, path
 
 COLUMNS = """
 SELECT c.relname AS table, a.attname AS column, coalesce(a.attnum = ANY (k.indkey), false) AS key

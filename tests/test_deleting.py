@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
 from models import ApiKey, Base, BotConfig, BotState, Trade, User
-from tests import factories
+from tests.support import factories
 
 Delete = Callable[[AsyncSession, Base], Coroutine[Any, Any, None]]
 

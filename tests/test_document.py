@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table
 
 from models import Base
-from tests import commandline
-from tests.databases import ROOT
+from tests.support import commandline
+from tests.support.databases import ROOT
 from tools.document import diagram, dictionary, documents
 
 

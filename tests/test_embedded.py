@@ -13,11 +13,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from models import embedded
-from models.embedded import EmbeddedError
+from trading_bot_schema import embedded
+from trading_bot_schema.embedded import EmbeddedError
 
 START = (
-    "import sys; from models import embedded; print(embedded.start(embedded.Path(sys.argv[1])))"
+    "import sys; from trading_bot_schema import embedded;"
+    " print(embedded.start(embedded.Path(sys.argv[1])))"
 )
 
 

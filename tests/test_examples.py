@@ -1,6 +1,6 @@
 """The examples run, and show what they say."""
 
-from tests import commandline
+from tests.support import commandline
 
 FIRST_PAGE = """\
 BTC/USDT EMA Cross: 9 reports, {new} new trades

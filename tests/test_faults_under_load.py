@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from models import BotConfig, BotState, BotStatus, OrderType, Side, Trade, User
 from models.database import make_engine
-from tests.alembic_cli import Server
-from tests.databases import version
-from tests.revisions import Revisions
+from tests.support.alembic_cli import Server
+from tests.support.databases import version
+from tests.support.probe_revisions import Revisions
 from tests.test_migrator import CONCURRENT_INDEX
 
 BOTS = 4

@@ -1,11 +1,16 @@
-"""Importing the models is quick: no driver is imported, nor what only the engine needs."""
+"""Importing the models loads no driver; the packages depend on each other in one direction."""
 
+import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 import pytest
 
 import models
+from tests.support.databases import ROOT
 
 
 @pytest.mark.parametrize("module", ["asyncpg", "psycopg", "sqlalchemy.ext.asyncio"])
@@ -22,3 +27,68 @@ def test_everything_that_is_announced_is_there() -> None:
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Session'"):
         models.Session  # noqa: B018
+
+
+PACKAGES = ("alembic", "models", "trading_bot_schema", "tests", "benchmarks", "tools")
+
+
+def module_files() -> dict[str, Path]:
+    """Return the file of each module of the project."""
+    files = {}
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            files[name.removesuffix(".__init__")] = path
+    return files
+
+
+def imported_names(node: ast.AST) -> Iterator[str]:
+    """Return what a module imports, apart from what only its type hints need."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    for child in ast.iter_child_nodes(node):
+        yield from imported_names(child)
+
+
+def import_graph() -> dict[str, set[str]]:
+    files = module_files()
+    graph = {}
+    for module, path in files.items():
+        names = set(imported_names(ast.parse(path.read_text())))
+        # `from package import name` depends on the package, unless the name is a module.
+        parents = {name.rpartition(".")[0] for name in names - files.keys()}
+        graph[module] = (names | parents) & files.keys() - {module}
+    return graph
+
+
+def test_imports_have_no_circle() -> None:
+    # `models.__getattr__` imports `models.database`, which imports `models.base`, when asked to.
+    graph = import_graph()
+    graph["models"].discard("models.database")
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize(
+    ("package", "others"),
+    [
+        ("models", {"alembic", "tests", "benchmarks", "tools"}),
+        ("trading_bot_schema", {"models", "tests", "benchmarks", "tools"}),
+        ("alembic", {"tests", "benchmarks", "tools"}),
+        ("tests", {"benchmarks"}),
+    ],
+)
+def test_arrows_point_one_way(package: str, others: set[str]) -> None:
+    wrong = {
+        f"{name} -> {module}"
+        for name, modules in import_graph().items()
+        for module in modules
+        if name.split(".")[0] == package and module.split(".")[0] in others
+    }
+    assert not wrong, f"{package} must not import {', '.join(sorted(others))}"

@@ -12,11 +12,11 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
-from tests import databases
-from tests.alembic_cli import Server, before_change, wait_for
-from tests.catalogue import snapshot
-from tests.databases import version
-from tests.revisions import HEAD, Revisions
+from tests.support import databases
+from tests.support.alembic_cli import Server, before_change, wait_for
+from tests.support.catalogue import snapshot
+from tests.support.databases import version
+from tests.support.probe_revisions import HEAD, Revisions
 from tests.test_migrator import CONCURRENT_INDEX, DROP_CONCURRENT_INDEX
 
 _REVISIONS = list(ScriptDirectory.from_config(databases.alembic_config()).walk_revisions())

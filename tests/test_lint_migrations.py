@@ -11,8 +11,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from tests import commandline, databases
-from tests.databases import ROOT
+from tests.support import commandline, databases
+from tests.support.databases import ROOT
 from tools.lint_migrations import lint
 
 REVISION = """

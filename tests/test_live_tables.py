@@ -11,8 +11,8 @@ from alembic import command
 from alembic.script import ScriptDirectory
 
 from models import Base
-from tests import databases
-from tests.factories import SMALLEST
+from tests.support import databases
+from tests.support.factories import SMALLEST
 
 FIRST, *LATER = reversed(
     [script.revision for script in ScriptDirectory(databases.ROOT / "alembic").walk_revisions()]

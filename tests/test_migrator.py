@@ -8,10 +8,11 @@ from alembic import command
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
-from models.migrator import LOCK_KEY, Settings
-from tests import databases
-from tests.alembic_cli import Server, wait_for
-from tests.revisions import HEAD, Revisions
+from tests.support import databases
+from tests.support.alembic_cli import Server, wait_for
+from tests.support.probe_revisions import HEAD, Revisions
+from trading_bot_schema.migrator import Settings
+from trading_bot_schema.migrator.lock import LOCK_KEY
 
 CONCURRENT_INDEX = """
 with op.get_context().autocommit_block():

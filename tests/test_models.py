@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session, selectinload
 
 from models import BotConfig, BotState, BotStatus, OrderType, Side, Timeframe, Trade, User
-from tests import factories
+from tests.support import factories
 
 # What the column types must hold exactly: the smallest step, a mantissa of 19 digits with
 # 8 decimals, the largest number, trailing zeros, a fill price that does not end.

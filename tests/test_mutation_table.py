@@ -14,11 +14,11 @@ from pytest_alembic.config import Config
 from pytest_alembic.tests import test_model_definitions_match_ddl as _definitions_match
 
 from models import Base
-from tests import databases
-from tests.conformance import Conformance
-from tests.databases import ROOT
-from tests.history import SCRIPTS
-from tests.mutations import MUTATIONS, OUT_OF_REACH, Mutation, apply
+from tests.support import databases
+from tests.support.conformance import Conformance
+from tests.support.databases import ROOT
+from tests.support.history import SCRIPTS
+from tests.support.mutations import MUTATIONS, OUT_OF_REACH, Mutation, apply
 
 FILE = ROOT / "docs" / "conformance.md"
 COMMAND = "pytest tests/test_mutation_table.py --refresh"

@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
-from tests import mutations
-from tests.conformance import Conformance
-from tests.mutations import HARMLESS, MUTATIONS, OUT_OF_REACH, Mutation
+from tests.support import mutations
+from tests.support.conformance import Conformance
+from tests.support.mutations import HARMLESS, MUTATIONS, OUT_OF_REACH, Mutation
 
 
 def apply(url: str, mutation: Mutation) -> None:

@@ -6,8 +6,8 @@ from zipfile import ZipFile
 import pytest
 from sqlalchemy import inspect
 
-from tests import commandline, databases
-from tests.databases import ROOT
+from tests.support import commandline, databases
+from tests.support.databases import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +33,18 @@ def installed(wheel: Path, tmp_path: Path) -> Path:
 def test_the_wheel_has_the_models_and_the_migrations(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
-    models = (path for path in (ROOT / "models").rglob("*") if path.suffix in {".py", ".typed"})
+    modules = (
+        path
+        for package in ("models", "trading_bot_schema")
+        for path in (ROOT / package).rglob("*")
+        if path.suffix in {".py", ".typed"}
+    )
     migrations = ("alembic.ini", "alembic/env.py", "alembic/script.py.mako")
     revisions = (ROOT / "alembic" / "versions").glob("*.py")
     assert found == {
-        *(str(path.relative_to(ROOT)) for path in models),
-        *(f"models/_alembic/{name}" for name in migrations),
-        *(f"models/_alembic/{path.relative_to(ROOT)}" for path in revisions),
+        *(str(path.relative_to(ROOT)) for path in modules),
+        *(f"trading_bot_schema/_alembic/{name}" for name in migrations),
+        *(f"trading_bot_schema/_alembic/{path.relative_to(ROOT)}" for path in revisions),
     }
 
 
@@ -48,7 +53,7 @@ def test_migrating_without_a_checkout(
 ) -> None:
     environment = {"PYTHONPATH": str(installed), "DATABASE_URL": empty_database}
     for command in ("upgrade head", "check", "downgrade base", "upgrade head", "history"):
-        done = commandline.run("models.migrations", *command.split(), cwd=tmp_path, **environment)
+        done = commandline.run("trading_bot_schema", *command.split(), cwd=tmp_path, **environment)
         assert done.returncode == 0, done.stderr
     assert "(head)" in done.stdout
     with databases.sync_engine(empty_database).connect() as connection:
@@ -58,7 +63,7 @@ def test_migrating_without_a_checkout(
 def test_an_application_can_migrate(installed: Path, tmp_path: Path, empty_database: str) -> None:
     (tmp_path / "application.py").write_text(
         "from alembic import command\n"
-        "from models.migrations import alembic_config\n"
+        "from trading_bot_schema.configuration import alembic_config\n"
         "command.upgrade(alembic_config(), 'head')\n"
         "command.current(alembic_config())\n"
     )
@@ -71,8 +76,8 @@ def test_an_application_can_migrate(installed: Path, tmp_path: Path, empty_datab
 
 def test_no_data_among_installed_packages(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "application.py").write_text(
-        "from models.migrations import alembic_config\n"
-        "from models.url import DEFAULT_URL\n"
+        "from trading_bot_schema.configuration import alembic_config\n"
+        "from trading_bot_schema.url import DEFAULT_URL\n"
         "print(DEFAULT_URL, alembic_config().get_main_option('sqlalchemy.url'))\n"
     )
     done = commandline.run("application", cwd=tmp_path, PYTHONPATH=str(installed))
@@ -81,11 +86,18 @@ def test_no_data_among_installed_packages(installed: Path, tmp_path: Path) -> No
 
 
 def test_the_same_command_in_a_checkout(database: str) -> None:
-    done = commandline.run("models.migrations", "current", DATABASE_URL=database)
+    done = commandline.run("trading_bot_schema", "current", DATABASE_URL=database)
     assert done.stdout == commandline.alembic("current", DATABASE_URL=database)
 
 
 def test_no_command() -> None:
-    done = commandline.run("models.migrations")
+    done = commandline.run("trading_bot_schema")
     assert done.returncode == 2
     assert "too few arguments" in done.stderr
+
+
+def test_a_public_index_refuses_the_wheel(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = archive.read(name).decode()
+    assert "\nClassifier: Private :: Do Not Upload\n" in metadata

@@ -6,11 +6,10 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Engine, text
 
-from benchmarks import data
-from benchmarks.hot_queries import hot_queries
-from benchmarks.plans import explain
 from models import queries
-from tests import databases
+from tests.support import data, databases
+from tests.support.hot_queries import hot_queries
+from tests.support.plans import explain
 
 TRADES = 30_000
 PLANS = """

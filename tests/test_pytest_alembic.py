@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from alembic.runtime.migration import MigrationContext as AlembicContext
 from pytest_alembic import MigrationContext
 from pytest_alembic.tests import (
     experimental,
@@ -16,7 +17,7 @@ from pytest_alembic.tests import (
 from sqlalchemy import Engine, event
 
 import models
-from models import migrator
+from trading_bot_schema.migrator import alembic_internals
 
 __all__ = [
     "test_model_definitions_match_ddl",
@@ -41,6 +42,7 @@ def test_downgrade_leaves_no_trace(
     def ordinary(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> Any:
         return re.sub(r"INDEX CONCURRENTLY", "INDEX", statement), values
 
-    monkeypatch.setattr(migrator, "no_autocommit_block", nullcontext)
+    monkeypatch.setattr(alembic_internals, "uses_autocommit_block", lambda _: False)
+    monkeypatch.setattr(AlembicContext, "autocommit_block", lambda _: nullcontext())
     event.listen(alembic_engine, "before_cursor_execute", ordinary, retval=True)
     experimental.test_downgrade_leaves_no_trace(alembic_runner)

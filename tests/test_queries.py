@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.sql.base import Executable
 
 from models import BotConfig, BotState, Trade, queries
-from tests import factories
+from tests.support import factories
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ORDER = {**factories.SMALLEST["trades"], "binance_order_id": "BTCUSDT:28", "timestamp": NOON}

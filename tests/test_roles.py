@@ -12,11 +12,12 @@ from psycopg import sql
 from sqlalchemy import make_url, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models import ApiKey, BotConfig, BotState, Side, Trade, User, embedded
+from models import ApiKey, BotConfig, BotState, Side, Trade, User
 from models.database import make_engine
-from tests import databases
-from tests.alembic_cli import ROOT, Server
-from tests.revisions import Revisions
+from tests.support import databases
+from tests.support.alembic_cli import ROOT, Server
+from tests.support.probe_revisions import Revisions
+from trading_bot_schema import embedded
 
 SCRIPT = ROOT / "docs" / "roles.sql"
 FORBIDDEN = [

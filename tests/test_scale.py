@@ -11,8 +11,8 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import text
 
-from tests import databases
-from tests.factories import SMALLEST
+from tests.support import databases
+from tests.support.factories import SMALLEST
 
 PAGE = databases.ROOT / "docs" / "scale.md"
 INT_MAX = 2**31 - 1

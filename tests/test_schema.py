@@ -8,8 +8,8 @@ from difflib import unified_diff
 
 import psycopg
 
-from tests.catalogue import snapshot
-from tests.databases import ROOT
+from tests.support.catalogue import snapshot
+from tests.support.databases import ROOT
 
 FILE = ROOT / "docs" / "schema.sql"
 COMMAND = "pytest tests/test_schema.py --refresh"

@@ -15,12 +15,12 @@ from sqlalchemy.orm import Session
 
 from models import ApiKey, User
 from models.database import make_engine
-from models.migrator import Settings, connect
-from models.redaction import hide_values
-from models.url import masked, resolve
-from tests import databases
-from tests.alembic_cli import Server
-from tests.revisions import Revisions
+from tests.support import databases
+from tests.support.alembic_cli import Server
+from tests.support.probe_revisions import Revisions
+from trading_bot_schema.migrator import Settings, connect
+from trading_bot_schema.redaction import hide_values
+from trading_bot_schema.url import masked, parse
 
 SECRET = "c2VjcmV0"  # noqa: S105
 PEM = f"-----BEGIN PRIVATE KEY-----\n{SECRET}"
@@ -157,13 +157,13 @@ async def test_the_applications_engine_does_not_show_the_password() -> None:
 
 
 def test_a_url_does_not_show_the_password() -> None:
-    url = resolve(URL)
+    url = parse(URL)
     for shown in (repr(url), str(url), masked(url), f"{url}", "%r" % (url,)):  # noqa: UP031
         assert SECRET not in shown
 
 
 def test_the_migrators_engine_does_not_show_the_password(database: str) -> None:
-    url = resolve(database).set(password=SECRET)
+    url = parse(database).set(password=SECRET)
     with connect(url, Settings()) as connection:
         engine: Engine = connection.engine
         for shown in (repr(engine), str(engine.url), repr(engine.url), repr(engine.pool)):

@@ -13,10 +13,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models import User, embedded, queries
+from models import User, queries
 from models.database import make_engine
-from tests import commandline, databases
-from tests.factories import SMALLEST
+from tests.support import commandline, databases
+from tests.support.factories import SMALLEST
+from trading_bot_schema import embedded
 
 SECONDS = 30
 FAST = {"fsync": "off", "shared_buffers": "16MB"}

@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 
-from models import url as urls
 from models.database import connect_arguments, make_engine
-from models.url import DatabaseURLError, database_url, masked, resolve
-from tests import databases
+from tests.support import databases
+from trading_bot_schema import url as urls
+from trading_bot_schema.target import connectable
+from trading_bot_schema.url import DatabaseURLError, database_url, masked, parse
 
 SECRET = "s3cr:t@/%x"  # noqa: S105
 ENCODED = "s3cr%3At%40%2F%25x"
@@ -37,11 +38,11 @@ def test_empty_variable(value: str) -> None:
 
 @pytest.mark.parametrize("scheme", urls.SCHEMES)
 def test_schemes(scheme: str) -> None:
-    resolved = resolve(f"{scheme}://ada:{ENCODED}@db:5433/bot?sslmode=require")
-    assert resolved.drivername == "postgresql"
-    assert (resolved.host, resolved.port, resolved.database) == ("db", 5433, "bot")
-    assert resolved.password == SECRET
-    assert masked(resolved) == "postgresql://ada:***@db:5433/bot?sslmode=require"
+    parsed = parse(f"{scheme}://ada:{ENCODED}@db:5433/bot?sslmode=require")
+    assert parsed.drivername == "postgresql"
+    assert (parsed.host, parsed.port, parsed.database) == ("db", 5433, "bot")
+    assert parsed.password == SECRET
+    assert masked(parsed) == "postgresql://ada:***@db:5433/bot?sslmode=require"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_schemes(scheme: str) -> None:
 )
 def test_refusals_say_why_and_show_no_password(url: str, reason: str) -> None:
     with pytest.raises(DatabaseURLError, match=reason) as caught:
-        resolve(url)
+        parse(url)
     message = str(caught.value)
     assert "s3cr" not in message
     assert "%x" not in message
@@ -77,9 +78,9 @@ def test_refusals_say_why_and_show_no_password(url: str, reason: str) -> None:
 
 
 def test_password_reaches_both_drivers() -> None:
-    resolved = resolve(f"postgresql://ada:{ENCODED}@db/bot")
-    assert connect_arguments(resolved)["password"] == SECRET
-    _, arguments = databases.sync_engine(resolved).dialect.create_connect_args(resolved)
+    parsed = parse(f"postgresql://ada:{ENCODED}@db/bot")
+    assert connect_arguments(parsed)["password"] == SECRET
+    _, arguments = databases.sync_engine(parsed).dialect.create_connect_args(parsed)
     assert arguments["password"] == SECRET
 
 
@@ -93,7 +94,7 @@ async def ask_asyncpg(url: str, query: str) -> Any:
 
 
 def ask_psycopg(url: str, query: str) -> Any:
-    with databases.sync_engine(resolve(url)).connect() as connection:
+    with databases.sync_engine(parse(url)).connect() as connection:
         return connection.scalar(text(query))
 
 
@@ -140,6 +141,6 @@ def test_required_encryption_is_not_skipped(database: str) -> None:
 @pytest.mark.parametrize("path", ["/a/b/.postgres", "/with space/100%/.postgres"])
 def test_embedded_url_is_a_path(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Path] = []
-    monkeypatch.setattr("models.embedded.start", started.append)
-    resolve(f"embedded:///{path}")
+    monkeypatch.setattr("trading_bot_schema.embedded.start", started.append)
+    connectable(f"embedded:///{path}")
     assert started == [Path(path)]

@@ -14,8 +14,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from models.migrations import alembic_config
 from tools import ROOT
+from trading_bot_schema.configuration import alembic_config
 
 SQUAWK = Path(sysconfig.get_path("scripts"), "squawk")
 # A downgrade is there to drop what was added.

@@ -75,18 +75,13 @@ def database_url(
     return url.strip()  # a secret that is mounted as a file often ends with a newline
 
 
-def resolve(url: str) -> URL:
-    """Check a URL and return it without a driver; start the server that an embedded one names.
+def parse(url: str) -> URL:
+    """Check a URL that names a server, and return it without a driver.
 
     Raises:
         DatabaseURLError: It is malformed, not PostgreSQL's, or has an option that one of the
             drivers does not understand.
-        models.embedded.EmbeddedError: The embedded server cannot be started.
     """
-    if url.startswith(EMBEDDED):
-        from models import embedded  # not needed by those who have a server
-
-        return embedded.start(Path(url.removeprefix(EMBEDDED)))
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):

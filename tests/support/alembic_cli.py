@@ -1,6 +1,6 @@
 """The ``alembic`` command line in processes of its own, without two seconds of imports for each.
 
-A server, ``python -m tests.alembic_cli``, imports Alembic once and forks itself for every
+A server, ``python -m tests.support.alembic_cli``, imports Alembic once and forks itself for every
 command; the child then is what the console script would be: own process, streams, environment
 and exit status. A child can be told to stop (SIGSTOP) before a statement, to be killed there.
 """
@@ -24,7 +24,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60
 """Longest that a command may take; a test that waits longer fails."""
 
@@ -136,7 +136,7 @@ def server() -> Iterator[Server]:
     """Start the server; end it and what it started."""
     with tempfile.TemporaryDirectory() as directory:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.alembic_cli"],
+            [sys.executable, "-m", "tests.support.alembic_cli"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

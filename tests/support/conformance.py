@@ -6,10 +6,10 @@ from collections.abc import Set
 from pathlib import Path
 
 from models import Base
-from tests import databases, history
-from tests.catalogue import differences, snapshot
-from tests.databases import ROOT
-from tests.history import HISTORY, Databases
+from tests.support import databases, history
+from tests.support.catalogue import differences, snapshot
+from tests.support.databases import ROOT
+from tests.support.history import HISTORY, Databases
 
 MODEL_FILES = {
     mapper.class_.__tablename__: str(Path(inspect.getfile(mapper.class_)).relative_to(ROOT))

@@ -6,7 +6,7 @@ from textwrap import indent
 
 from alembic.script import ScriptDirectory
 
-from tests.databases import ROOT, alembic_config
+from tests.support.databases import ROOT, alembic_config
 
 HEAD = ScriptDirectory.from_config(alembic_config()).get_current_head()
 

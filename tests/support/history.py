@@ -10,8 +10,8 @@ from alembic import command
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import make_url
 
-from tests import databases
-from tests.databases import ROOT
+from tests.support import databases
+from tests.support.databases import ROOT
 
 SCRIPTS = ScriptDirectory.from_config(databases.alembic_config())
 HISTORY: list[Script] = [*SCRIPTS.walk_revisions()][::-1]

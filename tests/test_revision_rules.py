@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from alembic.script import Script
 
-from tests.history import HISTORY, SCRIPTS, each_revision, path
+from tests.support.history import HISTORY, SCRIPTS, each_revision, path
 
 # Constraints and indexes have names of their own: what PostgreSQL or a convention would call them
 # depends on the version, and the next revision has to name them.

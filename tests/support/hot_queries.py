@@ -6,8 +6,8 @@ from decimal import Decimal
 
 from sqlalchemy.sql.base import Executable
 
-from benchmarks.data import World
 from models import queries
+from tests.support.data import World
 
 
 def hot_queries(world: World, trades: int) -> Mapping[str, Executable]:

@@ -13,9 +13,9 @@ from alembic.runtime.migration import MigrationContext
 from psycopg import sql
 from sqlalchemy import URL, Engine, create_engine, make_url, pool
 
-from models import embedded
+from trading_bot_schema import embedded
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def execute(server: str, statement: sql.Composed) -> None:

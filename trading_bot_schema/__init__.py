@@ -1,0 +1,1 @@
+"""Runs the migrations and finds the database; imports nothing of the models."""

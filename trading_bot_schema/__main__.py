@@ -1,0 +1,62 @@
+"""The command line: ``python -m trading_bot_schema upgrade head``.
+
+All of Alembic's commands, in a checkout and where the package was installed from a wheel, such as
+in a container image; and the embedded server's, ``postgres start``, ``stop`` and ``psql``.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from alembic.config import CommandLine
+
+from trading_bot_schema import embedded
+from trading_bot_schema.configuration import alembic_config
+from trading_bot_schema.url import DEFAULT_URL, EMBEDDED
+
+PROGRAM = "python -m trading_bot_schema"
+
+
+def alembic() -> None:
+    """Run one of Alembic's commands."""
+    command_line = CommandLine(prog=PROGRAM)
+    command_line.parser.epilog = f"{PROGRAM} postgres start|stop|psql: the embedded server."
+    options = command_line.parser.parse_args()
+    if "cmd" not in options:
+        command_line.parser.error("too few arguments")
+    if options.config:
+        command_line.parser.error("-c is for the command alembic; here the package's own counts")
+    command_line.run_cmd(alembic_config(options), options)
+
+
+def postgres(arguments: list[str]) -> None:
+    """Start or stop the embedded server, or open psql on it."""
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} postgres", description=postgres.__doc__)
+    parser.add_argument("command", choices=["start", "stop", "psql"])
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="for psql, such as -c '\\d'")
+    options = parser.parse_args(arguments)
+    home = Path(DEFAULT_URL.removeprefix(EMBEDDED))
+    try:
+        if options.command == "stop":
+            print("stopped" if embedded.stop(home) else "was not running")  # noqa: T201
+            return
+        url = embedded.start(home).render_as_string()
+        if options.command == "psql":
+            psql = embedded.programs() / "psql"
+            os.execv(psql, [str(psql), url, *options.arguments])  # noqa: S606
+        print(url)  # noqa: T201
+    except embedded.EmbeddedError as error:
+        sys.exit(str(error))
+
+
+def main() -> None:
+    """Run the command line."""
+    if sys.argv[1:2] == ["postgres"]:
+        postgres(sys.argv[2:])
+    else:
+        alembic()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Alembic's configuration, in a checkout and in an installed package alike."""
+
+from argparse import Namespace
+from configparser import InterpolationError
+
+from alembic.config import Config
+
+from trading_bot_schema.url import DEFAULT_URL, INSTALLED, PACKAGE
+
+
+def alembic_config(options: Namespace | None = None) -> Config:
+    """Return Alembic's configuration, for its functions: ``command.upgrade(config, "head")``.
+
+    ``options`` are those of Alembic's command line.
+    """
+    config = Config(
+        (INSTALLED if INSTALLED.exists() else PACKAGE.parent) / "alembic.ini",
+        ini_section=options.name if options else "alembic",
+        cmd_opts=options,
+    )
+    if INSTALLED.exists():
+        # The file's own would be a server with its data among the installed packages.
+        config.set_main_option("sqlalchemy.url", DEFAULT_URL)
+    return config
+
+
+def configured_url(config: Config) -> str | None:
+    """Read ``sqlalchemy.url``, in which a percent sign need not be doubled."""
+    try:
+        return config.get_main_option("sqlalchemy.url")
+    except InterpolationError:
+        section = config.file_config[config.config_ini_section]
+        url = section.get("sqlalchemy.url", raw=True)
+        return url and url.replace("%(here)s", section["here"])

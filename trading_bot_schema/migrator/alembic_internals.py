@@ -1,0 +1,48 @@
+"""What is used of Alembic that its documentation does not promise.
+
+``tests/test_alembic_internals.py`` fails where a release of Alembic renames any of it.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from alembic.runtime.migration import MigrationContext, RevisionStep
+
+StepsOfCommand = Callable[..., Iterable[RevisionStep]]
+
+
+def options(steps: StepsOfCommand, read_only: bool) -> dict[str, Any]:
+    """Return options for ``context.configure()`` that replace a command's steps.
+
+    ``fn`` is documented with ``MigrationContext``. ``dont_mutate`` keeps a command from creating
+    ``alembic_version``; Alembic gives it to ``alembic check`` only, though ``current`` and
+    ``history`` only read, too.
+    """
+    return {"fn": steps, "dont_mutate": read_only}
+
+
+def steps_of_command(migration: MigrationContext) -> StepsOfCommand:
+    """Return the function that decides which revisions a command runs.
+
+    ``context.configure(fn=...)`` replaces it, but nothing public reads it.
+    """
+    steps: StepsOfCommand = migration.opts["fn"]
+    return steps
+
+
+def reads_only(migration: MigrationContext) -> bool:
+    """Say whether a command only reads, such as ``alembic current`` and ``alembic check``.
+
+    ``context.get_revision_argument()`` is public, but fails for commands without a revision and
+    for revisions that do not exist.
+    """
+    return migration.opts.get("dont_mutate", False) or "destination_rev" not in migration.opts
+
+
+def uses_autocommit_block(step: RevisionStep) -> bool:
+    """Say whether a revision's function calls ``autocommit_block()``.
+
+    Without running it: ``MigrationContext.autocommit_block()`` itself fails in a transaction of
+    the caller's with an assertion that says nothing.
+    """
+    return "autocommit_block" in step.migration_fn.__code__.co_names

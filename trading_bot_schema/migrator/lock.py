@@ -1,0 +1,77 @@
+"""One migrator of a database at a time."""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from alembic.util import CommandError
+from sqlalchemy import Connection, func, select, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.sql.functions import Function
+
+from trading_bot_schema.migrator.blockers import describe_sessions
+from trading_bot_schema.migrator.settings import Settings
+
+log = logging.getLogger("alembic.migrator")
+
+LOCK_KEY = int.from_bytes(b"migrate")
+"""Key of the advisory lock that the one migrator of a database holds."""
+
+_HOLDERS = text(
+    "SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
+    " WHERE locktype = 'advisory' AND granted AND datname = current_database()"
+    " AND (classid::bigint << 32) + objid::bigint = :key AND objsubid = 1"
+)
+
+
+@contextmanager
+def migration_lock(connection: Connection, settings: Settings) -> Iterator[None]:
+    """Hold the lock of the one migrator.
+
+    The lock belongs to the session, so that it lasts through ``autocommit_block()`` and ends with
+    the connection. In a transaction that the caller has begun, it lasts until that ends instead.
+
+    Raises:
+        CommandError: Another migrator did not finish in time.
+    """
+    if connection.in_transaction():
+        _wait(connection, settings, func.pg_try_advisory_xact_lock(LOCK_KEY), lambda: None)
+        yield
+        return
+    _wait(connection, settings, func.pg_try_advisory_lock(LOCK_KEY), connection.commit)
+    try:
+        yield
+        connection.commit()
+    finally:
+        # A connection that broke, or was interrupted within a statement, gave the lock back.
+        with suppress(SQLAlchemyError):
+            connection.rollback()
+            connection.execute(select(func.pg_advisory_unlock(LOCK_KEY)))
+            connection.commit()
+
+
+def _wait(
+    connection: Connection,
+    settings: Settings,
+    lock: Function[bool],
+    end_transaction: Callable[[], None],
+) -> None:
+    # Never with the blocking pg_advisory_lock(): its snapshot would keep a CREATE INDEX
+    # CONCURRENTLY of the migrator that it waits for from finishing.
+    deadline = time.monotonic() + settings.wait_timeout / 1000
+    waiting = False
+    while not connection.scalar(select(lock)):
+        pids = connection.scalars(_HOLDERS, {"key": LOCK_KEY}).all()
+        holder = describe_sessions(connection, pids) or "gone by now"
+        end_transaction()
+        if time.monotonic() >= deadline:
+            raise CommandError(
+                f"Another migrator is at work on this database: {holder}. Run this again when it"
+                " has finished, or wait longer with `-x wait_timeout=30min`."
+            )
+        if not waiting:
+            log.info("Waiting for another migrator: %s", holder)
+            waiting = True
+        time.sleep(random.uniform(0.1, 0.5))  # noqa: S311
