@@ -166,7 +166,7 @@ CREATE TABLE public.trades (
     "timestamp" timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT ck_trades_binance_order_id_not_empty CHECK (((binance_order_id)::text <> ''::text)),
     CONSTRAINT ck_trades_commission_amount_not_nan CHECK ((commission_amount <> 'NaN'::numeric)),
-    CONSTRAINT ck_trades_order_type_known CHECK (((order_type)::text = ANY ((ARRAY['LIMIT'::character varying, 'MARKET'::character varying, 'STOP_LOSS'::character varying, 'STOP_LOSS_LIMIT'::character varying, 'TAKE_PROFIT'::character varying, 'TAKE_PROFIT_LIMIT'::character varying, 'LIMIT_MAKER'::character varying])::text[]))),
+    CONSTRAINT ck_trades_order_type_upper_case CHECK (((order_type)::text ~ '^[A-Z][A-Z0-9_]*$'::text)),
     CONSTRAINT ck_trades_pnl_not_nan CHECK ((pnl <> 'NaN'::numeric)),
     CONSTRAINT ck_trades_price_non_negative CHECK (((price >= (0)::numeric) AND (price <> 'NaN'::numeric))),
     CONSTRAINT ck_trades_quantity_filled_non_negative CHECK (((quantity_filled >= (0)::numeric) AND (quantity_filled <> 'NaN'::numeric))),

@@ -1,4 +1,4 @@
-"""The closed sets of values that some text columns accept.
+"""The sets of values that some text columns accept; closed, except for :class:`OrderType`.
 
 The columns are plain strings with a CHECK (adding a value to a native PostgreSQL enum is a
 migration of its own kind); the members here are strings too, so ``trade.side == Side.BUY``
@@ -19,7 +19,7 @@ class Side(StrEnum):
 
 
 class OrderType(StrEnum):
-    """Type of an order.
+    """Type of an order that is known. Trades may have others: the exchange may add some.
 
     Source: Binance spot API, enum "Order types".
     """

@@ -29,6 +29,7 @@ from models.trade import Trade
 
 # The table rather than the model: the statements are compiled once, and return a few columns.
 _TRADES = Base.metadata.tables[Trade.__tablename__]
+Report = dict[str, Any]
 _IDENTITY = ("bot_config_id", "user_id", "symbol", "side")
 """Columns that identify an order, together with its key."""
 _COLUMNS = [column.name for column in _TRADES.columns if column.name != "id"]
@@ -124,8 +125,7 @@ async def record_trade(session: AsyncSession, values: Mapping[str, Any]) -> Reco
     await session.flush()
     row = _row(values)
     if _REQUIRED - row.keys():
-        known = await session.execute(known_trades(lock=True), {"keys": [_key(row)]})
-        row = _complete(row, known.mappings().one_or_none())
+        row = _complete(row, await _known(session, [row], lock=True))
     written = (await session.execute(RECORD, row)).one_or_none()
     if written is not None:
         return Recorded(written.id, written.is_new, is_changed=True)
@@ -174,16 +174,12 @@ async def record_trades(
     return [recorded[index] for index in range(len(reports))]
 
 
-async def _record_each(
-    session: AsyncSession, reports: Sequence[dict[str, Any]]
-) -> dict[str, Recorded]:
+async def _record_each(session: AsyncSession, reports: Sequence[Report]) -> dict[str, Recorded]:
     """Record one report each of several orders, sorted by key; return what became of each."""
-    incomplete = [_key(report) for report in reports if _REQUIRED - report.keys()]
+    incomplete = [report for report in reports if _REQUIRED - report.keys()]
     if incomplete:
-        # Not locked: that would be out of order.
-        found = await session.execute(known_trades(lock=False), {"keys": incomplete})
-        known = {row["binance_order_id"]: row for row in found.mappings()}
-        reports = [_complete(report, known.get(_key(report))) for report in reports]
+        known = await _known(session, incomplete)  # not locked: that would be out of order
+        reports = [_complete(report, known) for report in reports]
     written = await session.execute(
         RECORD, [dict.fromkeys(_COLUMNS) | report for report in reports]
     )
@@ -264,24 +260,28 @@ def known_trades(*, lock: bool) -> Select[Any]:
     return statement.with_for_update(key_share=True) if lock else statement
 
 
-async def _unchanged(
-    session: AsyncSession, reports: Sequence[dict[str, Any]]
-) -> dict[str, Recorded]:
+async def _known(
+    session: AsyncSession, reports: Sequence[Report], *, lock: bool = False
+) -> dict[str, Report]:
+    keys = {"keys": [_key(report) for report in reports]}
+    rows = await session.execute(known_trades(lock=lock), keys)
+    return {row.binance_order_id: row._asdict() for row in rows}
+
+
+async def _unchanged(session: AsyncSession, reports: Sequence[Report]) -> dict[str, Recorded]:
     """Return the trades of reports that added nothing, unless one is about another order."""
-    keys = [_key(report) for report in reports]
-    found = await session.execute(known_trades(lock=False), {"keys": keys})
-    known = {row["binance_order_id"]: row for row in found.mappings()}
     recorded = {}
-    for report in reports:
-        row = known[_key(report)]
+    known = await _known(session, reports)
+    for key, report in ((report["binance_order_id"], report) for report in reports):
+        row = known[key]
         different = [name for name in _IDENTITY if _spelt(report, name) != _spelt(row, name)]
         if different:
             raise OrderConflictError(row["id"], different)
-        recorded[row["binance_order_id"]] = Recorded(row["id"], is_new=False, is_changed=False)
+        recorded[key] = Recorded(row["id"], is_new=False, is_changed=False)
     return recorded
 
 
-def _spelt(row: Mapping[str, Any], name: str) -> Any:
+def _spelt(row: Report, name: str) -> Any:
     return _without_slash(row[name]) if name == "symbol" else row[name]
 
 
@@ -289,11 +289,11 @@ def _without_slash(symbol: str) -> str:
     return symbol.replace("/", "")
 
 
-def _key(report: Mapping[str, Any]) -> str | None:
+def _key(report: Report) -> str | None:
     return report.get("binance_order_id")
 
 
-def _row(values: Mapping[str, Any]) -> dict[str, Any]:
+def _row(values: Mapping[str, Any]) -> Report:
     """Leave out what is not known, and spell the key as :func:`order_key` does."""
     row = {name: value for name, value in values.items() if value is not None}
     if (key := _key(row)) is not None:
@@ -301,9 +301,10 @@ def _row(values: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _complete(report: dict[str, Any], known: Mapping[str, Any] | None) -> dict[str, Any]:
+def _complete(report: Report, known: Mapping[str, Report]) -> Report:
     """Add what is required to insert a row, though it is there already."""
-    return {name: known[name] for name in _REQUIRED} | report if known else report
+    row = known.get(_key(report) or "", {})
+    return {name: value for name, value in row.items() if name in _REQUIRED} | report
 
 
 RECORD = _record()

@@ -266,7 +266,7 @@ async def _lock_trade(session: AsyncSession, values: Mapping[str, Any]) -> _Befo
     if key is None:
         return None
     trade = (await session.execute(lock_trade(key))).one_or_none()
-    return trade and _Before(*trade)
+    return None if trade is None else _Before(*trade)
 
 
 def lock_trade(key: str) -> Select[Decimal, Decimal, bool, bool]:
