@@ -48,6 +48,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the generated files anew: docs/schema.sql, the table in docs/conformance.md",
     )
+    parser.addoption(
+        "--faults",
+        action="store_true",
+        help="put faults back, and see that tests/test_money_in_motion.py finds each; minutes",
+    )
 
 
 @pytest.fixture
