@@ -66,9 +66,9 @@ class AwareDateTime(TypeDecorator[datetime]):
         return value
 
     def coerce_compared_value(self, op: OperatorType | None, value: Any) -> TypeEngine[Any]:
-        """Let a duration be added and subtracted."""
+        """Let a duration be added and subtracted; refuse dates in comparisons too."""
         compared = self.impl_instance.coerce_compared_value(op, value)
-        return self if isinstance(compared, DateTime) else compared
+        return self if isinstance(value, date) or isinstance(compared, DateTime) else compared
 
 
 Timestamp = Annotated[datetime, mapped_column(AwareDateTime)]

@@ -17,8 +17,7 @@ ORDER = {**factories.SMALLEST["trades"], "binance_order_id": "BTCUSDT:28", "time
 
 
 async def add_bot(session: AsyncSession, **state: Any) -> BotConfig:
-    bot = factories.bot_config(owner=factories.user(), is_active=True)
-    bot.state = factories.bot_state(**({"status": "running"} | state))
+    bot = factories.running_bot(**state)
     session.add(bot)
     await session.flush()
     return bot
@@ -93,6 +92,42 @@ async def test_daily_pnl_keeps_days_and_currencies_apart(session: AsyncSession) 
     ]
 
 
+async def test_daily_pnl_does_not_guess_currencies(session: AsyncSession) -> None:
+    bot = await add_bot(session)
+    await add_trades(
+        session,
+        bot,
+        {"timestamp": NOON, "pnl": Decimal(1), "symbol": "BTCUSDT"},
+        {"timestamp": NOON, "pnl": Decimal(2), "symbol": "ETHBTC"},
+        {"timestamp": NOON, "pnl": Decimal(4), "symbol": "ETH/BTC"},
+    )
+    result = await rows(session, queries.daily_pnl(bot.user_id, NOON))
+    assert [tuple(row[1:]) for row in result] == [("BTC", 4), ("BTCUSDT", 1), ("ETHBTC", 2)]
+
+
+async def test_reports_end_before_until(session: AsyncSession) -> None:
+    bot = await add_bot(session)
+    fee = {"commission_amount": Decimal(1), "commission_asset": "BNB", "pnl": Decimal(1)}
+    times = [NOON, NOON + timedelta(hours=1), NOON + timedelta(hours=2)]
+    await add_trades(session, bot, *({"timestamp": time, **fee} for time in times))
+    for report in (queries.daily_pnl, queries.pnl_by_symbol, queries.fees_by_asset):
+        assert (await rows(session, report(bot.user_id, NOON, until=times[2])))[0][-1] == 2
+        assert (await rows(session, report(bot.user_id, times[1])))[0][-1] == 2
+
+
+async def test_fees_by_asset(session: AsyncSession) -> None:
+    bot = await add_bot(session)
+    fees = [("BNB", 1), ("BNB", -3), ("USDT", 4), (None, None)]
+    for asset, amount in fees:
+        await add_trades(
+            session,
+            bot,
+            {"timestamp": NOON, "commission_asset": asset, "commission_amount": amount},
+        )
+    result = await rows(session, queries.fees_by_asset(bot.user_id, NOON))
+    assert result == [("BNB", -2), ("USDT", 4)]
+
+
 async def test_pnl_by_symbol(session: AsyncSession) -> None:
     bot = await add_bot(session)
     await add_trades(
@@ -109,13 +144,41 @@ async def test_pnl_by_symbol(session: AsyncSession) -> None:
     assert result == [("BTC/USDT", 3), ("ETH/USDT", 4)]
 
 
-async def test_open_positions(session: AsyncSession) -> None:
+async def test_positions_of_a_user(session: AsyncSession) -> None:
     bot = await add_bot(session, in_position=True)
     flat = factories.bot_config(owner=bot.owner)
     flat.state = factories.bot_state()
     session.add(flat)
     await add_bot(session, in_position=True)
-    assert (await session.scalars(queries.positions_of_user(bot.user_id))).all() == [bot.state]
+    await session.flush()
+    (state,) = await session.scalars(queries.positions_of_user(bot.user_id))
+    assert state is bot.state
+    assert state.config is bot
+
+
+async def test_bots_of_a_user(session: AsyncSession) -> None:
+    bot = await add_bot(session)
+    other = factories.bot_config(owner=bot.owner)
+    session.add_all([other, factories.running_bot()])
+    await session.flush()
+    session.expunge_all()
+    found = (await session.scalars(queries.bots_of_user(bot.user_id))).all()
+    assert [(config.id, bool(config.state)) for config in found] == [
+        (bot.id, True),
+        (other.id, False),
+    ]
+
+
+async def test_usable_key(session: AsyncSession) -> None:
+    owner = factories.user()
+    valid = [True, True, False]
+    keys = [factories.api_key(owner=owner, is_valid=is_valid) for is_valid in valid]
+    for key in keys:
+        session.add(key)
+        await session.flush()
+    assert (await session.scalars(queries.usable_key(owner.id))).all() == [keys[1]]
+    keys[0].is_valid = keys[1].is_valid = False
+    assert (await session.scalars(queries.usable_key(owner.id))).all() == []
 
 
 async def test_tick(session: AsyncSession) -> None:
