@@ -5,11 +5,12 @@ before; ``transaction_timeout`` ends the session and with it the lock of the one
 """
 
 import time
+from collections.abc import Callable
 from threading import Lock
 
 from sqlalchemy import Connection, text
 
-from trading_bot_schema.migrator.plan import Plan
+from trading_bot_schema.migrator.settings import Settings
 
 # The modes that conflict with ROW EXCLUSIVE, which INSERT, UPDATE and DELETE take (PostgreSQL
 # docs, "Table-Level Lock Modes"), on tables that others see, which excludes those that the
@@ -54,9 +55,9 @@ class Hold:
     Python code between two statements is not interrupted, but the next statement is refused.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        """Take the settings from a plan: each of its revisions may have its own."""
-        self._plan = plan
+    def __init__(self, settings: Callable[[], Settings]) -> None:
+        """Take what returns the settings for now: each revision may have its own."""
+        self._settings = settings
         self._mutex = Lock()
         self._transaction: object | None = None
         self._held: tuple[str, float] | None = None  # virtual transaction, seen first when
@@ -108,7 +109,7 @@ class Hold:
     def check(self, watching: Connection, pid: int) -> None:
         """Cancel what a session does, if it holds a lock for too long."""
         transaction = self._transaction
-        timeout = self._plan.settings.hold_timeout
+        timeout = self._settings().hold_timeout
         if transaction is None or timeout == 0:
             return
         held = watching.execute(_HELD, {"pid": pid}).one_or_none()

@@ -20,6 +20,7 @@ from trading_bot_schema.migrator.errors import (
 from trading_bot_schema.migrator.hold import HeldTooLongError, Hold
 from trading_bot_schema.migrator.lock import migration_lock
 from trading_bot_schema.migrator.plan import Plan
+from trading_bot_schema.migrator.settings import Settings
 from trading_bot_schema.migrator.statements import limits
 from trading_bot_schema.migrator.timeouts import Timeouts
 from trading_bot_schema.migrator.watcher import Watcher
@@ -97,9 +98,13 @@ def _try_repeatedly(
     run_migrations: Callable[[], None],
     show: Callable[[str], None] | None,
 ) -> None:
-    timeouts, hold = Timeouts(plan), Hold(plan)
+    def settings() -> Settings:
+        return plan.settings
+
+    timeouts, hold = Timeouts(settings), Hold(settings)
+    watcher = Watcher(connection, settings, hold, show)
     step, attempt = None, 0
-    with limits(connection, timeouts, hold), Watcher(connection, plan, hold, show) as watcher:
+    with limits(connection, timeouts, hold), watcher:
         while True:
             watcher.blockers = ""
             try:

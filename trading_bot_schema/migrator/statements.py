@@ -11,10 +11,10 @@ from sqlalchemy import Connection, event
 from trading_bot_schema.migrator.hold import HeldTooLongError, Hold
 from trading_bot_schema.migrator.timeouts import OWN, Timeouts
 
-# PostgreSQL docs, "Lexical Structure".
+# PostgreSQL docs, "Lexical Structure". A comment within a comment makes a statement unknown.
 _TOKEN = re.compile(
     r"""
-    (?: \s | --[^\n]* | /\* .*? \*/ )+
+    (?: \s | --[^\n]* | /\* (?:(?!/\*).)*? \*/ )+
     | (?P<string> '(?:[^']|'')*' )
     | (?P<quoted> "(?:[^"]|"")*" )
     | (?P<word> \w[\w$]* )

@@ -1,8 +1,10 @@
 """The server's timeouts for each statement of a migration, by its kind and its revision."""
 
+from collections.abc import Callable
+
 from sqlalchemy import Connection, func, select
 
-from trading_bot_schema.migrator.plan import Plan
+from trading_bot_schema.migrator.settings import Settings
 
 OWN = {"sets_timeouts": True}
 """Execution options of the statement that sets them, which has none itself."""
@@ -11,16 +13,16 @@ OWN = {"sets_timeouts": True}
 class Timeouts:
     """Sets ``lock_timeout`` and ``statement_timeout`` where the next statement needs others."""
 
-    def __init__(self, plan: Plan) -> None:
-        """Take the settings from a plan: each of its revisions may have its own."""
-        self._plan = plan
+    def __init__(self, settings: Callable[[], Settings]) -> None:
+        """Take what returns the settings for now: each revision may have its own."""
+        self._settings = settings
         self._now: dict[str, int] = {}
         self.lock_timeout = 0
         """The last statement's, in milliseconds."""
 
     def set_for(self, connection: Connection, concurrent: bool) -> None:
         """Set the timeouts for the statement that comes next."""
-        settings = self._plan.settings
+        settings = self._settings()
         self.lock_timeout = (
             settings.concurrent_lock_timeout if concurrent else settings.lock_timeout
         )

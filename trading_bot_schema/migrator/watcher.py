@@ -12,8 +12,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from trading_bot_schema.migrator.blockers import describe_blockers
 from trading_bot_schema.migrator.errors import reason
 from trading_bot_schema.migrator.hold import Hold
-from trading_bot_schema.migrator.plan import Plan
 from trading_bot_schema.migrator.progress import Progress
+from trading_bot_schema.migrator.settings import Settings
 
 log = logging.getLogger("alembic.migrator")
 
@@ -30,7 +30,7 @@ class Watcher:
     def __init__(
         self,
         connection: Connection,
-        plan: Plan,
+        settings: Callable[[], Settings],
         hold: Hold,
         show: Callable[[str], None] | None = None,
     ) -> None:
@@ -40,7 +40,7 @@ class Watcher:
         self._engine = connection.engine
         self._pid = connection.scalar(select(func.pg_backend_pid())) or 0
         connection.rollback()
-        self._plan = plan
+        self._settings = settings
         self._hold = hold
         self._progress = Progress(show)
         self._stop = Event()
@@ -92,6 +92,6 @@ class Watcher:
 
     def _interval(self) -> float:
         """Return the seconds until the next look: some within the shortest of the timeouts."""
-        settings = self._plan.settings
+        settings = self._settings()
         timeouts = [ms for ms in (settings.lock_timeout, settings.hold_timeout) if ms]
         return min(1, max(0.02, min(timeouts, default=5000) / 5000))
