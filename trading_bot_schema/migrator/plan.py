@@ -51,13 +51,13 @@ class Plan:
 
     @property
     def remains(self) -> str:
-        """What is left of a revision that failed."""
+        """What is left of a revision that failed, as a sentence; empty: nothing."""
         if self.remaining and alembic_internals.uses_autocommit_block(self.remaining[0]):
             return (
                 "What is outside of a transaction remains, such as a part of an index, which is"
                 " marked invalid; the next run builds that anew."
             )
-        return "Nothing is changed."
+        return ""
 
     def _settings_for(self, step: RevisionStep) -> Settings:
         try:
