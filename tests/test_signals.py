@@ -34,6 +34,8 @@ def _ends(migrator: Command, number: signal.Signals, url: str) -> str:
     os.kill(migrator.pid, number)
     os.kill(migrator.pid, signal.SIGCONT)  # if it stopped before a statement
     result = migrator.result()
+    # psycopg waits until the server has cancelled what ran.
+    assert _sessions(url, "state = 'active' AND query ~ '^(SELECT pg_sleep|CREATE)'") == 0
     assert result.status == 128 + number
     assert "Traceback" not in result.output
     line = result.messages[-1]

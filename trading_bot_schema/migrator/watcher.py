@@ -39,7 +39,7 @@ class Watcher:
         """The sessions that the connection waited for last; empty: none was seen."""
         self._engine = connection.engine
         self._pid = connection.scalar(select(func.pg_backend_pid())) or 0
-        connection.rollback()
+        connection.commit()
         self._settings = settings
         self._hold = hold
         self._progress = Progress(show)
