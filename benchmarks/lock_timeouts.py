@@ -4,6 +4,7 @@
 how long the queries of another one take meanwhile.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -58,31 +59,27 @@ def measure(
     threads = [threading.Thread(target=beside, args=(url, stop)), threading.Thread(target=query)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
     with tempfile.TemporaryDirectory() as directory:
         revisions = Revisions(Path(directory))
-        revisions.add("probe", ADD_COLUMN, 'op.drop_column("trades", "probe")')
-        options = ["-q", "-x", f"lock_timeout={timeout}", "-x", f"lock_attempts={attempts}"]
-        alembic = [sys.executable, "-m", "alembic", "-c", revisions.ini, *options]
+        revisions.add("probe", ADD_COLUMN)
+        options = ["-x", f"lock_timeout={timeout}", "-x", f"lock_attempts={attempts}"]
         started = time.monotonic()
         done = subprocess.run(  # noqa: S603
-            [*alembic, "upgrade", "head"],
+            [sys.executable, "-m", "alembic", "-c", revisions.ini, *options, "upgrade", "head"],
             cwd=databases.ROOT,
             env={"DATABASE_URL": url},
             capture_output=True,
             check=False,
         )
         seconds = time.monotonic() - started
-        stop.set()
-        for thread in threads:
-            thread.join()
-        if done.returncode == 0:
-            subprocess.run([*alembic, "downgrade", "-1"], cwd=databases.ROOT, env={"DATABASE_URL": url}, check=True, capture_output=True)  # noqa: S603,E501
-    result = "done" if done.returncode == 0 else "given up"
+    stop.set()
+    for thread in threads:
+        thread.join()
+    result = "given up" if done.returncode else "done"
     blocked = sum(one for one in taken if one > BLOCKED_SECONDS)
     return (
-        f"| {beside.__name__} | {timeout} × {attempts} | {result} after {seconds:.1f} s"
-        f" | {blocked:.1f} s | {max(taken):.2f} s |"
+        f"| {beside.__name__} | {timeout}, {attempts} | {result} after {seconds:.0f} s"
+        f" | {blocked:.1f} s | {max(taken):.1f} s |"
     )
 
 
@@ -90,16 +87,20 @@ def main() -> None:
     """Print the table."""
     home = Path(tempfile.mkdtemp())
     home.chmod(0o755)
-    url = embedded.start(home / "server").render_as_string(hide_password=False)
+    server = embedded.start(home / "server").render_as_string(hide_password=False)
     try:
-        databases.migrate(url)
-        print("| Beside | `lock_timeout` × attempts | Result | Blocked | Longest |")
-        print("|---|---|---|---|---|")
-        for beside in (idle, reports):
-            for timeout, attempts in PATIENCE:
-                print(measure(url, beside, timeout, attempts), flush=True)
+        with databases.database(server, "migrated") as template:
+            databases.migrate(template)
+            print("| Beside | `lock_timeout`, `lock_attempts` | Result | Blocked | Longest |")  # noqa: T201
+            print("|---|---|---|---|---|")  # noqa: T201
+            for beside in (idle, reports):
+                for timeout, attempts in PATIENCE:
+                    with databases.database(server, "copy", "migrated") as url:
+                        print(measure(url, beside, timeout, attempts), flush=True)  # noqa: T201
     finally:
         embedded.stop(home / "server")
+        shutil.rmtree((home / "server").resolve())
+        shutil.rmtree(home)
 
 
 if __name__ == "__main__":

@@ -41,8 +41,10 @@ class Plan:
 
     @property
     def settings(self) -> Settings:
-        """The settings for what runs now."""
-        return self._settings_for(self.remaining[0]) if self.remaining else self._settings
+        """The settings for what runs now; any thread may ask."""
+        for step in self.remaining[:1]:
+            return self._settings_for(step)
+        return self._settings
 
     @property
     def place(self) -> str:

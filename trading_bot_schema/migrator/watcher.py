@@ -63,26 +63,25 @@ class Watcher:
         self._progress.end()
 
     def _watch(self) -> None:
-        warned = False
-        pause = self._interval()
-        while not self._stop.wait(pause):
+        failures = 0
+        while not self._stop.wait(RECONNECT_SECONDS if failures > 1 else self._interval()):
             try:
                 with self._engine.connect() as watching:
                     watching.execution_options(isolation_level="AUTOCOMMIT")
                     while True:
                         self._look(watching)
+                        failures = 0
                         if self._stop.wait(self._interval()):
                             return
             except SQLAlchemyError as error:
-                if not warned:
+                failures += 1
+                if failures == 2:  # one that broke is replaced without a word
                     why = reason(error) if isinstance(error, DBAPIError) else str(error)
                     log.warning(
                         "No second connection, so nobody sees who blocks the migration, how far"
                         " it is, or whether it exceeds hold_timeout: %s",
                         why,
                     )
-                    warned = True
-            pause = RECONNECT_SECONDS
 
     def _look(self, watching: Connection) -> None:
         self._hold.check(watching, self._pid)
