@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic.util import CommandError
 from sqlalchemy import Connection, event, func, select, text
 
 from tests.support import databases
@@ -385,22 +386,26 @@ def test_a_revisions_own_timeouts(
 @pytest.mark.parametrize(
     ("own", "message"),
     [
-        ('{"lock_timeout": "10"}', "lock_timeout in timeouts is '10', but should be a time"),
-        ('{"hold_timeout": 10}', "hold_timeout in timeouts is '10', but should be a time"),
-        ('{"lock_attempts": "0"}', "lock_attempts in timeouts is '0', but should be a number"),
-        ('{"lock_timout": "1s"}', "timeouts is {'lock_timout': '1s'}, but should be a mapping"),
-        ('{"wait_timeout": "1s"}', "Names are: lock_timeout, concurrent_lock_timeout, lock_att"),
-        ('"10s"', "timeouts is '10s', but should be a mapping"),
+        ({"lock_timeout": "10"}, "lock_timeout in timeouts is '10', but should be a time"),
+        ({"hold_timeout": 10}, "hold_timeout in timeouts is '10', but should be a time"),
+        ({"lock_attempts": "0"}, "lock_attempts in timeouts is '0', but should be a number"),
+        ({"lock_timout": "1s"}, "timeouts is {'lock_timout': '1s'}, but should be a mapping"),
+        ({"wait_timeout": "1s"}, "Names are: lock_timeout, concurrent_lock_timeout, lock_attem"),
+        ("10s", "timeouts is '10s', but should be a mapping"),
     ],
 )
+def test_bad_timeouts(own: object, message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        Settings().for_revision(own)
+
+
 def test_bad_timeouts_are_refused_before_anything_runs(
-    alembic_cli: Server, database: str, revisions: Revisions, own: str, message: str
+    alembic_cli: Server, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe_1", "pass")
-    revisions.add("probe_2", "pass", more=f"timeouts = {own}")
+    revisions.add("probe_2", "pass", more='timeouts = {"lock_timeout": "10"}')
     result = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database)
     assert result.status > 0
     (line,) = result.messages
-    assert "In upgrade probe_1 -> probe_2, probe_2.: " in line
-    assert message in line
+    assert "In upgrade probe_1 -> probe_2, probe_2.: lock_timeout in timeouts is '10'" in line
     assert version(database) == HEAD
