@@ -1,10 +1,12 @@
 """Databases for tests: made in milliseconds, thrown away afterwards."""
 
+import itertools
 import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 from alembic import command
@@ -39,6 +41,20 @@ def database(server: str, name: str, template: str = "template0") -> Iterator[st
         execute(
             server,
             sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)),
+        )
+
+
+@contextmanager
+def maker(server: str) -> Iterator[Callable[..., str]]:
+    """Yield a function that creates a database as a copy of a template and returns its URL.
+
+    The databases are dropped at the end.
+    """
+    prefix = f"test_{uuid4().hex[:12]}"
+    numbers = itertools.count(1)
+    with ExitStack() as stack:
+        yield lambda template="template0": stack.enter_context(
+            database(server, f"{prefix}_{next(numbers)}", template)
         )
 
 

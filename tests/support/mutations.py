@@ -1,8 +1,7 @@
 """Ways in which a database can drift from the models, and changes that are none.
 
-``python -m tests.mutations`` applies each of them to a migrated database, asks ``alembic check``,
-pytest-alembic and the conformance check of this project about it, and writes the answers into
-``docs/conformance.md``.
+``docs/conformance.md`` shows which of them ``alembic check``, pytest-alembic and the conformance
+check of this project report (``python -m tools.document mutation-table``).
 """
 
 from collections.abc import Mapping
