@@ -80,7 +80,7 @@ def test_a_migrator_waits_and_says_for_whom(
     result = alembic_cli.run("-x", "wait_timeout=200ms", *arguments, database=database)
     assert result.status != 0
     (message,) = result.messages
-    assert "Another migrator is at work" in message
+    assert "Another migrator is running" in message
     assert f"database: pid {other_migrator.info.backend_pid} (user " in message
     assert "application deploy-7" in message
     assert version(database) == HEAD
@@ -144,7 +144,7 @@ def test_a_callers_transaction_keeps_the_lock(alembic_cli: Server, database: str
         config.attributes["connection"] = connection
         command.stamp(config, "base")
         busy = alembic_cli.run("-x", "wait_timeout=0", "upgrade", "head", database=database)
-        assert "Another migrator is at work" in busy.messages[0]
+        assert "Another migrator is running" in busy.messages[0]
         connection.rollback()
         assert _lock_is_free(database)
     assert version(database) == HEAD
