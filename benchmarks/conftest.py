@@ -36,9 +36,9 @@ class Stage:
     url: str
     trades: int
     upgrade_seconds: float = 0
-    """What the revisions after the initial one took."""
+    """Duration of the upgrade from the initial revision."""
     next_trade: int = 0
-    """The number of the first trade that is not there yet."""
+    """The number of the first trade that is not inserted yet."""
 
     def __post_init__(self) -> None:
         self.next_trade = self.trades
