@@ -179,7 +179,7 @@ def test_every_check_is_tested(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("column", specification.numeric_columns())
-def test_nan_is_rejected(connection: Connection, column: str) -> None:
+def test_nan_and_infinity_are_rejected(connection: Connection, column: str) -> None:
     table, name = column.split(".")
     assert isinstance(refused(connection, table, **{name: "NaN"}), psycopg.errors.CheckViolation)
     for infinity in ("Infinity", "-Infinity"):
