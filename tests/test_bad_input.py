@@ -21,7 +21,7 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 from tests.support import databases
-from tests.support.alembic_cli import ROOT, Result, Server, wait_for
+from tests.support.alembic_cli import ROOT, Result, AlembicCli, wait_for
 from tests.support.catalogue import snapshot
 from tests.support.databases import version
 from tests.support.probe_revisions import HEAD
@@ -47,7 +47,7 @@ def debug_ini(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def refused(alembic_cli: Server, debug_ini: str) -> Callable[..., str]:
+def refused(alembic_cli: AlembicCli, debug_ini: str) -> Callable[..., str]:
     """Run a command that must fail, and return its message."""
 
     def run(database: str | None, *arguments: str) -> str:
@@ -304,7 +304,7 @@ def test_corrupted_data_directory(refused: Callable[..., str], home: Path) -> No
     assert f"to start afresh without its data, delete {home}" in line
 
 
-def test_stale_postmaster_pid_is_no_obstacle(alembic_cli: Server, home: Path) -> None:
+def test_stale_postmaster_pid_is_no_obstacle(alembic_cli: AlembicCli, home: Path) -> None:
     url = f"embedded:///{home}"
     try:
         assert alembic_cli.run("upgrade", "head", database=url).status == 0
@@ -346,14 +346,14 @@ def test_missing_driver(tmp_path: Path, empty_database: str) -> None:
     assert snapshot(empty_database).columns == {}
 
 
-def test_debug_logs_are_on(alembic_cli: Server, debug_ini: str, empty_database: str) -> None:
+def test_debug_logs_are_on(alembic_cli: AlembicCli, debug_ini: str, empty_database: str) -> None:
     result = alembic_cli.run("-c", debug_ini, "upgrade", "head", database=empty_database)
     assert "DEBUG [psycopg] connection attempt" in result.stderr
     assert "INFO  [sqlalchemy.engine.Engine] INSERT INTO alembic_version" in result.stderr
     assert "DEBUG [alembic.runtime.migration] new branch insert" in result.stderr
 
 
-def test_traceback_on_request(alembic_cli: Server) -> None:
+def test_traceback_on_request(alembic_cli: AlembicCli) -> None:
     result = alembic_cli.run(
         "--raiseerr", "upgrade", "head", database=f"postgresql://user:{SECRET}@host.invalid/db"
     )

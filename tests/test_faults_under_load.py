@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from models import BotConfig, BotState, BotStatus, OrderType, Side, Trade, User
 from models.database import make_engine
-from tests.support.alembic_cli import Server
+from tests.support.alembic_cli import AlembicCli
 from tests.support.databases import version
 from tests.support.probe_revisions import Revisions
 from tests.test_migrator import CONCURRENT_INDEX
@@ -100,7 +100,7 @@ async def engine(database: str) -> AsyncIterator[AsyncEngine]:
 
 
 async def test_trading_goes_on(
-    engine: AsyncEngine, alembic_cli: Server, database: str, revisions: Revisions
+    engine: AsyncEngine, alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe_1", 'op.add_column("trades", sa.Column("probe", sa.Integer()))')
     revisions.add("probe_2", CONCURRENT_INDEX)

@@ -9,7 +9,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from tests.support import databases
-from tests.support.alembic_cli import Server, wait_for
+from tests.support.alembic_cli import AlembicCli, wait_for
 from tests.support.probe_revisions import HEAD, Revisions
 from trading_bot_schema.migrator import Settings
 from trading_bot_schema.migrator.lock import LOCK_KEY
@@ -38,7 +38,7 @@ def version(url: str) -> str | None:
 
 
 def test_twenty_upgrades_at_once(
-    alembic_cli: Server, empty_database: str, revisions: Revisions
+    alembic_cli: AlembicCli, empty_database: str, revisions: Revisions
 ) -> None:
     # On the way there is an index that is built concurrently: it waits for all transactions
     # that began before it, so a waiting migrator must not be in one.
@@ -53,7 +53,7 @@ def test_twenty_upgrades_at_once(
     assert version(empty_database) == "probe_2"
 
 
-def test_different_commands_at_once(alembic_cli: Server, empty_database: str) -> None:
+def test_different_commands_at_once(alembic_cli: AlembicCli, empty_database: str) -> None:
     commands = [
         alembic_cli.start(*arguments, database=empty_database)
         for arguments in (("upgrade", "head"), ("downgrade", "base"), ("upgrade", "head")) * 3
@@ -72,7 +72,7 @@ def other_migrator(database: str) -> Iterator[psycopg.Connection]:
     "arguments", [("upgrade", "head"), ("downgrade", "-1"), ("stamp", "base")]
 )
 def test_a_migrator_waits_and_says_for_whom(
-    alembic_cli: Server,
+    alembic_cli: AlembicCli,
     database: str,
     other_migrator: psycopg.Connection,
     arguments: tuple[str, ...],
@@ -87,7 +87,7 @@ def test_a_migrator_waits_and_says_for_whom(
 
 
 def test_the_version_is_read_after_the_wait(
-    alembic_cli: Server, database: str, other_migrator: psycopg.Connection
+    alembic_cli: AlembicCli, database: str, other_migrator: psycopg.Connection
 ) -> None:
     waiting = alembic_cli.start("downgrade", "-1", database=database)
     wait_for(lambda: "Waiting for another migrator" in waiting.stderr())
@@ -114,7 +114,7 @@ def _transactions_of_migrators(url: str) -> int:
     "arguments", [("current",), ("check",), ("history", "-i"), ("upgrade", "head", "--sql")]
 )
 def test_readers_do_not_wait(
-    alembic_cli: Server,
+    alembic_cli: AlembicCli,
     database: str,
     other_migrator: psycopg.Connection,
     arguments: tuple[str, ...],
@@ -123,7 +123,7 @@ def test_readers_do_not_wait(
     assert result.status == 0, result.output
 
 
-def test_readers_change_nothing(alembic_cli: Server, empty_database: str) -> None:
+def test_readers_change_nothing(alembic_cli: AlembicCli, empty_database: str) -> None:
     for arguments in (("current",), ("check",), ("history", "-i")):
         alembic_cli.run(*arguments, database=empty_database)
     with connect(empty_database) as connection:
@@ -131,13 +131,13 @@ def test_readers_change_nothing(alembic_cli: Server, empty_database: str) -> Non
 
 
 def test_locks_of_other_databases_do_not_matter(
-    alembic_cli: Server, other_migrator: psycopg.Connection, empty_database: str
+    alembic_cli: AlembicCli, other_migrator: psycopg.Connection, empty_database: str
 ) -> None:
     result = alembic_cli.run("-x", "wait_timeout=0", "upgrade", "head", database=empty_database)
     assert result.status == 0, result.output
 
 
-def test_a_callers_transaction_keeps_the_lock(alembic_cli: Server, database: str) -> None:
+def test_a_callers_transaction_keeps_the_lock(alembic_cli: AlembicCli, database: str) -> None:
     with databases.sync_engine(database).connect() as connection:
         connection.execute(text("SELECT 1"))
         config = databases.alembic_config()
@@ -167,7 +167,7 @@ def _lock_is_free(url: str) -> bool:
 
 
 def test_a_reader_blocks_an_upgrade_until_it_is_gone(
-    alembic_cli: Server, database: str, revisions: Revisions
+    alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", ADD_COLUMN.format("users", "probe"))
     arguments = ("-c", revisions.ini, "-x", "lock_timeout=500ms", "-x", "lock_attempts=2")
@@ -194,7 +194,7 @@ def test_a_reader_blocks_an_upgrade_until_it_is_gone(
 
 
 def test_a_retry_succeeds_and_counts_relative_steps_once(
-    alembic_cli: Server, database: str, revisions: Revisions
+    alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     # Of three, two are asked for; the second is blocked when the first has been committed.
     revisions.add("probe_1", ADD_COLUMN.format("users", "probe"))
@@ -211,7 +211,7 @@ def test_a_retry_succeeds_and_counts_relative_steps_once(
 
 
 def test_an_index_that_was_built_in_part_is_built_anew(
-    alembic_cli: Server, database: str, revisions: Revisions
+    alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
     arguments = ("-c", revisions.ini, "-x", "lock_timeout=200ms")
@@ -240,7 +240,7 @@ def _index_is_valid(url: str) -> bool | None:
 
 
 def test_a_deadlock_is_tried_again(
-    alembic_cli: Server, database: str, revisions: Revisions
+    alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     lock = 'op.execute("LOCK TABLE {}")\n'
     revisions.add("probe", lock.format("users") + lock.format("trades"))
@@ -265,7 +265,7 @@ def _somebody_waits_for_a_table(url: str) -> bool:
 
 
 def test_a_statement_that_takes_too_long(
-    alembic_cli: Server, database: str, revisions: Revisions
+    alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", 'op.execute("SELECT pg_sleep(60)")')
     arguments = ("-c", revisions.ini, "upgrade", "head")
@@ -278,7 +278,7 @@ def test_a_statement_that_takes_too_long(
 
 
 def test_settings_hold_on_the_migration_connection(
-    alembic_cli: Server, database: str, revisions: Revisions
+    alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add(
         "probe",
@@ -320,12 +320,12 @@ def test_bad_settings(
         Settings.read(arguments, environment)
 
 
-def test_stamp_purge_is_all_or_nothing(alembic_cli: Server, database: str) -> None:
+def test_stamp_purge_is_all_or_nothing(alembic_cli: AlembicCli, database: str) -> None:
     result = alembic_cli.run("stamp", "--purge", "nosuch", database=database)
     assert result.status != 0
     assert version(database) == HEAD
 
 
-def test_ensure_version(alembic_cli: Server, empty_database: str) -> None:
+def test_ensure_version(alembic_cli: AlembicCli, empty_database: str) -> None:
     assert alembic_cli.run("ensure_version", database=empty_database).status == 0
     assert version(empty_database) is None

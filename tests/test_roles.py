@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models import ApiKey, BotConfig, BotState, Side, Trade, User
 from models.database import make_engine
 from tests.support import databases
-from tests.support.alembic_cli import ROOT, Server
+from tests.support.alembic_cli import ROOT, AlembicCli
 from tests.support.probe_revisions import Revisions
 from trading_bot_schema import embedded
 
@@ -75,7 +75,7 @@ def make_roles(server: str, empty_database: str) -> Iterator[Callable[[], Roles]
 
 
 @pytest.fixture
-def roles(make_roles: Callable[[], Roles], alembic_cli: Server, revisions: Revisions) -> Roles:
+def roles(make_roles: Callable[[], Roles], alembic_cli: AlembicCli, revisions: Revisions) -> Roles:
     """A database that its owner has migrated, later revisions included."""
     roles = make_roles()
     revisions.add(
@@ -158,7 +158,7 @@ def test_the_application_role_can_do_nothing_else(roles: Roles) -> None:
 
 
 async def test_the_script_runs_again_and_on_a_migrated_database(
-    make_roles: Callable[[], Roles], alembic_cli: Server, empty_database: str
+    make_roles: Callable[[], Roles], alembic_cli: AlembicCli, empty_database: str
 ) -> None:
     assert alembic_cli.run("upgrade", "head", database=empty_database).status == 0
     make_roles()

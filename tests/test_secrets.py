@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from models import ApiKey, User
 from models.database import make_engine
 from tests.support import databases
-from tests.support.alembic_cli import Server
+from tests.support.alembic_cli import AlembicCli
 from tests.support.probe_revisions import Revisions
 from trading_bot_schema.migrator import Settings, connect
 from trading_bot_schema.redaction import hide_values
@@ -126,7 +126,7 @@ async def test_echo_of_rows(
     ],
 )
 def test_failing_revision(
-    alembic_cli: Server, database: str, revisions: Revisions, statement: str
+    alembic_cli: AlembicCli, database: str, revisions: Revisions, statement: str
 ) -> None:
     revisions.add(
         "probe",
