@@ -4,11 +4,9 @@ Each case runs the real command line twice, the second time with every logger at
 """
 
 import os
+import re
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +18,11 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
-from tests.support import databases
-from tests.support.alembic_cli import ROOT, Result, AlembicCli, wait_for
+from tests.support import commandline, databases
+from tests.support.alembic_cli import ROOT, AlembicCli, Result
 from tests.support.catalogue import snapshot
 from tests.support.databases import version
-from tests.support.probe_revisions import HEAD
+from tests.support.history import HEAD
 from trading_bot_schema import embedded
 
 SECRET = "hunter2"  # noqa: S105
@@ -289,56 +287,31 @@ def home(tmp_path: Path) -> Path:
 def test_unwritable_data_directory(refused: Callable[..., str], home: Path) -> None:
     # Nobody, not even root, can write below a file.
     home.write_text("in the way")
-    line = refused(f"embedded:///{home}")
-    assert "The embedded PostgreSQL cannot" in line
-    line = refused(f"embedded:///{home}/deeper/server")
-    assert "Make the directory writable, or set DATABASE_URL to another server." in line
+    for path in (home, home / "deeper" / "server"):
+        line = refused(f"embedded:///{path}")
+        assert f"The embedded PostgreSQL cannot use {path}: Not a directory." in line
+        assert "Make the directory writable, or set DATABASE_URL to another server." in line
     assert home.read_text() == "in the way"
 
 
 def test_corrupted_data_directory(refused: Callable[..., str], home: Path) -> None:
-    (home / "data").mkdir(parents=True)
-    (home / "data" / "PG_VERSION").write_text("18\n")
-    line = refused(f"embedded:///{home}")
-    assert "The embedded PostgreSQL does not start" in line
-    assert f"to start afresh without its data, delete {home}" in line
-
-
-def test_stale_postmaster_pid_is_no_obstacle(alembic_cli: AlembicCli, home: Path) -> None:
-    url = f"embedded:///{home}"
-    try:
-        assert alembic_cli.run("upgrade", "head", database=url).status == 0
-        pid_file = home.resolve() / "data" / "postmaster.pid"
-        pid = int(pid_file.read_text().split()[0])
-        os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not _runs(pid))
-        assert pid_file.exists()
-        result = alembic_cli.run("current", database=url)
-        assert result.stdout.startswith(str(HEAD)), result.output
-        assert result.status == 0
-    finally:
-        embedded.stop(home)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    embedded.start(home)
+    embedded.stop(home)
+    control = home.resolve() / "data" / "global" / "pg_control"
+    # The server says what is wrong with an empty file, pg_ctl that there is none.
+    for corrupt in (lambda: control.write_bytes(b""), control.unlink):
+        corrupt()
+        line = refused(f"embedded:///{home}")
+        assert re.search(r"The embedded PostgreSQL does not start: .*pg_control", line)
+        assert f"to start afresh without its data, delete {home}" in line
 
 
 def test_missing_driver(tmp_path: Path, empty_database: str) -> None:
-    # With the console script itself: the command line of the other tests has the drivers loaded.
+    # In a new interpreter: the command line of the other tests has the drivers loaded.
     name = "No module named 'psycopg'"
     (tmp_path / "psycopg.py").write_text(f"raise ModuleNotFoundError({name!r})")
-    done = subprocess.run(
-        [Path(sys.executable).parent / "alembic", "upgrade", "head"],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": empty_database, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
+    done = commandline.run(
+        *("alembic", "upgrade", "head"), DATABASE_URL=empty_database, PYTHONPATH=str(tmp_path)
     )
     line = _message(Result(done.returncode, done.stdout, done.stderr))
     assert name in line

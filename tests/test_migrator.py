@@ -1,6 +1,7 @@
 """One migrator at a time, short locks, retries: with the real command line."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -9,32 +10,19 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from tests.support import databases
-from tests.support.alembic_cli import AlembicCli, wait_for
-from tests.support.probe_revisions import HEAD, Revisions
+from tests.support.alembic_cli import AlembicCli
+from tests.support.databases import ask, version
+from tests.support.history import HEAD
+from tests.support.probe_revisions import (
+    ADD_COLUMN,
+    CONCURRENT_INDEX,
+    DROP_COLUMN,
+    DROP_CONCURRENT_INDEX,
+    Revisions,
+)
+from tests.support.waiting import wait_for
 from trading_bot_schema.migrator import Settings
 from trading_bot_schema.migrator.lock import LOCK_KEY
-
-CONCURRENT_INDEX = """
-with op.get_context().autocommit_block():
-    op.drop_index("ix_probe", if_exists=True, postgresql_concurrently=True)
-    op.create_index("ix_probe", "trades", ["symbol"], postgresql_concurrently=True)
-"""
-DROP_CONCURRENT_INDEX = """
-with op.get_context().autocommit_block():
-    op.drop_index("ix_probe", if_exists=True, postgresql_concurrently=True)
-"""
-ADD_COLUMN = 'op.add_column("{}", sa.Column("{}", sa.Integer()))'
-DROP_COLUMN = 'op.drop_column("{}", "{}")'
-
-
-def connect(url: str) -> psycopg.Connection:
-    return psycopg.connect(url, autocommit=True)
-
-
-def version(url: str) -> str | None:
-    with connect(url) as connection:
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return None if row is None else row[0]
 
 
 def test_twenty_upgrades_at_once(
@@ -92,22 +80,16 @@ def test_the_version_is_read_after_the_wait(
     waiting = alembic_cli.start("downgrade", "-1", database=database)
     wait_for(lambda: "Waiting for another migrator" in waiting.stderr())
     # It is in no transaction while it waits, so that it has no snapshot.
-    wait_for(lambda: _transactions_of_migrators(database) == 0)
+    transactions = (
+        "SELECT count(xact_start) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'alembic'"
+    )
+    wait_for(lambda: ask(database, transactions) == 0)
     other_migrator.execute("DELETE FROM alembic_version")
     other_migrator.close()
     result = waiting.result()
     assert result.status != 0
     assert "Relative revision -1 didn't produce 1 migrations" in result.messages[0]
-
-
-def _transactions_of_migrators(url: str) -> int:
-    with connect(url) as connection:
-        row = connection.execute(
-            "SELECT count(xact_start) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND application_name = 'alembic'"
-        ).fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 @pytest.mark.parametrize(
@@ -126,8 +108,7 @@ def test_readers_do_not_wait(
 def test_readers_change_nothing(alembic_cli: AlembicCli, empty_database: str) -> None:
     for arguments in (("current",), ("check",), ("history", "-i")):
         alembic_cli.run(*arguments, database=empty_database)
-    with connect(empty_database) as connection:
-        assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+    assert ask(empty_database, "SELECT to_regclass('alembic_version')") is None
 
 
 def test_locks_of_other_databases_do_not_matter(
@@ -140,9 +121,7 @@ def test_locks_of_other_databases_do_not_matter(
 def test_a_callers_transaction_keeps_the_lock(alembic_cli: AlembicCli, database: str) -> None:
     with databases.sync_engine(database).connect() as connection:
         connection.execute(text("SELECT 1"))
-        config = databases.alembic_config()
-        config.attributes["connection"] = connection
-        command.stamp(config, "base")
+        command.stamp(databases.alembic_config(connection), "base")
         busy = alembic_cli.run("-x", "wait_timeout=0", "upgrade", "head", database=database)
         assert "Another migrator is at work" in busy.messages[0]
         connection.rollback()
@@ -151,8 +130,7 @@ def test_a_callers_transaction_keeps_the_lock(alembic_cli: AlembicCli, database:
 
 
 def test_a_callers_connection_gives_the_lock_back(connection: Connection, database: str) -> None:
-    config = databases.alembic_config()
-    config.attributes["connection"] = connection
+    config = databases.alembic_config(connection)
     command.downgrade(config, "-1")
     assert _lock_is_free(database)
     with pytest.raises(CommandError, match="nosuch"):
@@ -160,10 +138,8 @@ def test_a_callers_connection_gives_the_lock_back(connection: Connection, databa
     assert _lock_is_free(database)
 
 
-def _lock_is_free(url: str) -> bool:
-    with connect(url) as connection:
-        row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK_KEY]).fetchone()
-        return row == (True,)
+def _lock_is_free(url: str) -> Any:
+    return ask(url, "SELECT pg_try_advisory_lock(%s)", LOCK_KEY)
 
 
 def test_a_reader_blocks_an_upgrade_until_it_is_gone(
@@ -215,6 +191,7 @@ def test_an_index_that_was_built_in_part_is_built_anew(
 ) -> None:
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
     arguments = ("-c", revisions.ini, "-x", "lock_timeout=200ms")
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_probe'::regclass"
     with psycopg.connect(database) as writer:
         writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
         result = alembic_cli.run(
@@ -222,21 +199,13 @@ def test_an_index_that_was_built_in_part_is_built_anew(
         )
         assert result.status != 0
         assert f"Blocked by pid {writer.info.backend_pid} " in result.messages[0]
-        assert _index_is_valid(database) is False
+        assert ask(database, valid) is False
         assert version(database) == HEAD
         again = alembic_cli.start(*arguments, "upgrade", "head", database=database)
         wait_for(lambda: "Trying again" in again.stderr())
     assert again.result().status == 0
-    assert _index_is_valid(database) is True
+    assert ask(database, valid) is True
     assert version(database) == "probe"
-
-
-def _index_is_valid(url: str) -> bool | None:
-    with connect(url) as connection:
-        row = connection.execute(
-            "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_probe')"
-        ).fetchone()
-    return None if row is None else row[0]
 
 
 def test_a_deadlock_is_tried_again(
@@ -248,20 +217,15 @@ def test_a_deadlock_is_tried_again(
         other.execute("SET deadlock_timeout = '1h'")  # so that the migration is the victim
         other.execute("LOCK TABLE trades")
         upgrade = alembic_cli.start("-c", revisions.ini, "upgrade", "head", database=database)
-        wait_for(lambda: _somebody_waits_for_a_table(database))
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        wait_for(lambda: ask(database, waiting))
         other.execute("LOCK TABLE users")  # waits for the migration, until it is the victim
         wait_for(lambda: "deadlock detected" in upgrade.stderr())
     assert upgrade.result().status == 0
     assert version(database) == "probe"
-
-
-def _somebody_waits_for_a_table(url: str) -> bool:
-    with connect(url) as connection:
-        row = connection.execute(
-            "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
-            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        ).fetchone()
-    return row != (0,)
 
 
 def test_a_statement_that_takes_too_long(
