@@ -19,9 +19,9 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 from tests.support import commandline, databases
-from tests.support.alembic_cli import ROOT, AlembicCli, Result
+from tests.support.alembic_cli import AlembicCli, Result
 from tests.support.catalogue import snapshot
-from tests.support.databases import version
+from tests.support.databases import ROOT, version
 from tests.support.history import HEAD
 from trading_bot_schema import embedded
 

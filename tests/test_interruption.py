@@ -13,9 +13,9 @@ from alembic import command
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from tests.support import databases, history
-from tests.support.alembic_cli import ROOT, AlembicCli
+from tests.support.alembic_cli import AlembicCli
 from tests.support.catalogue import snapshot
-from tests.support.databases import ask, version
+from tests.support.databases import ROOT, ask, version
 from tests.support.fault_injection import before_change
 from tests.support.history import HEAD, HISTORY, Databases
 from tests.support.probe_revisions import (

@@ -16,7 +16,6 @@ from tests.support.history import HEAD
 from tests.support.probe_revisions import (
     ADD_COLUMN,
     CONCURRENT_INDEX,
-    DROP_COLUMN,
     DROP_CONCURRENT_INDEX,
     Revisions,
 )

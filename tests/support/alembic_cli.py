@@ -91,17 +91,16 @@ class AlembicCli:
         stop_before: int | None = None,
     ) -> Command:
         """Start ``alembic`` with arguments, to stop before the nth statement that changes."""
-        given = {} if database is None else {"DATABASE_URL": database}
-        variables = {**os.environ, **given, **(environment or {})}
+        target = {} if database is None else {"DATABASE_URL": database}
+        variables = {**os.environ, **target, **(environment or {})}
         number = next(self._numbers)
         streams = [self._directory / f"{number}.{name}" for name in ("out", "err")]
         for stream in streams:
             stream.touch()
         control, other_end = _processes.Pipe()
         with other_end:
-            process = _processes.Process(
-                target=_run, args=(arguments, variables, streams, other_end, stop_before), daemon=True
-            )
+            given = (arguments, variables, streams, other_end, stop_before)
+            process = _processes.Process(target=_run, args=given, daemon=True)
             process.start()
         return Command(process, streams, control)
 

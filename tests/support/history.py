@@ -6,7 +6,6 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import make_url
 

@@ -1,8 +1,7 @@
 """Ways in which a database can drift from the models, and changes that are none.
 
-``python -m tests.mutations`` applies each of them to a migrated database, asks ``alembic check``,
-pytest-alembic and the conformance check of this project about it, and writes the answers into
-``docs/conformance.md``.
+Tests apply each of them to a migrated database. ``docs/conformance.md`` shows what ``alembic
+check``, pytest-alembic and the conformance check of this project say about it.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A copy of the migrations to which a test adds revisions of its own, and what such revisions do."""
+"""A copy of the migrations to which a test adds revisions of its own."""
 
 import shutil
 from pathlib import Path
