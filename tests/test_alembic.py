@@ -1,4 +1,4 @@
-"""Alembic's commands, as an operator, a contributor or an application uses them."""
+"""Alembic's commands work as an operator, a contributor and an application use them."""
 
 import logging
 import re

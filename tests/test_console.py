@@ -1,4 +1,4 @@
-"""What Alembic's commands show, on a terminal and elsewhere."""
+"""Alembic's commands show progress and result, in colours on a terminal only."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What the database refuses, and the nearest thing that it accepts, one constraint at a time."""
+"""The database refuses bad rows and accepts the nearest good ones, for each constraint."""
 
 from collections.abc import Iterator
 from enum import StrEnum

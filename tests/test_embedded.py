@@ -1,4 +1,4 @@
-"""The embedded server: started on demand, found again, never in anybody's way."""
+"""The embedded server starts on demand, is found again, and is in nobody's way."""
 
 import os
 import shutil

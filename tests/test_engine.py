@@ -1,4 +1,4 @@
-"""The engine and the session factory."""
+"""The engine finds its database when it connects, and replaces broken connections."""
 
 from contextlib import suppress
 

@@ -1,4 +1,4 @@
-"""Importing the models loads no driver; the packages depend on each other in one direction."""
+"""Importing the models has no side effect; packages depend on each other in one direction."""
 
 import ast
 import subprocess

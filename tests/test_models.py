@@ -1,4 +1,4 @@
-"""The models as an application uses them: on asyncpg, and the essentials on psycopg too."""
+"""Rows come back exactly as they were stored; no relationship loads by itself."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""The wheel, without the checkout. ``tox -e package`` installs it with its dependencies."""
+"""The wheel migrates without a checkout; ``tox -e package`` installs it with dependencies."""
 
 from pathlib import Path
 from zipfile import ZipFile

@@ -1,4 +1,4 @@
-"""House rules for revisions."""
+"""Every revision follows the house rules: a line of history, documented, with names."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""What docs/scale.md says about running out of ids, and the revisions that it shows."""
+"""Ids run out as docs/scale.md says, and the revisions that it shows widen them."""
 
 import re
 from typing import Any

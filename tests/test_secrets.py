@@ -1,4 +1,4 @@
-"""No password and no value of a row in errors, logs, reprs and pickles."""
+"""No password and no value of a row is in errors, logs, reprs and pickled URLs."""
 
 import logging
 import pickle

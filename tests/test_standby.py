@@ -1,4 +1,4 @@
-"""A read replica: a streaming standby of a primary, both started for these tests."""
+"""A streaming standby answers queries, and refuses writes and migrations."""
 
 import shutil
 import tempfile
