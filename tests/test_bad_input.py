@@ -295,12 +295,14 @@ def test_unwritable_data_directory(refused: Callable[..., str], home: Path) -> N
 def test_corrupted_data_directory(refused: Callable[..., str], home: Path) -> None:
     embedded.start(home)
     embedded.stop(home)
-    control = home.resolve() / "data" / "global" / "pg_control"
-    # The server says what is wrong with an empty file, pg_ctl that there is none.
-    for corrupt in (lambda: control.write_bytes(b""), control.unlink):
+    version_file = home.resolve() / "data" / "PG_VERSION"
+    for corrupt, reason in (
+        (version_file.unlink, "is not a database cluster directory"),  # pg_ctl says so
+        (lambda: version_file.write_text("1\n"), "files are incompatible"),  # the server's log
+    ):
         corrupt()
         line = refused(f"embedded:///{home}")
-        assert re.search(r"The embedded PostgreSQL does not start: .*pg_control", line)
+        assert re.search(f"The embedded PostgreSQL does not start: .*{reason}", line)
         assert f"to start afresh without its data, delete {home}" in line
 
 
