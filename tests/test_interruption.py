@@ -10,14 +10,14 @@ from pathlib import Path
 import psycopg
 import pytest
 from alembic import command
-from sqlalchemy.exc import DBAPIError, PendingRollbackError
+from sqlalchemy.exc import OperationalError, PendingRollbackError
 
 from tests.support import databases, history
 from tests.support.alembic_cli import AlembicCli
 from tests.support.catalogue import snapshot
 from tests.support.databases import ROOT, ask, version
 from tests.support.fault_injection import before_change
-from tests.support.history import HEAD, HISTORY, Databases
+from tests.support.history import HISTORY, Databases
 from tests.support.probe_revisions import (
     ADD_COLUMN,
     CONCURRENT_INDEX,
@@ -52,10 +52,13 @@ def state(url: str) -> State:
 
 
 def interrupted(url: str, name: str, before: State, expected: State) -> bool:
-    """Say whether all or nothing was done; of steps outside of transactions, the stamp alone."""
+    """Say whether all or nothing was done.
+
+    Outside of transactions, a part may be done, as long as the database is not stamped.
+    """
     revision = (expected if name == "upgrade" else before)[1]
-    if revision in OUTSIDE_TRANSACTIONS:
-        return version(url) in (before[1], expected[1])
+    if revision in OUTSIDE_TRANSACTIONS and version(url) == before[1]:
+        return True
     return state(url) in (before, expected)
 
 
@@ -85,7 +88,7 @@ def test_connection_terminated_before_every_statement(
         before_change(number, lambda: terminate_others(url), engine)
         try:
             getattr(command, name)(databases.alembic_config(engine), target)
-        except (DBAPIError, PendingRollbackError):
+        except (OperationalError, PendingRollbackError):  # a broken connection, nothing else
             assert interrupted(url, name, before, expected)
         else:
             break
@@ -146,32 +149,6 @@ def test_interrupted_from_the_keyboard(database: str, revisions: Revisions) -> N
     assert message.endswith("Interrupted. What was not committed is undone: run it again.\n")
     assert len(message.splitlines()) == 1
     assert state(database) == before
-
-
-@pytest.mark.parametrize("name", ["upgrade", "downgrade"])
-def test_concurrent_index_interrupted(
-    alembic_cli: AlembicCli, database: str, revisions: Revisions, name: str
-) -> None:
-    revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
-    arguments = ("-c", revisions.ini, name, "probe" if name == "upgrade" else HEAD)
-    before = state(database)
-    assert alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database).status == 0
-    after = state(database)
-    if name == "upgrade":
-        alembic_cli.run("-c", revisions.ini, "downgrade", "-1", database=database)
-        assert state(database) == before
-    else:
-        before, after = after, before
-    for number in itertools.count(1):
-        migrator = alembic_cli.start(*arguments, database=database, stop_before=number)
-        if not migrator.wait_until_stopped():
-            break
-        migrator.kill()
-        wait_until_alone(database)
-        # What ran concurrently may be there before the stamp, but never after it.
-        assert version(database) == before[1] or state(database) == after
-    assert number > 2
-    assert state(database) == after
 
 
 def test_concurrent_index_terminated_half_way(

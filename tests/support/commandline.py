@@ -20,10 +20,3 @@ def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.Compl
         timeout=120,
         check=False,
     )
-
-
-def alembic(*arguments: str, cwd: Path = ROOT, **environment: str) -> str:
-    """Run an Alembic command that must succeed; return what it printed on stdout."""
-    done = run("alembic", *arguments, cwd=cwd, **environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
