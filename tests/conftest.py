@@ -177,6 +177,15 @@ def revisions(tmp_path: Path) -> Revisions:
 
 
 @pytest.fixture
+def reachable_directory() -> Iterator[Path]:
+    """A directory that the server's account can reach, unlike pytest's own."""
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
 def alembic_config() -> Config:
     """Override pytest-alembic's: the project's configuration."""
     return databases.alembic_config()

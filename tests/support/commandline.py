@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.support.databases import ROOT
+from tests.support.waiting import SECONDS
 
 
 def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -17,6 +18,6 @@ def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.Compl
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=SECONDS,
         check=False,
     )
