@@ -5,6 +5,8 @@ databases), else an embedded one without durability.
 """
 
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,10 +18,10 @@ from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models.database import make_engine
-from tests.support import alembic_cli as cli
 from tests.support import databases, servers
+from tests.support.alembic_cli import AlembicCli
 from tests.support.conformance import Conformance
-from tests.support.history import Databases
+from tests.support.history import HEAD, Databases
 from tests.support.probe_revisions import Revisions
 from trading_bot_schema import embedded
 from trading_bot_schema.url import parse
@@ -80,12 +82,9 @@ def conformance(make_database: Callable[..., str], database_at: Databases) -> Co
 
 
 @pytest.fixture(scope="session")
-def migrated_template(server: str) -> Iterator[str]:
+def migrated_template(database_at: Databases) -> str:
     """Name of a database at the head revision, to copy."""
-    name = f"test_{uuid4().hex[:12]}_template"
-    with databases.database(server, name) as url:
-        databases.migrate(url)
-        yield name
+    return database_at.template(HEAD)
 
 
 @pytest.fixture
@@ -125,16 +124,24 @@ def connection(database: str) -> Iterator[Connection]:
 
 
 @pytest.fixture(scope="session")
-def alembic_cli() -> Iterator[cli.Server]:
+def alembic_cli(tmp_path_factory: pytest.TempPathFactory) -> AlembicCli:
     """The command line: ``alembic_cli.run("upgrade", "head", database=...)``."""
-    with cli.server() as server:
-        yield server
+    return AlembicCli(tmp_path_factory.mktemp("alembic"))
 
 
 @pytest.fixture
 def revisions(tmp_path: Path) -> Revisions:
     """A copy of the migrations, to add some to."""
     return Revisions(tmp_path)
+
+
+@pytest.fixture
+def reachable_directory() -> Iterator[Path]:
+    """A directory that the server's account can reach, unlike pytest's own."""
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture
