@@ -1,6 +1,6 @@
 """${message.rstrip(".")}.
 
-Why: <what the application needs this for>
+Why: <why the application needs this>
 Locks: <which tables are locked, how strongly, for how long>
 Downgrade: <keeps all data, or: loses trades.note, orders>
 

@@ -1,4 +1,4 @@
-"""The revisions that an Alembic command has still to run."""
+"""The revisions that an Alembic command has yet to run."""
 
 import logging
 import time
@@ -16,9 +16,9 @@ log = logging.getLogger("alembic.migrator")
 
 
 class Plan:
-    """The revisions that a command has still to run.
+    """The revisions that a command has yet to run.
 
-    Decided once: a second attempt must not count ``-1`` or ``+2`` from where the first one ended.
+    Computed once: a retry must not count ``-1`` or ``+2`` from where the first attempt ended.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class Plan:
         """What is left of a revision that failed, as a sentence; empty: nothing."""
         if self.remaining and alembic_internals.uses_autocommit_block(self.remaining[0]):
             return (
-                "What is outside of a transaction remains, such as a part of an index, which is"
-                " marked invalid; the next run builds that anew."
+                "What it did outside of a transaction remains, such as an index that was built in"
+                " part, which is marked invalid; the next run builds it again."
             )
         return ""
 

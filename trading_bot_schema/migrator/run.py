@@ -126,7 +126,7 @@ def _try_repeatedly(
                 connection.rollback()
                 blocked = (
                     f"{reason(error)} Blocked by"
-                    f" {watcher.blockers or 'a session that was gone too soon to see'}."
+                    f" {watcher.blockers or 'a session that has ended since'}."
                 )
                 if plan.remaining[:1] != [step]:
                     step, attempt = next(iter(plan.remaining), None), 0
