@@ -1,22 +1,18 @@
 """Revisions that change tables with rows: they block nobody, and can be run again."""
 
-import io
 import re
-from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
 from alembic import command
-from alembic.script import ScriptDirectory
 
-from models import Base
-from tests.support import databases
+from tests.support import databases, history
 from tests.support.factories import SMALLEST
+from tests.support.history import HISTORY, Databases
+from tests.support.inserting import insert
 
-FIRST, *LATER = reversed(
-    [script.revision for script in ScriptDirectory(databases.ROOT / "alembic").walk_revisions()]
-)
+FIRST = HISTORY[0].revision
 CREATE_INDEX = (
     r"CREATE (UNIQUE )?INDEX (?P<concurrently>CONCURRENTLY )?(?P<name>\w+) ON (?P<table>\w+)"
 )
@@ -36,12 +32,8 @@ def storage(url: str) -> list[tuple[Any, ...]]:
 
 def sql_of(revisions: str) -> list[str]:
     """Return the statements of an upgrade, or of a downgrade, between two revisions."""
-    config = databases.alembic_config()
-    config.output_buffer = io.StringIO()
-    first, _, last = revisions.partition(":")
-    run = command.upgrade if last == "head" or first == FIRST else command.downgrade
-    run(config, revisions, sql=True)
-    statements = re.sub(r"(?m)^--.*", "", config.output_buffer.getvalue()).split(";")
+    direction = command.upgrade if revisions.startswith(FIRST) else command.downgrade
+    statements = re.sub(r"(?m)^--.*", "", history.offline(direction, revisions)).split(";")
     return [" ".join(statement.split()) for statement in statements]
 
 
@@ -62,53 +54,19 @@ def test_indexes_are_built_and_dropped_concurrently(revisions: str) -> None:
     assert seen
 
 
-def test_models_and_migrations_store_alike(
-    make_database: Callable[[], str], database: str
-) -> None:
-    by_models = make_database()
-    engine = databases.sync_engine(by_models)
-    Base.metadata.create_all(engine)
-    assert storage(by_models) == storage(database)
-
-
-def test_downgrades_store_as_before(empty_database: str) -> None:
-    databases.migrate(empty_database, FIRST)
-    states = [storage(empty_database)]
-    for revision in LATER:
-        databases.migrate(empty_database, revision)
-        states.append(storage(empty_database))
-    while len(states) > 1:
-        assert storage(empty_database) == states.pop()
-        databases.migrate(empty_database, "-1")
-    assert storage(empty_database) == states.pop()
-
-
-def test_an_interrupted_upgrade_can_be_run_again(empty_database: str, database: str) -> None:
+def test_an_interrupted_upgrade_can_be_run_again(database_at: Databases, database: str) -> None:
     """CREATE INDEX CONCURRENTLY leaves an invalid index when it is interrupted."""
-    databases.migrate(empty_database, FIRST)
-    with psycopg.connect(empty_database, autocommit=True) as connection:
+    url = database_at.at(FIRST)
+    with psycopg.connect(url, autocommit=True) as connection:
         for table, row in SMALLEST.items():
-            names, values = ", ".join(row), ", ".join(f"%({name})s" for name in row)
-            connection.execute(f"INSERT INTO {table} ({names}) VALUES ({values})", row)
+            insert(connection, table, row)
         for name, table in concurrent_indexes():
             with pytest.raises(psycopg.errors.DivisionByZero):
                 connection.execute(
                     f"CREATE INDEX CONCURRENTLY {name} ON {table} ((1 / (id - id)))"
                 )
-    databases.migrate(empty_database)
-    assert storage(empty_database) == storage(database)
-
-
-def test_an_interrupted_downgrade_can_be_run_again(empty_database: str) -> None:
-    databases.migrate(empty_database, FIRST)
-    before = storage(empty_database)
-    databases.migrate(empty_database)
-    with psycopg.connect(empty_database) as connection:
-        for name, _ in concurrent_indexes():
-            connection.execute(f"DROP INDEX {name}")
-    for _ in LATER:
-        databases.migrate(empty_database, "-1")
-    assert storage(empty_database) == before
+    databases.migrate(url)
+    assert storage(url) == storage(database)
 
 
 def concurrent_indexes() -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What docs/scale.md says about running out of ids, and the revisions that it shows."""
+"""Ids run out as docs/scale.md says, and the revisions that it shows widen them."""
 
 import re
 from typing import Any
@@ -12,35 +12,32 @@ from alembic.operations import Operations
 from sqlalchemy import text
 
 from tests.support import databases
+from tests.support.databases import ask
 from tests.support.factories import SMALLEST
+from tests.support.inserting import insert
 
 PAGE = databases.ROOT / "docs" / "scale.md"
 INT_MAX = 2**31 - 1
 
 
-def insert(url: str, table: str = "trades") -> Any:
+def add(url: str, table: str = "trades") -> Any:
     """Insert a row, and return its id."""
-    row = SMALLEST[table]
-    names, values = ", ".join(row), ", ".join(f"%({name})s" for name in row)
-    statement = f"INSERT INTO {table} ({names}) VALUES ({values}) RETURNING id"
     with psycopg.connect(url) as connection:
-        (row_id,) = connection.execute(statement, row).fetchone() or (None,)
-        return row_id
+        return insert(connection, table, SMALLEST[table])["id"]
 
 
 @pytest.fixture
 def database_with_trades(database: str) -> str:
     for table in ("users", "bot_configs", "trades", "trades"):
-        insert(database, table)
+        add(database, table)
     return database
 
 
 def test_the_last_id(database_with_trades: str) -> None:
-    with psycopg.connect(database_with_trades) as connection:
-        connection.execute("SELECT setval('trades_id_seq', %s)", [INT_MAX - 1])
-    assert insert(database_with_trades) == INT_MAX
+    ask(database_with_trades, "SELECT setval('trades_id_seq', %s)", INT_MAX - 1)
+    assert add(database_with_trades) == INT_MAX
     with pytest.raises(psycopg.errors.SequenceGeneratorLimitExceeded, match="trades_id_seq"):
-        insert(database_with_trades)
+        add(database_with_trades)
 
 
 def test_widening_the_ids(database_with_trades: str) -> None:
@@ -59,12 +56,10 @@ def test_widening_the_ids(database_with_trades: str) -> None:
             with Operations.context(context), context.begin_transaction():
                 names["upgrade"]()
             # The application goes on.
-            ids.append(insert(url))
+            ids.append(add(url))
         assert connection.scalars(indexes).all() == before
-    with psycopg.connect(url) as second:
-        second.execute("SELECT setval('trades_id_seq', %s)", [INT_MAX])
-    ids.append(insert(url))
+    ask(url, "SELECT setval('trades_id_seq', %s)", INT_MAX)
+    ids.append(add(url))
     assert len(set(ids)) == 6
     assert ids[-1] == INT_MAX + 1
-    with psycopg.connect(url) as last:
-        assert [row for (row,) in last.execute("SELECT id FROM trades ORDER BY id")] == ids
+    assert ask(url, "SELECT array_agg(id ORDER BY id) FROM trades") == ids

@@ -4,11 +4,22 @@ import shutil
 from pathlib import Path
 from textwrap import indent
 
-from alembic.script import ScriptDirectory
+from alembic.config import Config
 
-from tests.support.databases import ROOT, alembic_config
+from tests.support.databases import ROOT
+from tests.support.history import HEAD
 
-HEAD = ScriptDirectory.from_config(alembic_config()).get_current_head()
+CONCURRENT_INDEX = """
+with op.get_context().autocommit_block():
+    op.drop_index("ix_probe", if_exists=True, postgresql_concurrently=True)
+    op.create_index("ix_probe", "trades", ["symbol"], postgresql_concurrently=True)
+"""
+DROP_CONCURRENT_INDEX = """
+with op.get_context().autocommit_block():
+    op.drop_index("ix_probe", if_exists=True, postgresql_concurrently=True)
+"""
+ADD_COLUMN = 'op.add_column("{}", sa.Column("{}", sa.Integer()))'
+DROP_COLUMN = 'op.drop_column("{}", "{}")'
 
 _REVISION = '''"""{revision}."""
 
@@ -18,6 +29,7 @@ from alembic import op
 
 revision = {revision!r}
 down_revision = {down_revision!r}
+{more}
 
 
 def upgrade():
@@ -45,13 +57,19 @@ class Revisions:
         """What to give to ``alembic -c``."""
         return str(self._directory / "alembic.ini")
 
-    def add(self, revision: str, upgrade: str, downgrade: str = "pass") -> None:
+    @property
+    def config(self) -> Config:
+        """What to give to the functions of ``alembic.command``."""
+        return Config(self.ini)
+
+    def add(self, revision: str, upgrade: str, downgrade: str = "pass", more: str = "") -> None:
         """Add a revision after the last one, with these bodies of its two functions."""
         text = _REVISION.format(
             revision=revision,
             down_revision=self._last,
             upgrade=indent(upgrade, "    "),
             downgrade=indent(downgrade, "    "),
+            more=more,
         )
         (self._directory / "alembic" / "versions" / f"{revision}.py").write_text(text)
         self._last = revision

@@ -17,6 +17,7 @@ from psycopg.rows import dict_row
 from tests.rows import ROWS
 from tests.support import databases, history
 from tests.support.history import Databases, each_revision, path
+from tests.support.inserting import insert
 
 COLUMNS = """
 SELECT c.relname AS table, a.attname AS column, coalesce(a.attnum = ANY (k.indkey), false) AS key
@@ -40,23 +41,15 @@ def columns(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, dict[st
     return found
 
 
-def insert(url: str) -> None:
+def insert_all(url: str) -> None:
     with psycopg.connect(url, row_factory=dict_row) as connection:
         found = columns(connection)
         missing = sorted(found.keys() - ROWS.keys())
         assert not missing, f"tests/rows.py has no rows of {', '.join(missing)}. Add some."
         for table in [table for table in ROWS if table in found]:
             for row in ROWS[table]:
-                names = [name for name in row if name in found[table]]
-                statement = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({})")
-                connection.execute(
-                    statement.format(
-                        sql.Identifier(table),
-                        sql.SQL(", ").join(map(sql.Identifier, names)),
-                        sql.SQL(", ").join(sql.Placeholder() * len(names)),
-                    ),
-                    [row[name] for name in names],
-                )
+                known = {name: value for name, value in row.items() if name in found[table]}
+                insert(connection, table, known)
 
 
 def content(url: str) -> dict[str, Rows]:
@@ -110,7 +103,7 @@ def declared(revision: Script, what: str) -> set[str]:
 @each_revision
 def test_upgrade_and_back(revision: Script, database_at: Databases) -> None:
     url = database_at.at(history.before(revision))
-    insert(url)
+    insert_all(url)
     before = content(url)
     databases.migrate(url, revision.revision)
     after = content(url)
@@ -123,7 +116,7 @@ def test_upgrade_and_back(revision: Script, database_at: Databases) -> None:
 @each_revision
 def test_downgrade_and_back(revision: Script, database_at: Databases) -> None:
     url = database_at.at(revision.revision)
-    insert(url)
+    insert_all(url)
     before = content(url)
     databases.migrate(url, "-1")
     databases.migrate(url, revision.revision)
