@@ -22,6 +22,7 @@ from models.database import make_engine
 from tests.support import alembic_cli as cli
 from tests.support import databases
 from tests.support.conformance import Conformance
+from tests.support.generated_rows import FilledDatabases
 from tests.support.history import Databases
 from tests.support.probe_revisions import Revisions
 from trading_bot_schema import embedded
@@ -114,6 +115,12 @@ def make_database(server: str) -> Iterator[Callable[..., str]]:
 def database_at(make_database: Callable[..., str]) -> Databases:
     """Databases at any revision: ``database_at.at(revision)``."""
     return Databases(make_database)
+
+
+@pytest.fixture(scope="session")
+def filled_database(make_database: Callable[..., str], database_at: Databases) -> FilledDatabases:
+    """Databases at any revision, with rows: ``filled_database.at(revision)``."""
+    return FilledDatabases(make_database, database_at)
 
 
 @pytest.fixture(scope="session")

@@ -3,113 +3,31 @@
 ``Downgrade: loses trades.note, orders.`` in the docstring of a revision says what a downgrade
 followed by an upgrade does not bring back; ``Upgrade: loses ...`` what an upgrade followed by a
 downgrade does not; ``Upgrade: changes ...`` which columns have other values after the upgrade.
-The names are tables and columns, and they are neither more nor fewer than what is found here.
+The names are tables and columns, and they are neither more nor fewer than what is found here,
+with the rows of ``tests/rows.py`` and those of ``tests/support/generated_rows.py``.
 """
-
-import re
-from typing import Any
 
 import psycopg
 from alembic.script import Script
-from psycopg import sql
 from psycopg.rows import dict_row
 
 from tests.rows import ROWS
 from tests.support import databases, history
-from tests.support.history import Databases, each_revision, path
-
-COLUMNS = """
-SELECT c.relname AS table, a.attname AS column, coalesce(a.attnum = ANY (k.indkey), false) AS key
-FROM pg_class c
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-LEFT JOIN pg_index k ON k.indrelid = c.oid AND k.indisprimary
-WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> 'alembic_version'
-    AND c.relnamespace = 'public'::regnamespace AND a.attgenerated = ''
-ORDER BY c.relname, a.attnum
-"""
-
-Rows = dict[tuple[Any, ...], dict[str, Any]]
-"""Rows of a table by primary key."""
-
-
-def columns(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, dict[str, bool]]:
-    """Read the columns of all tables, and whether each is a part of the primary key."""
-    found: dict[str, dict[str, bool]] = {}
-    for row in connection.execute(COLUMNS):
-        found.setdefault(row["table"], {})[row["column"]] = row["key"]
-    return found
-
-
-def insert(url: str) -> None:
-    with psycopg.connect(url, row_factory=dict_row) as connection:
-        found = columns(connection)
-        missing = sorted(found.keys() - ROWS.keys())
-        assert not missing, f"tests/rows.py has no rows of {', '.join(missing)}. Add some."
-        for table in [table for table in ROWS if table in found]:
-            for row in ROWS[table]:
-                names = [name for name in row if name in found[table]]
-                statement = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({})")
-                connection.execute(
-                    statement.format(
-                        sql.Identifier(table),
-                        sql.SQL(", ").join(map(sql.Identifier, names)),
-                        sql.SQL(", ").join(sql.Placeholder() * len(names)),
-                    ),
-                    [row[name] for name in names],
-                )
-
-
-def content(url: str) -> dict[str, Rows]:
-    with psycopg.connect(url, row_factory=dict_row) as connection:
-        return {
-            table: {
-                tuple(row[column] for column, key in found.items() if key): row
-                for row in connection.execute(sql.SQL("TABLE {}").format(sql.Identifier(table)))
-            }
-            for table, found in columns(connection).items()
-        }
-
-
-def lost(before: dict[str, Rows], after: dict[str, Rows]) -> set[str]:
-    """Name the tables with other rows or none, and the columns with other values or none."""
-    names = set()
-    for table, rows in before.items():
-        if after.get(table, {}).keys() != rows.keys():
-            names.add(table)
-            continue
-        for key, row in rows.items():
-            now = after[table][key]
-            names |= {f"{table}.{name}" for name in row if now.get(name, ...) != row[name]}
-    return names
-
-
-def shared(rows: dict[str, Rows], other: dict[str, Rows]) -> dict[str, Rows]:
-    """Keep the tables and columns that the other one has, too."""
-
-    def names(table: str) -> set[str]:
-        return set().union(*other[table].values())
-
-    return {
-        table: {
-            key: {name: value for name, value in row.items() if name in names(table)}
-            for key, row in here.items()
-        }
-        for table, here in rows.items()
-        if table in other
-    }
+from tests.support.content import Rows, columns, content, insert, lost, shared
+from tests.support.generated_rows import FilledDatabases
+from tests.support.history import each_revision, path
+from trading_bot_schema.docstrings import names
 
 
 def declared(revision: Script, what: str) -> set[str]:
-    """Read the names after, for instance, ``Downgrade: loses``, up to a full stop."""
-    found = re.search(
-        rf"^{what} (?P<names>[\w.,\s]+?)(?:\.\s|\.?\Z)", revision.longdoc, re.MULTILINE
-    )
-    return set(re.split(r",\s*", found["names"].strip())) if found else set()
+    """Return what a docstring says after, for instance, ``Downgrade: loses``."""
+    heading, verb = what.split(": ")
+    return names(revision.longdoc, heading, verb)
 
 
 @each_revision
-def test_upgrade_and_back(revision: Script, database_at: Databases) -> None:
-    url = database_at.at(history.before(revision))
+def test_upgrade_and_back(revision: Script, filled_database: FilledDatabases) -> None:
+    url = filled_database.at(history.before(revision))
     insert(url)
     before = content(url)
     databases.migrate(url, revision.revision)
@@ -121,8 +39,8 @@ def test_upgrade_and_back(revision: Script, database_at: Databases) -> None:
 
 
 @each_revision
-def test_downgrade_and_back(revision: Script, database_at: Databases) -> None:
-    url = database_at.at(revision.revision)
+def test_downgrade_and_back(revision: Script, filled_database: FilledDatabases) -> None:
+    url = filled_database.at(revision.revision)
     insert(url)
     before = content(url)
     databases.migrate(url, "-1")
