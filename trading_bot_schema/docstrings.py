@@ -89,8 +89,8 @@ def locks(text: str) -> list[DeclaredLock]:
     Raises:
         DocstringError: It is in another form.
     """
-    declared = _END.split(text)[0]
-    if re.match(r"none\b", declared):
+    declared = _END.split(text)[0].strip()
+    if declared == "none":
         return []
     return [_lock(part) for part in re.split(r";\s*", declared)]
 

@@ -8,7 +8,7 @@ aside, are duplicates.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal, localcontext
@@ -141,6 +141,38 @@ def fill(url: str, *sources: str) -> None:
             for row in _variations(table, rows, words):
                 if _insert(connection, table, row, required=not rows[table.name]):
                     rows[table.name].append(row)
+
+
+def grow(url: str, names: Collection[str], rows: int) -> None:
+    """Add copies of one row to some tables, and to those that share their keys."""
+    with psycopg.connect(url, options="-c synchronous_commit=off") as connection:
+        tables = {table.name: table for table in _tables(connection)}
+        wanted = {*names} & tables.keys()
+        for table in reversed(tables.values()):
+            if table.name in wanted:
+                wanted |= {o for o, pairs in table.references if pairs.keys() & table.unique}
+        for table in tables.values():
+            if table.name not in wanted:
+                continue
+            values = [
+                sql.SQL("{} + n" if column.type in INTEGERS else "{} || '-' || n").format(
+                    sql.Literal(FIRST_KEY * 100 if column.type in INTEGERS else "grown")
+                )
+                if column.name in table.unique
+                else sql.Identifier(column.name)
+                for column in table.columns.values()
+            ]
+            connection.execute(
+                sql.SQL(
+                    "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values}"
+                    " FROM (SELECT * FROM {table} LIMIT 1) AS one, generate_series(1, {rows}) AS n"
+                ).format(
+                    table=sql.Identifier(table.name),
+                    columns=sql.SQL(", ").join(map(sql.Identifier, table.columns)),
+                    values=sql.SQL(", ").join(values),
+                    rows=sql.Literal(rows),
+                )
+            )
 
 
 def _tables(connection: psycopg.Connection[Any]) -> Iterator[Table]:

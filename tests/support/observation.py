@@ -163,7 +163,7 @@ def locks_taken(observation: Observation) -> set[Taken]:
                 held.setdefault(table, set()).update(locks)
         for table, locks in held.items():
             lock = strongest(locks)
-            (start,) = (n for n, s in enumerate(statements) if lock in s.locks.get(table, ()))
+            start = next(n for n, s in enumerate(statements) if lock in s.locks.get(table, ()))
             under = statements[start:]
             did = found.setdefault((table, lock), set())
             did |= {"reads"} if any(table in s.read for s in under) else set()
