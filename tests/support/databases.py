@@ -56,10 +56,10 @@ def alembic_config() -> Config:
     return Config(ROOT / "alembic.ini")
 
 
-def migrate(url: str, revision: str = "head") -> None:
+def migrate(url: str, revision: str = "head", config: Config | None = None) -> None:
     """Upgrade a database, or downgrade it with a revision such as ``-1`` or ``base``."""
     with sync_engine(url).connect() as connection:
-        migrate_on(connection, revision)
+        migrate_on(connection, revision, config)
         connection.commit()
 
 

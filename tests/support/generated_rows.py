@@ -119,10 +119,21 @@ class Table:
     checks: str = ""
 
 
-def literals(source: str) -> set[str]:
-    """Return the texts in single quotes, as SQL has them, and the numbers."""
-    texts = re.findall(r"'((?:[^'\n]|'')*)'", source)
-    return {text.replace("''", "'") for text in texts} | set(re.findall(r"\b\d+\.?\d*", source))
+@dataclass(frozen=True)
+class Literals:
+    """Values that CHECKs and revisions name."""
+
+    texts: Sequence[str]
+    numbers: Sequence[Decimal]
+
+
+def literals(checks: str, *sources: str) -> Literals:
+    """Return the texts in single quotes, and the numbers of the CHECKs."""
+    texts = re.findall(r"'((?:[^'\n]|'')*)'", "\n".join([checks, *sources]))
+    return Literals(
+        sorted({text.replace("''", "'") for text in texts}),
+        sorted({Decimal(number) for number in re.findall(r"\b\d+\.?\d*", checks)}),
+    )
 
 
 def fill(url: str, *sources: str) -> None:
@@ -137,8 +148,7 @@ def fill(url: str, *sources: str) -> None:
         rows: dict[str, list[Row]] = {}
         for table in _tables(connection):
             rows[table.name] = []
-            words = literals("\n".join([table.checks, *sources]))
-            for row in _variations(table, rows, words):
+            for row in _variations(table, rows, literals(table.checks, *sources)):
                 if _insert(connection, table, row, required=not rows[table.name]):
                     rows[table.name].append(row)
 
@@ -198,7 +208,7 @@ def _tables(connection: psycopg.Connection[Any]) -> Iterator[Table]:
                 yield table
 
 
-def _variations(table: Table, rows: Mapping[str, list[Row]], words: set[str]) -> Iterator[Row]:
+def _variations(table: Table, rows: Mapping[str, list[Row]], known: Literals) -> Iterator[Row]:
     """Make rows that differ in one column from the first."""
     referring: dict[str, tuple[str, str]] = {}
     for other, pairs in table.references:
@@ -211,7 +221,7 @@ def _variations(table: Table, rows: Mapping[str, list[Row]], words: set[str]) ->
     ]
     free = [column for name, column in table.columns.items() if name not in referring]
     first = {
-        column.name: next((v for v in _values(column, None, words) if v is not None), None)
+        column.name: next((v for v in _values(column, None, known) if v is not None), None)
         for column in free
         if column.not_null and table.name not in ROWS
     } | given[0]
@@ -236,7 +246,7 @@ def _variations(table: Table, rows: Mapping[str, list[Row]], words: set[str]) ->
     for column in free:
         if column.name in table.unique and column.type in INTEGERS:
             continue
-        for value in _values(column, first.get(column.name), words):
+        for value in _values(column, first.get(column.name), known):
             # tests/rows.py may be inserted as well.
             if column.name in others or value not in [row.get(column.name) for row in given]:
                 changes.append({column.name: value})
@@ -249,28 +259,27 @@ def _variations(table: Table, rows: Mapping[str, list[Row]], words: set[str]) ->
             yield row
 
 
-def _values(column: Column, usual: Any, words: set[str]) -> Iterator[Any]:
+def _values(column: Column, usual: Any, known: Literals) -> Iterator[Any]:
     """Yield values that a column may have, those that its type does not allow left out."""
     if not column.not_null:
         yield None
-    numbers = {Decimal(word) for word in words if re.fullmatch(r"\d+\.?\d*", word)}
     if column.type in ("varchar", "bpchar", "text"):
         longest = column.modifier - 4 if column.modifier >= 4 else TEXT_LENGTH
         yield from ("x" * longest, "x" * (longest - 1) + "y", "é" * longest)
         yield from ("", " ", "a", "A", "a ", "ß", "e\u0301", "\u00e9", "İ", "0", "NULL")
         if isinstance(usual, str):
             yield from (usual.upper(), usual.lower(), f"{usual} ")
-        yield from sorted(word for word in words if len(word) <= longest)
+        yield from (text for text in known.texts if len(text) <= longest)
     elif column.type in INTEGERS:
         most = 2 ** INTEGERS[column.type] - 1
-        steps = {int(number) + step for number in numbers for step in (-1, 0, 1)}
+        steps = {int(number) + step for number in known.numbers for step in (-1, 0, 1)}
         yield from sorted({-most - 1, -1, 0, 1, 2, most, *(n for n in steps if abs(n) <= most)})
     elif column.type == "numeric":
         scale = (column.modifier - 4) & 0x7FF if column.modifier >= 4 else 20
         digits = (column.modifier - 4) >> 16 if column.modifier >= 4 else 40
         step = Decimal((0, (1,), -scale))
         most = Decimal((0, (9,) * digits, -scale))
-        near = {*numbers, Decimal(0), Decimal("0.5"), Decimal("1.5"), Decimal("2.5")}
+        near = {*known.numbers, Decimal(0), Decimal("0.5"), Decimal("1.5"), Decimal("2.5")}
         if isinstance(usual, Decimal) and usual < most:
             near.add(usual)
         yield from (most, most.copy_negate(), step, step.copy_negate())

@@ -13,9 +13,12 @@ from trading_bot_schema.docstrings import acceptances, strongest
 from trading_bot_schema.migrator.settings import Settings
 
 GUIDE = "CONTRIBUTING.md"
+MAINTENANCE = "SHARE UPDATE EXCLUSIVE"
+"""The lock of VALIDATE and the like, under which others read and write."""
 RULES = (
     "scan-under-lock",
     "rewrite-under-lock",
+    "scan-before-lock",
     "second-table",
     "every-row",
     "rows-under-lock",
@@ -137,6 +140,8 @@ def _under_locks(observation: Observation, statements: list[Statement]) -> Itera
     """Look at what a transaction does while it holds locks that block others."""
     held: dict[str, str] = {}
     added: set[int] = set()
+    maintained: set[str] = set()
+    scans: dict[str, Statement] = {}
     for statement in statements:
         asked = {
             table: lock
@@ -144,7 +149,19 @@ def _under_locks(observation: Observation, statements: list[Statement]) -> Itera
             if table not in held or strongest([lock, held[table]]) != held[table]
         }
         yield from _second_table(observation, statement, held, asked)
+        if asked and scans:
+            yield Violation(
+                "scan-before-lock",
+                frozenset(scans),
+                f"{statement.short}: asks for {_named(asked)}, after"
+                f" {'; '.join(s.short for s in scans.values())} has read all rows of"
+                f" {' and '.join(scans)}. When the lock is not had at once, the rows are read for"
+                f" nothing, at each attempt. {TWO_REVISIONS}: {_instead(statement)}",
+            )
         held |= asked
+        maintained |= {t for t, locks in statement.locks.items() if MAINTENANCE in locks}
+        if not held:
+            scans |= dict.fromkeys(statement.read & maintained, statement)
         validated = {t for oid, t in statement.validated.items() if oid in added}
         added |= statement.added_unvalidated
         for table in sorted(validated):
