@@ -3,16 +3,9 @@
 Each revision here is added to the project's own, and judged by what it does.
 """
 
-from collections.abc import Callable
-
 import pytest
 
-from tests.support import databases
-from tests.support.generated_rows import FilledDatabases
-from tests.support.observed_revision import ObservedRevision
-from tests.support.probe_revisions import HEAD, Revisions
-
-Probe = Callable[..., ObservedRevision]
+from tests.support.observed_revision import Probe
 
 ADD_COLUMN = 'op.add_column("trades", sa.Column("note", sa.Text()))'
 CHECK = (
@@ -42,28 +35,6 @@ def indented(*statements: str) -> str:
     """Put statements into an autocommit_block()."""
     lines = "\n".join(statements).strip().splitlines()
     return AUTOCOMMIT + "\n".join(f"    {line}" for line in lines)
-
-
-@pytest.fixture
-def probe(revisions: Revisions, filled_database: FilledDatabases) -> Probe:
-    """Observe a revision with this upgrade: ``probe(upgrade, downgrade, docstring)``."""
-
-    def observed(
-        upgrade: str, downgrade: str = "pass", docstring: str = "", *, after: str = ""
-    ) -> ObservedRevision:
-        if after:
-            revisions.add("earlier", after)
-        revisions.add("probe", upgrade, downgrade, docstring or "A probe.")
-
-        def start() -> str:
-            url = filled_database.at(str(HEAD))
-            if after:
-                databases.migrate(url, "earlier", revisions.config())
-            return url
-
-        return ObservedRevision("probe", docstring, start, config=revisions.config)
-
-    return observed
 
 
 CARELESS: dict[str, tuple[str, str, str, str]] = {

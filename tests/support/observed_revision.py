@@ -17,6 +17,10 @@ MANY_ROWS = 20_000
 """Rows of a big table: more than a revision may change in one transaction."""
 
 
+Probe = Callable[..., "ObservedRevision"]
+"""The fixture ``probe``: makes a revision, and observes it."""
+
+
 class ObservedRevision:
     """What a revision does, found out when it is asked for."""
 
