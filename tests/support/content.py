@@ -4,7 +4,9 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.abc import Buffer
 from psycopg.rows import dict_row
+from psycopg.types.datetime import TimestampLoader
 
 from tests.rows import ROWS
 
@@ -31,6 +33,7 @@ def columns(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, dict[st
 
 
 def insert(url: str) -> None:
+    """Insert the rows of ``tests/rows.py``."""
     with psycopg.connect(url, row_factory=dict_row) as connection:
         found = columns(connection)
         missing = sorted(found.keys() - ROWS.keys())
@@ -49,8 +52,20 @@ def insert(url: str) -> None:
                 )
 
 
+class _AnyTimestamp(TimestampLoader):
+    """Of a moment that Python cannot tell, such as one in the year 10000, return the text."""
+
+    def load(self, data: Buffer) -> Any:
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            return bytes(data).decode()
+
+
 def content(url: str) -> dict[str, Rows]:
+    """Read all rows."""
     with psycopg.connect(url, row_factory=dict_row) as connection:
+        connection.adapters.register_loader("timestamp", _AnyTimestamp)
         return {
             table: {
                 tuple(row[column] for column, key in found.items() if key): row
@@ -75,15 +90,19 @@ def lost(before: dict[str, Rows], after: dict[str, Rows]) -> set[str]:
 
 def shared(rows: dict[str, Rows], other: dict[str, Rows]) -> dict[str, Rows]:
     """Keep the tables and columns that the other one has, too."""
-
-    def names(table: str) -> set[str]:
-        return set().union(*other[table].values())
-
+    names = {table: set().union(*here.values()) for table, here in other.items()}
     return {
         table: {
-            key: {name: value for name, value in row.items() if name in names(table)}
+            key: {name: value for name, value in row.items() if name in names[table]}
             for key, row in here.items()
         }
         for table, here in rows.items()
         if table in other
+    }
+
+
+def column_names(rows: dict[str, Rows]) -> set[str]:
+    """Name the columns, such as ``users.email``, of the tables that have rows."""
+    return {
+        f"{table}.{name}" for table, here in rows.items() for row in here.values() for name in row
     }

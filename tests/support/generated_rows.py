@@ -7,6 +7,7 @@ clocks. Rows vary the first row of ``tests/rows.py`` in one column, so that all 
 aside, are duplicates.
 """
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,6 +71,31 @@ WHERE k.contype = 'f' ORDER BY cardinality(k.conkey) DESC, k.conname
 CHECKS = """
 SELECT c.relname, pg_get_constraintdef(k.oid)
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid WHERE k.contype = 'c'
+"""
+
+# Says of each row, in order, why the table did not take it, or NULL.
+TRY_ROWS = """
+CREATE FUNCTION pg_temp.try_rows(name regclass, rows jsonb) RETURNS SETOF text
+LANGUAGE plpgsql AS $$
+DECLARE
+    tried jsonb;
+    names text;
+    inserted integer;
+BEGIN
+    FOR tried IN SELECT jsonb_array_elements(rows) LOOP
+        SELECT string_agg(quote_ident(key), ', ') INTO names FROM jsonb_object_keys(tried) AS key;
+        BEGIN
+            EXECUTE format(
+                'INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE SELECT %2$s'
+                ' FROM jsonb_populate_record(NULL::%1$s, $1) ON CONFLICT DO NOTHING', name, names)
+            USING tried;
+            GET DIAGNOSTICS inserted = ROW_COUNT;
+            RETURN NEXT CASE inserted WHEN 0 THEN 'It is there.' END;
+        EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+            RETURN NEXT sqlerrm;
+        END;
+    END LOOP;
+END $$
 """
 
 Row = dict[str, Any]
@@ -143,14 +169,19 @@ def fill(url: str, *sources: str) -> None:
         url: The database.
         sources: Revisions, whose literals are values worth a row, as are those of the CHECKs.
     """
-    options = "-c synchronous_commit=off -c timezone=UTC"
-    with psycopg.connect(url, autocommit=True, options=options) as connection:
+    with psycopg.connect(url, options="-c synchronous_commit=off") as connection:
+        connection.execute(TRY_ROWS)
         rows: dict[str, list[Row]] = {}
         for table in _tables(connection):
-            rows[table.name] = []
-            for row in _variations(table, rows, literals(table.checks, *sources)):
-                if _insert(connection, table, row, required=not rows[table.name]):
-                    rows[table.name].append(row)
+            tried = list(_variations(table, rows, literals(table.checks, *sources)))
+            statement = "SELECT pg_temp.try_rows(%s, %s)"
+            document = json.dumps(tried, default=str)
+            errors = [error for (error,) in connection.execute(statement, [table.name, document])]
+            if errors[0] is not None:
+                pytest.fail(
+                    f"tests/rows.py has no valid row of {table.name} at first: {errors[0]}"
+                )
+            rows[table.name] = [row for row, error in zip(tried, errors, strict=True) if not error]
 
 
 def grow(url: str, names: Collection[str], rows: int) -> None:
@@ -299,22 +330,3 @@ def _values(column: Column, usual: Any, known: Literals) -> Iterator[Any]:
     elif column.type in ("json", "jsonb"):
         yield from ("{}", "[]", "null", '{"a": 1.10, "é": [null, "x"]}')
     yield from column.labels
-
-
-def _insert(
-    connection: psycopg.Connection[Any], table: Table, row: Row, *, required: bool
-) -> bool:
-    """Insert a row; say whether the database took it."""
-    statement = sql.SQL(
-        "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({}) ON CONFLICT DO NOTHING"
-    ).format(
-        sql.Identifier(table.name),
-        sql.SQL(", ").join(map(sql.Identifier, row)),
-        sql.SQL(", ").join(sql.Placeholder() * len(row)),
-    )
-    try:
-        return connection.execute(statement, list(row.values())).rowcount == 1
-    except (psycopg.DataError, psycopg.IntegrityError) as error:
-        if required:
-            pytest.fail(f"tests/rows.py has no valid row of {table.name} at first: {error}")
-        return False
