@@ -88,7 +88,7 @@ def test_the_truth_passes(text: str, did: Observation) -> None:
             "SHARE on trades",
             TWO_TABLES,
             "It takes SHARE on users",
-            "SHARE on trades, for milliseconds; SHARE on users, for milliseconds",
+            "SHARE on trades and users, for milliseconds",
         ),
         (BRIEFLY, observation(), "says ACCESS EXCLUSIVE on trades", "none"),
     ],
@@ -110,7 +110,7 @@ def test_a_downgrade_does_no_more_than_the_line_says() -> None:
     assert check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES, {"users"}) == ""
     found = check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES, set())
     assert "The downgrade takes SHARE on users" in found
-    assert "Downgrade locks: SHARE on trades, for milliseconds; SHARE on users" in found
+    assert "Downgrade locks: SHARE on trades and users, for milliseconds." in found
     found = check_downgrade(f"Locks: {BRIEFLY}.", REWRITES, set())
     assert f"Downgrade locks: {REWRITING}." in found
 

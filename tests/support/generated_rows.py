@@ -182,6 +182,7 @@ def fill(url: str, *sources: str) -> None:
                     f"tests/rows.py has no valid row of {table.name} at first: {errors[0]}"
                 )
             rows[table.name] = [row for row, error in zip(tried, errors, strict=True) if not error]
+        connection.execute("ANALYZE")  # before autovacuum does, at some time
 
 
 def grow(url: str, names: Collection[str], rows: int) -> None:

@@ -27,6 +27,11 @@ REWRITES_TEXT = "while it is rewritten"
 MILLISECONDS = "for milliseconds"
 
 
+def named_locks(observation: Observation) -> str:
+    """Name the locks that a docstring should have: what follows ``Locks:``."""
+    return _all_named(_required(locks_taken(observation)))
+
+
 def upgrade_line(observation: Observation) -> str:
     """Return the line ``Locks:`` that a docstring should have."""
     return _line("Locks", _required(locks_taken(observation)))
@@ -135,8 +140,20 @@ def _says(pattern: re.Pattern[str], text: str) -> bool:
     )
 
 
+def _all_named(taken: list[Taken]) -> str:
+    """Name locks, and the tables with the same lock at once."""
+    tables: dict[tuple[str, str], list[str]] = {}
+    for lock in taken:
+        tables.setdefault((lock.lock, _text(lock)), []).append(lock.table)
+    parts = []
+    for (name, text), (*others, last) in tables.items():
+        first = f"{', '.join(others)} and " if others else ""
+        parts.append(f"{name} on {first}{last}, {text}")
+    return "; ".join(parts) or "none"
+
+
 def _named(lock: Taken) -> str:
-    return f"{lock.lock} on {lock.table}, {_text(lock)}"
+    return _all_named([lock])
 
 
 def _text(lock: Taken) -> str:
@@ -148,8 +165,7 @@ def _text(lock: Taken) -> str:
 
 
 def _line(heading: str, taken: list[Taken]) -> str:
-    text = "; ".join(map(_named, taken)) or "none"
-    return fill(f"{heading}: {text}.", WIDTH, break_on_hyphens=False)
+    return fill(f"{heading}: {_all_named(taken)}.", WIDTH, break_on_hyphens=False)
 
 
 def _paste(found: str, heading: str, taken: list[Taken]) -> str:

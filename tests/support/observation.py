@@ -220,6 +220,7 @@ class _Observer:
         for oid, name in aside.execute(WITH_ROWS).fetchall():
             if oid in self._names:
                 (rows[name],) = aside.execute(f"SELECT count(*) FROM {name}").fetchone() or (0,)
+        aside.execute(FLUSH)  # lest what it read is taken for what the migration reads
         self.result = Observation(rows, set())
         self.result.foreign_keys = self.foreign_keys()
         self._parking = _Parking(url, aside, stack, self._names)

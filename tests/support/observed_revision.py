@@ -53,6 +53,11 @@ class ObservedRevision:
         return url, observe(url, self._upgrade)
 
     @property
+    def url(self) -> str:
+        """The database that was upgraded."""
+        return self._upgraded[0]
+
+    @property
     def upgrade(self) -> Observation:
         """What the upgrade did."""
         return self._upgraded[1]
@@ -60,7 +65,7 @@ class ObservedRevision:
     @cached_property
     def downgrade(self) -> Observation:
         """What the downgrade did."""
-        url = self._end() if self._end else self._upgraded[0]
+        url = self._end() if self._end else self.url
         return observe(url, lambda c: databases.migrate_on(c, "-1", self._config()))
 
     def _violations(self) -> list[Violation]:
@@ -70,7 +75,7 @@ class ObservedRevision:
             url = self._start()
             generated_rows.grow(url, large, MANY_ROWS)
             found = violations(observe(url, self._upgrade))
-        return [*found, *run_again(self.upgrade, self._upgrade, self._upgraded[0], self._start)]
+        return [*found, *run_again(self.upgrade, self._upgrade, self.url, self._start)]
 
     def broken_rules(self) -> list[str]:
         """Say which rules the upgrade breaks, and what to do instead."""

@@ -21,7 +21,6 @@ revision = {revision!r}
 down_revision = {down_revision!r}
 
 
-def upgrade():
 {upgrade}
 
 
@@ -54,11 +53,18 @@ class Revisions:
         self, revision: str, upgrade: str, downgrade: str = "pass", docstring: str = "A probe."
     ) -> None:
         """Add a revision after the last one, with these bodies of its two functions."""
+        upgrade = f"def upgrade():\n{indent(upgrade, '    ')}"
+        self.add_function(revision, upgrade, downgrade, docstring)
+
+    def add_function(
+        self, revision: str, upgrade: str, downgrade: str = "pass", docstring: str = "A probe."
+    ) -> None:
+        """Add a revision, given the whole function ``upgrade()``, and perhaps what it needs."""
         text = _REVISION.format(
             docstring=docstring,
             revision=revision,
             down_revision=self._last,
-            upgrade=indent(upgrade, "    "),
+            upgrade=upgrade,
             downgrade=indent(downgrade, "    "),
         )
         (self._directory / "alembic" / "versions" / f"{revision}.py").write_text(text)
