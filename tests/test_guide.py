@@ -21,7 +21,7 @@ from tools.dangerous_operations import (
     OPERATIONS,
     Operation,
     anchor,
-    guide,
+    documents,
     measured,
     write,
 )
@@ -93,8 +93,8 @@ def test_the_table_says_what_is_dangerous(
 
 
 def test_the_table_is_made_of_the_measurements() -> None:
-    text = dangerous_operations.GUIDE.read_text(encoding="utf-8")
-    assert guide(text, measured()) == text, "run: python -m tools.document"
+    for page, text in documents().items():
+        assert page.read_text(encoding="utf-8") == text, "run: python -m tools.document"
 
 
 def test_every_link_leads_to_a_section() -> None:

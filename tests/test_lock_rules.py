@@ -289,3 +289,53 @@ HARMLESS: dict[str, tuple[str, str]] = {
 def test_a_careful_revision_passes(what: str, probe: Probe) -> None:
     upgrade, after = HARMLESS[what]
     assert probe(upgrade, after=after).broken_rules() == []
+
+
+INDEX_WHERE_IT_IS_BUILT = 'op.execute("CREATE INDEX ix_probe ON trades (symbol)")'
+
+
+@pytest.mark.parametrize(
+    ("upgrade", "accepts", "message"),
+    [
+        (INDEX_WHERE_IT_IS_BUILT, "scan-under-lock on trades, since it has ten rows.", None),
+        (
+            INDEX_WHERE_IT_IS_BUILT,
+            "scan-under-lock on trades and users, because both have ten rows.",
+            None,
+        ),
+        (INDEX_WHERE_IT_IS_BUILT, "scan-under-lock on users, since it has ten rows.", "[scan-"),
+        (INDEX_WHERE_IT_IS_BUILT, "every-row on trades, since it has ten rows.", "[scan-"),
+        (INDEX_WHERE_IT_IS_BUILT, "scan-under-lock on trades.", "is not of the form"),
+        (
+            "pass",
+            "scan-under-lock on trades, since it has ten rows.",
+            "what the revision does not",
+        ),
+        ("pass", "scans on trades, since it has ten rows.", "The rules are: scan-under-lock, "),
+        (
+            'op.execute("SET LOCAL lock_timeout = 0")',
+            "timeout, since nobody is there at night.",
+            None,
+        ),
+    ],
+)
+def test_an_exception_is_meant_and_has_a_reason(
+    upgrade: str, accepts: str, message: str | None, probe: Probe
+) -> None:
+    broken = probe(upgrade, docstring=f"A probe.\n\nAccepts: {accepts}").broken_rules()
+    if message is None:
+        assert broken == []
+    else:
+        assert any(message in text for text in broken), broken
+
+
+def test_changed_rows_have_to_be_declared(probe: Probe) -> None:
+    upgrade = (
+        "op.execute('UPDATE users SET is_active = false WHERE id = 1001')\n"
+        "op.execute('UPDATE trades SET pnl = 0 WHERE id = 1001')\n"
+        "op.execute('DELETE FROM api_keys WHERE id = 1001')"
+    )
+    docstring = "A probe.\n\nUpgrade: changes users.is_active."
+    deleted, updated = sorted(probe(upgrade, docstring=docstring).undeclared_changes())
+    assert deleted.endswith("Declare it in the docstring: Upgrade: loses api_keys.")
+    assert updated.endswith("Upgrade: changes trades.<column>.")
