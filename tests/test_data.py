@@ -187,6 +187,18 @@ def test_a_downgrade_that_changes_data_is_seen(
     assert travel(database, "-1", "probe", revisions.config).lost == gone
 
 
+def test_rows_of_any_type(database: str) -> None:
+    kinds = "uuid bytea interval time inet int4range jsonb text[] int[] float8 date".split()  # noqa: SIM905
+    with psycopg.connect(database) as connection:
+        for number, kind in enumerate(kinds):
+            connection.execute(f"ALTER TABLE api_keys ADD COLUMN probe{number} {kind}")
+    fill(database)
+    with psycopg.connect(database) as connection:
+        for number, kind in enumerate(kinds):
+            values = connection.execute(f"SELECT DISTINCT probe{number} FROM api_keys").fetchall()
+            assert len(values) > 2, kind
+
+
 def test_rows_suit_the_schema_that_a_revision_leads_to(
     make_database: Callable[..., str], migrated_template: str
 ) -> None:

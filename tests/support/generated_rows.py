@@ -43,6 +43,20 @@ MOMENTS = [
     datetime(2026, 6, 30, 23, 59, 59, 999_999, tzinfo=UTC),
     datetime(1970, 1, 1, tzinfo=UTC),
 ]
+# Of a type without values of its own here. Each takes some of them: UUID, bytea, inet, arrays.
+OF_ANY_TYPE: list[Any] = [
+    *("00000000-0000-0000-0000-000000000001", "ffffffff-ffff-ffff-ffff-ffffffffffff"),
+    *("\\x", "\\xff00", "1 mon -1 day 00:00:00.000001", "23:59:59.999999", "00:00", "1"),
+    *(
+        "10.0.0.1",
+        "2001:db8::1",
+        "[1,2)",
+        "[2026-01-01,2026-01-02)",
+        "(1,2)",
+        {"a": 1.10, "é": [None, "x"]},
+    ),
+    *([], ["a", None, ""], [1, None, 0], {}),
+]
 INTEGERS = {"int2": 15, "int4": 31, "int8": 63}
 TEXT_LENGTH = 10_000
 """Characters of a text that has no longest one."""
@@ -398,6 +412,5 @@ def _values(column: Column, usual: Any, known: Literals) -> Iterator[Any]:
         yield from (date(2024, 2, 29), date(2026, 12, 31), date(1970, 1, 1))
     elif column.type in ("float4", "float8"):
         yield from (0.1, -0.0, 1e300 if column.type == "float8" else 1e30, 1 / 3)
-    elif column.type in ("json", "jsonb"):
-        yield from ("{}", "[]", "null", '{"a": 1.10, "é": [null, "x"]}')
-    yield from column.labels
+    else:
+        yield from column.labels or OF_ANY_TYPE
