@@ -1,7 +1,7 @@
 """The application's engine and sessions.
 
-Importing this module connects to nothing, starts nothing and reads no environment variable:
-the database is looked for (see :mod:`trading_bot_schema.url`) when the first connection is opened.
+Importing this module opens no connection, starts no server and reads no environment variable: the
+database URL is determined (see :mod:`trading_bot_schema.url`) when the first connection is opened.
 """
 
 import asyncio
@@ -27,23 +27,23 @@ APPLICATION_NAME = "trading-bot"
 
 
 def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
-    """Make an engine for a database, by default the one that the environment names.
+    """Create an engine for a database, by default the one that the environment names.
 
-    ``options`` go to :func:`sqlalchemy.ext.asyncio.create_async_engine`, their ``connect_args`` to
-    :func:`asyncpg.connect`. A connection that cannot be opened raises what asyncpg raises, or
+    ``options`` are passed to :func:`sqlalchemy.ext.asyncio.create_async_engine`, and its
+    ``connect_args`` to :func:`asyncpg.connect`. Connecting raises asyncpg's exceptions, or
     :class:`trading_bot_schema.url.DatabaseURLError`.
     """
     connect_args = options.pop("connect_args", {})
 
     async def connect() -> asyncpg.Connection:
-        # In a thread, as it may have to start the embedded server.
+        # In a thread, since it may start the embedded server.
         target = await asyncio.to_thread(lambda: connectable(url or database_url()))
         return await asyncpg.connect(**(connect_arguments(target) | connect_args))
 
     defaults: dict[str, Any] = {
-        # Bound values include key material: keep them out of logs and error messages.
+        # Bound parameters include key material: keep them out of logs and error messages.
         "hide_parameters": True,
-        # A connection that died in the pool (server restarted, idle timeout) is replaced.
+        # Replace pooled connections that broke (server restart, idle timeout).
         "pool_pre_ping": True,
         # Seconds; shorter than the idle timeouts of common proxies and firewalls.
         "pool_recycle": 1800,
@@ -58,7 +58,7 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:
-    """Translate a URL for :func:`asyncpg.connect`, which has names of its own for some parts."""
+    """Return a URL as arguments of :func:`asyncpg.connect`, which names some parts differently."""
     options = dict(url.query)
     arguments: dict[str, Any] = url.translate_connect_args(username="user")
     if timeout := int(str(options.pop("connect_timeout", 0))):  # 0: the driver's default

@@ -1,8 +1,8 @@
-"""The closed sets of values that some text columns accept.
+"""The values that some text columns accept.
 
-The columns are plain strings with a CHECK (adding a value to a native PostgreSQL enum is a
-migration of its own kind); the members here are strings too, so ``trade.side == Side.BUY``
-holds for rows that were just read.
+The columns are strings with a CHECK constraint rather than native PostgreSQL enums, whose
+values cannot be removed (PostgreSQL docs, "Enumerated Types"). The members are strings too, so
+``trade.side == Side.BUY`` also holds for a row that was read from the database.
 """
 
 from enum import StrEnum
@@ -34,7 +34,7 @@ class OrderType(StrEnum):
 
 
 class BotStatus(StrEnum):
-    """What a bot is doing now."""
+    """Status of a bot."""
 
     RUNNING = "running"
     STOPPED = "stopped"

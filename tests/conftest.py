@@ -4,89 +4,50 @@ The server is the one that ``TEST_DATABASE_URL`` names (its user must be allowed
 databases), else an embedded one without durability.
 """
 
-import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
-import psycopg
 import pytest
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models.database import make_engine
-from tests.support import alembic_cli as cli
-from tests.support import databases
+from tests.support import databases, servers
+from tests.support.alembic_cli import AlembicCli
 from tests.support.conformance import Conformance
 from tests.support.generated_rows import FilledDatabases
-from tests.support.history import Databases
-from tests.support.measured import Measured
+from tests.support.history import HEAD, Databases
 from tests.support.observed_revision import ObservedRevision, Probe
-from tests.support.probe_revisions import HEAD, Revisions
+from tests.support.probe_revisions import Revisions
 from trading_bot_schema import embedded
 from trading_bot_schema.url import parse
 
-SERVER_VARIABLE = "TEST_DATABASE_URL"
-# A test server may forget everything at a crash.
-SETTINGS = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "max_connections": "300",
-}
-# A database is 300 files; in memory, they cost a tenth. A container may have too little of it.
-MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a directory of our own in it
-MEMORY_NEEDED = 2 * 1024**3
-_EMBEDDED = pytest.StashKey[Path]()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--refresh``."""
-    parser.addoption(
-        "--refresh",
-        action="store_true",
-        help="write the generated files anew: docs/schema.sql, the table in docs/conformance.md",
-    )
-
-
-@pytest.fixture
-def refresh(request: pytest.FixtureRequest) -> bool:
-    """Whether to write generated files anew."""
-    return bool(request.config.getoption("--refresh"))
+_SERVER = pytest.StashKey[ExitStack]()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the server, before pytest-xdist starts its workers, which inherit the variable."""
-    if SERVER_VARIABLE in os.environ or session.config.option.collectonly:
+    if servers.VARIABLE in os.environ or session.config.option.collectonly:
         return
-    in_memory = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED
-    home = Path(
-        tempfile.mkdtemp(prefix="trading-bot-schema-tests-", dir=MEMORY if in_memory else None)
-    )
-    # Not private: the server may run as another account.
-    home.chmod(0o755)
-    session.config.stash[_EMBEDDED] = home
+    stack = session.config.stash[_SERVER] = ExitStack()
     try:
-        url = embedded.start(home / "server", SETTINGS)
+        os.environ[servers.VARIABLE] = stack.enter_context(servers.server())
     except embedded.EmbeddedError as error:
         pytest.exit(str(error), returncode=1)
-    os.environ[SERVER_VARIABLE] = url.render_as_string(hide_password=False)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the server."""
-    home = config.stash.get(_EMBEDDED, None)
-    if home is not None:
-        embedded.stop(home / "server")
-        shutil.rmtree((home / "server").resolve(), ignore_errors=True)
-        shutil.rmtree(home, ignore_errors=True)
-        os.environ.pop(SERVER_VARIABLE, None)
+    if (stack := config.stash.get(_SERVER, None)) is not None:
+        stack.close()
+        os.environ.pop(servers.VARIABLE, None)
 
 
 @pytest.fixture(autouse=True)
@@ -100,18 +61,14 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def server() -> str:
     """URL of the server, for making databases on it."""
-    return parse(os.environ[SERVER_VARIABLE]).render_as_string(hide_password=False)
+    return parse(os.environ[servers.VARIABLE]).render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
 def make_database(server: str) -> Iterator[Callable[..., str]]:
-    """Make a database that lives until the end of the run: ``make_database(template=...)``."""
-    prefix = f"test_{uuid4().hex[:12]}"
-    numbers = itertools.count(1)
-    with ExitStack() as stack:
-        yield lambda template="template0": stack.enter_context(
-            databases.database(server, f"{prefix}_{next(numbers)}", template)
-        )
+    """Create a database that lives until the end of the run: ``make_database(template)``."""
+    with databases.maker(server) as make:
+        yield make
 
 
 @pytest.fixture(scope="session")
@@ -133,12 +90,9 @@ def conformance(make_database: Callable[..., str], database_at: Databases) -> Co
 
 
 @pytest.fixture(scope="session")
-def migrated_template(server: str) -> Iterator[str]:
+def migrated_template(database_at: Databases) -> str:
     """Name of a database at the head revision, to copy."""
-    name = f"test_{uuid4().hex[:12]}_template"
-    with databases.database(server, name) as url:
-        databases.migrate(url)
-        yield name
+    return database_at.template(HEAD)
 
 
 @pytest.fixture
@@ -178,10 +132,9 @@ def connection(database: str) -> Iterator[Connection]:
 
 
 @pytest.fixture(scope="session")
-def alembic_cli() -> Iterator[cli.Server]:
+def alembic_cli(tmp_path_factory: pytest.TempPathFactory) -> AlembicCli:
     """The command line: ``alembic_cli.run("upgrade", "head", database=...)``."""
-    with cli.server() as server:
-        yield server
+    return AlembicCli(tmp_path_factory.mktemp("alembic"))
 
 
 @pytest.fixture
@@ -202,38 +155,23 @@ def probe(revisions: Revisions, filled_database: FilledDatabases) -> Probe:
         revisions.add("probe", upgrade, downgrade, docstring or "A probe.")
 
         def start() -> str:
-            url = filled_database.at(str(HEAD))
+            url = filled_database.at(HEAD)
             if after:
-                databases.migrate(url, "earlier", revisions.config())
+                databases.migrate(url, "earlier", revisions.config)
             return url
 
-        return ObservedRevision("probe", docstring, start, config=revisions.config)
+        return ObservedRevision("probe", docstring, start, config=lambda: revisions.config)
 
     return observed
 
 
 @pytest.fixture
-def measure(
-    revisions: Revisions,
-    filled_database: FilledDatabases,
-    make_database: Callable[..., str],
-) -> Callable[..., Measured]:
-    """Run a form of an operation: ``measure(functions, prepared, without)``."""
-
-    def run(
-        functions: Iterable[str], prepared: str = "", without: Collection[str] = ()
-    ) -> Measured:
-        start = filled_database.at(str(HEAD))
-        if prepared:
-            with psycopg.connect(start) as connection:
-                connection.execute(prepared)
-
-        def copy(url: str) -> str:
-            return make_database(str(make_url(url).database))
-
-        return Measured(functions, revisions, start, copy, without)
-
-    return run
+def reachable_directory() -> Iterator[Path]:
+    """A directory that the server's account can reach, unlike pytest's own."""
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ The recipes of CONTRIBUTING.md pass it, too (``test_guide.py``).
 import pytest
 
 from tests.support import commandline
-from tests.support.probe_revisions import Revisions
+from tests.support.probe_revisions import ADD_COLUMN, DROP_COLUMN, Revisions
 from tools.lint_migrations import lint
 
 
@@ -43,7 +43,7 @@ def test_a_dangerous_revision_is_refused(
     dangerous: str, rule: str, revisions: Revisions, capfd: pytest.CaptureFixture[str]
 ) -> None:
     revisions.add("probe", dangerous)
-    assert not lint(revisions.config())
+    assert not lint(revisions.config)
     assert rule in capfd.readouterr().out
 
 
@@ -51,14 +51,13 @@ def test_a_dangerous_downgrade_is_refused(
     revisions: Revisions, capfd: pytest.CaptureFixture[str]
 ) -> None:
     revisions.add("probe", "pass", 'op.drop_index("ix_trades_user_id")')
-    assert not lint(revisions.config())
+    assert not lint(revisions.config)
     printed = capfd.readouterr().out
     assert "require-concurrent-index-deletion" in printed
     assert "downgrade of probe.py" in printed
 
 
 def test_a_downgrade_may_drop_what_was_added(revisions: Revisions) -> None:
-    add = 'op.add_column("trades", sa.Column("note", sa.Text()))'
-    drop = 'op.drop_column("trades", "note")'
-    revisions.add("probe", add, drop)
-    assert lint(revisions.config())
+    added = ("trades", "probe")
+    revisions.add("probe", ADD_COLUMN.format(*added), DROP_COLUMN.format(*added))
+    assert lint(revisions.config)

@@ -1,4 +1,4 @@
-"""The wheel, without the checkout. ``tox -e package`` installs it with its dependencies."""
+"""The wheel migrates without a checkout; ``tox -e package`` installs it with dependencies."""
 
 from pathlib import Path
 from zipfile import ZipFile
@@ -87,7 +87,8 @@ def test_no_data_among_installed_packages(installed: Path, tmp_path: Path) -> No
 
 def test_the_same_command_in_a_checkout(database: str) -> None:
     done = commandline.run("trading_bot_schema", "current", DATABASE_URL=database)
-    assert done.stdout == commandline.alembic("current", DATABASE_URL=database)
+    alembic = commandline.run("alembic", "current", DATABASE_URL=database)
+    assert done.stdout == alembic.stdout != ""
 
 
 def test_no_command() -> None:

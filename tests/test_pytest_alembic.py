@@ -1,4 +1,4 @@
-"""pytest-alembic's own tests, the experimental ones included."""
+"""The migrations pass pytest-alembic's own tests, the experimental ones included."""
 
 import re
 from contextlib import nullcontext

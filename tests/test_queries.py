@@ -1,4 +1,4 @@
-"""What the hot queries answer. How they find it is in tests/test_plans.py."""
+"""What the hot queries answer. How they find it is in tests/test_query_plans.py."""
 
 import asyncio
 import pickle

@@ -1,4 +1,4 @@
-"""The Turkish README is in step with the English one."""
+"""The READMEs of both languages agree, links work, and the map of the tests is complete."""
 
 import re
 
@@ -33,3 +33,11 @@ def test_same_in_both_languages(part: str) -> None:
 def test_links_lead_somewhere(name: str) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text(encoding="utf-8"))
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_map_of_the_tests_is_complete() -> None:
+    listed = re.findall(
+        r"`(test_\w+\.py)` \|$", (ROOT / "tests/README.md").read_text(), re.MULTILINE
+    )
+    files = [path.name for path in (ROOT / "tests").glob("test_*.py")]
+    assert sorted(listed) == sorted(files), "tests/README.md names each test file once"

@@ -1,4 +1,4 @@
-"""House rules for revisions."""
+"""Every revision follows the house rules: a line of history, documented, with names."""
 
 import ast
 import re
@@ -92,9 +92,8 @@ def test_file_name_says_when_and_what(revision: Script) -> None:
     created = re.search(r"^Create Date: (.{16})", revision.longdoc, re.MULTILINE)
     assert created, "the docstring has no Create Date"
     moment = re.sub(r"[- ]", "_", created[1]).replace(":", "")
-    slug = re.sub(r"\\W+", "_", Path(revision.path).stem.partition(f"{revision.revision}_")[2])
-    assert slug
-    assert Path(revision.path).name.startswith(f"{moment}-{revision.revision}_")
+    name = Path(revision.path).name
+    assert re.fullmatch(rf"{moment}-{revision.revision}_\w+\.py", name), "as alembic.ini says"
 
 
 @each_revision

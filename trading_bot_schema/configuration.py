@@ -1,4 +1,4 @@
-"""Alembic's configuration, in a checkout and in an installed package alike."""
+"""Alembic's configuration, in a checkout and in an installed package."""
 
 from argparse import Namespace
 from configparser import InterpolationError
@@ -9,7 +9,7 @@ from trading_bot_schema.url import DEFAULT_URL, INSTALLED, PACKAGE
 
 
 def alembic_config(options: Namespace | None = None) -> Config:
-    """Return Alembic's configuration, for its functions: ``command.upgrade(config, "head")``.
+    """Return the configuration to pass to Alembic, as in ``command.upgrade(config, "head")``.
 
     ``options`` are those of Alembic's command line.
     """
@@ -19,13 +19,13 @@ def alembic_config(options: Namespace | None = None) -> Config:
         cmd_opts=options,
     )
     if INSTALLED.exists():
-        # The file's own would be a server with its data among the installed packages.
+        # The file's own URL would put the server's data among the installed packages.
         config.set_main_option("sqlalchemy.url", DEFAULT_URL)
     return config
 
 
 def configured_url(config: Config) -> str | None:
-    """Read ``sqlalchemy.url``, in which a percent sign need not be doubled."""
+    """Return ``sqlalchemy.url``. Percent signs in it need not be doubled."""
     try:
         return config.get_main_option("sqlalchemy.url")
     except InterpolationError:

@@ -2,7 +2,7 @@
 
 ``DATABASE_URL`` comes first, then ``sqlalchemy.url`` of ``alembic.ini`` (for Alembic), then an
 embedded server with its data in ``.postgres``: at the root of the checkout, or in the current
-directory where the package was installed from a wheel. The same URL serves both drivers: asyncpg
+directory if the package was installed from a wheel. The same URL serves both drivers: asyncpg
 for the application, psycopg for Alembic.
 """
 
@@ -18,7 +18,7 @@ ENVIRONMENT_VARIABLE = "DATABASE_URL"
 EMBEDDED = "embedded:///"
 PACKAGE = Path(__file__).resolve().parent
 INSTALLED = PACKAGE / "_alembic"
-"""The migrations, where the package was installed from a wheel; a checkout has none here."""
+"""Directory of the migrations in a package installed from a wheel; missing in a checkout."""
 DEFAULT_URL = f"{EMBEDDED}{'' if INSTALLED.exists() else f'{PACKAGE.parent}/'}.postgres"
 
 EXAMPLE = "postgresql://user:password@host:5432/database"
@@ -46,7 +46,7 @@ OPTIONS = frozenset(
         "target_session_attrs",
     }
 )
-"""The libpq options that psycopg and asyncpg both understand.
+"""The libpq options that both psycopg and asyncpg support.
 
 Sources: PostgreSQL docs, "Parameter Key Words"; asyncpg docs, ``connect()``.
 """
@@ -59,7 +59,7 @@ class DatabaseURLError(ValueError):
 def database_url(
     configured: str | None = None, environment: Mapping[str, str] = os.environ
 ) -> str:
-    """Say where the database is: ``DATABASE_URL``, else ``configured``, else the default.
+    """Return the URL of the database: ``DATABASE_URL``, else ``configured``, else the default.
 
     Raises:
         DatabaseURLError: ``DATABASE_URL`` is set, but empty. Falling back to another
@@ -76,7 +76,7 @@ def database_url(
 
 
 def parse(url: str) -> URL:
-    """Check a URL that names a server, and return it without a driver.
+    """Validate the URL of a server, and return it without a driver.
 
     Raises:
         DatabaseURLError: It is malformed, not PostgreSQL's, or has an option that one of the
@@ -106,7 +106,7 @@ def parse(url: str) -> URL:
         raise DatabaseURLError(
             f"The database URL gives an option more than once: {', '.join(repeated)}."
         )
-    # Which of the two counts, and how several hosts are written, each driver decides for itself.
+    # The drivers disagree on which of the two is used, and on how several hosts are written.
     if "," in (parsed.host or "") or any(
         getattr(parsed, part) and part in parsed.query for part in ("host", "port")
     ):
@@ -121,5 +121,5 @@ def parse(url: str) -> URL:
 
 
 def masked(url: URL) -> str:
-    """Return a URL to show in logs: no password."""
+    """Return a URL with the password masked, for logs."""
     return url.render_as_string(hide_password=True)

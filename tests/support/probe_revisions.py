@@ -5,11 +5,21 @@ from pathlib import Path
 from textwrap import indent
 
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 
-from tests.support.databases import ROOT, alembic_config
+from tests.support.databases import ROOT
+from tests.support.history import HEAD
 
-HEAD = ScriptDirectory.from_config(alembic_config()).get_current_head()
+CONCURRENT_INDEX = """
+with op.get_context().autocommit_block():
+    op.drop_index("ix_probe", if_exists=True, postgresql_concurrently=True)
+    op.create_index("ix_probe", "trades", ["symbol"], postgresql_concurrently=True)
+"""
+DROP_CONCURRENT_INDEX = """
+with op.get_context().autocommit_block():
+    op.drop_index("ix_probe", if_exists=True, postgresql_concurrently=True)
+"""
+ADD_COLUMN = 'op.add_column("{}", sa.Column("{}", sa.Integer()))'
+DROP_COLUMN = 'op.drop_column("{}", "{}")'
 
 _REVISION = '''"""{docstring}"""
 
@@ -45,8 +55,9 @@ class Revisions:
         """What to give to ``alembic -c``."""
         return str(self._directory / "alembic.ini")
 
+    @property
     def config(self) -> Config:
-        """Return Alembic's configuration."""
+        """What to give to the functions of ``alembic.command``."""
         return Config(self.ini)
 
     def add(

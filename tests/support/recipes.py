@@ -31,11 +31,12 @@ def recipes(page: Path, heading: str) -> dict[str, Recipe]:
     for section in re.split(rf"^{heading} ", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
         title = section.partition("\n")[0]
         if blocks := re.findall(r"```python\n(.*?)```", section, re.DOTALL):
-            found[title] = Recipe(title, tuple(_upgrade(block) for block in blocks))
+            found[title] = Recipe(title, tuple(upgrade_function(block) for block in blocks))
     return found
 
 
-def _upgrade(block: str) -> str:
+def upgrade_function(block: str) -> str:
+    """Return the function ``upgrade()``, given itself or its body."""
     if "def upgrade()" in block:
         return block
     return f"def upgrade() -> None:\n{indent(block, '    ')}"

@@ -35,16 +35,16 @@ _SESSIONS = text(
 
 
 def describe_sessions(connection: Connection, pids: Sequence[int]) -> str:
-    """Describe sessions on one line: user, application, client, and what they do since when."""
+    """Describe sessions on one line: user, application, client, state, and since when."""
     return "; ".join(connection.scalars(_SESSIONS, {"pids": list(pids)}))
 
 
 @contextmanager
 def watch_blockers(connection: Connection, settings: Settings) -> Iterator[list[str]]:
-    """Collect, on a connection of its own, who blocks a connection while it works.
+    """Collect, on a connection of its own, the sessions that block another connection.
 
-    After the statement has failed, the server no longer knows. The list has the sessions that were
-    seen last, or nothing.
+    They have to be read while the statement waits, since the server does not keep them after it
+    has failed. The list has the last sessions that were seen, or is empty.
     """
     blockers: list[str] = []
     pid = connection.scalar(select(func.pg_backend_pid()))

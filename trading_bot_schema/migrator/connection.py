@@ -59,7 +59,7 @@ def _server_settings(settings: Settings) -> dict[str, str]:
     return {
         "lock_timeout": f"{settings.lock_timeout}ms",
         "statement_timeout": f"{settings.statement_timeout}ms",
-        # A migrator that was killed, or whose host vanished, gives its locks back soon.
+        # Release the locks soon if the migrator was killed or its host is lost.
         "idle_in_transaction_session_timeout": "5min",
         "client_connection_check_interval": "5s",
         "tcp_keepalives_idle": "30s",

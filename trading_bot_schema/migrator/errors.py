@@ -9,7 +9,7 @@ ADVICE = {
     "25006": "This server is read-only, perhaps a standby: point DATABASE_URL at the primary.",
     "42501": "Migrate as the role that owns the tables, or grant this one the CREATE privilege:"
     " GRANT CREATE, USAGE ON SCHEMA public.",
-    "42P07": "The database has it already, but not from these migrations: use an empty database,"
+    "42P07": "It exists already, but was not created by these migrations: use an empty database,"
     " or, if it has everything that a revision creates, record that with"
     " `alembic stamp REVISION`.",
     "57014": "See statement_timeout; run it again with a longer one, such as"
@@ -24,7 +24,7 @@ def sqlstate(error: DBAPIError) -> str | None:
 
 
 def reason(error: DBAPIError) -> str:
-    """Say on one line what happened and what to do about it."""
+    """Return one line: the error, and what to do about it."""
     what = " ".join(str(error.orig).split()).removeprefix("connection failed: ")
     if error.connection_invalidated:
         advice = "The connection broke and what was not committed is undone: run it again."

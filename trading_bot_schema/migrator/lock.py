@@ -17,7 +17,7 @@ from trading_bot_schema.migrator.settings import Settings
 log = logging.getLogger("alembic.migrator")
 
 LOCK_KEY = int.from_bytes(b"migrate")
-"""Key of the advisory lock that the one migrator of a database holds."""
+"""Key of the advisory lock that the running migrator of a database holds."""
 
 _HOLDERS = text(
     "SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
@@ -64,11 +64,11 @@ def _wait(
     waiting = False
     while not connection.scalar(select(lock)):
         pids = connection.scalars(_HOLDERS, {"key": LOCK_KEY}).all()
-        holder = describe_sessions(connection, pids) or "gone by now"
+        holder = describe_sessions(connection, pids) or "it has just ended"
         end_transaction()
         if time.monotonic() >= deadline:
             raise CommandError(
-                f"Another migrator is at work on this database: {holder}. Run this again when it"
+                f"Another migrator is running on this database: {holder}. Run this again when it"
                 " has finished, or wait longer with `-x wait_timeout=30min`."
             )
         if not waiting:

@@ -1,4 +1,4 @@
-"""The revisions that an Alembic command has still to run."""
+"""The revisions that an Alembic command has yet to run."""
 
 import logging
 import time
@@ -15,9 +15,9 @@ log = logging.getLogger("alembic.migrator")
 
 
 class Plan:
-    """The revisions that a command has still to run.
+    """The revisions that a command has yet to run.
 
-    Decided once: a second attempt must not count ``-1`` or ``+2`` from where the first one ended.
+    Computed once: a retry must not count ``-1`` or ``+2`` from where the first attempt ended.
     """
 
     def __init__(self, migration: MigrationContext, script: ScriptDirectory) -> None:

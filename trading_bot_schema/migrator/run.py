@@ -87,7 +87,7 @@ def _try_repeatedly(
                 if sqlstate(error) not in (LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED):
                     raise
                 connection.rollback()
-                by = blockers[0] if blockers else "a session that was gone too soon to see"
+                by = blockers[0] if blockers else "a session that has ended since"
                 blocked = f"{plan.remaining[0]}: {reason(error)} Blocked by {by}."
                 if attempt == settings.lock_attempts:
                     raise CommandError(

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from alembic.util import CommandError
 
-# The longest time that PostgreSQL's settings can hold, 24 days.
+# The maximum of PostgreSQL's settings in milliseconds, 24 days.
 INT_MAX = 2**31 - 1
 UNITS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000}
 
@@ -25,7 +25,7 @@ def milliseconds(name: str, value: str) -> int:
 
 
 def positive_integer(name: str, value: str) -> int:
-    """Parse a number from 1."""
+    """Parse a number of at least 1."""
     if value.isascii() and value.isdigit() and int(value) > 0:
         return int(value)
     raise CommandError(f"{name} is {value!r}, but should be a number from 1, such as 5.")
