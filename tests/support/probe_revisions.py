@@ -21,7 +21,7 @@ with op.get_context().autocommit_block():
 ADD_COLUMN = 'op.add_column("{}", sa.Column("{}", sa.Integer()))'
 DROP_COLUMN = 'op.drop_column("{}", "{}")'
 
-_REVISION = '''"""{revision}."""
+_REVISION = '''"""{docstring}"""
 
 import sqlalchemy as sa
 
@@ -29,10 +29,8 @@ from alembic import op
 
 revision = {revision!r}
 down_revision = {down_revision!r}
-{more}
 
 
-def upgrade():
 {upgrade}
 
 
@@ -62,14 +60,28 @@ class Revisions:
         """What to give to the functions of ``alembic.command``."""
         return Config(self.ini)
 
-    def add(self, revision: str, upgrade: str, downgrade: str = "pass", more: str = "") -> None:
-        """Add a revision after the last one, with these bodies of its two functions."""
+    def add(
+        self,
+        revision: str,
+        upgrade: str,
+        downgrade: str = "pass",
+        docstring: str = "A probe.",
+        more: str = "",
+    ) -> None:
+        """Add a revision after the last one: the bodies of its functions, and more for its module."""
+        upgrade = f"{more}\ndef upgrade():\n{indent(upgrade, '    ')}"
+        self.add_function(revision, upgrade, downgrade, docstring)
+
+    def add_function(
+        self, revision: str, upgrade: str, downgrade: str = "pass", docstring: str = "A probe."
+    ) -> None:
+        """Add a revision, given the whole function ``upgrade()``, and perhaps what it needs."""
         text = _REVISION.format(
+            docstring=docstring,
             revision=revision,
             down_revision=self._last,
-            upgrade=indent(upgrade, "    "),
+            upgrade=upgrade,
             downgrade=indent(downgrade, "    "),
-            more=more,
         )
         (self._directory / "alembic" / "versions" / f"{revision}.py").write_text(text)
         self._last = revision

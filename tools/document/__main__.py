@@ -16,9 +16,11 @@ from tools.document import (
     Document,
     Measured,
     benchmarks,
+    dangerous_operations,
     data_dictionary,
     diagram,
     different,
+    locks,
     mutation_table,
     schema,
 )
@@ -29,6 +31,8 @@ DOCUMENTS: tuple[Document | Measured, ...] = (
     data_dictionary.DOCUMENT,
     benchmarks.DOCUMENT,
     schema.DOCUMENT,
+    locks.DOCUMENT,
+    dangerous_operations.DOCUMENT,
     mutation_table.DOCUMENT,
 )
 NAMES = [document.name for document in DOCUMENTS]
