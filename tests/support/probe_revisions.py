@@ -68,7 +68,7 @@ class Revisions:
         docstring: str = "A probe.",
         more: str = "",
     ) -> None:
-        """Add a revision after the last one: the bodies of its functions, and more for its module."""
+        """Add a revision after the last one, given the bodies of its functions."""
         upgrade = f"{more}\ndef upgrade():\n{indent(upgrade, '    ')}"
         self.add_function(revision, upgrade, downgrade, docstring)
 
