@@ -152,7 +152,7 @@ def watch(forbidden: list[str]) -> None:
         if name in FORBIDDEN:
             note(f"{name} {arguments[0] if arguments else ''}".strip())
 
-    class Environment(type(os.environ)):  # type: ignore[misc]
+    class Environment(os._Environ[str]):
         def __getitem__(self, key: str) -> str:
             note(f"the variable {key} of the environment")
             return super().__getitem__(key)

@@ -23,6 +23,7 @@ from tools.document import (
     locks,
     mutation_table,
     schema,
+    versions_sum,
 )
 from trading_bot_schema.embedded import EmbeddedError
 
@@ -33,6 +34,7 @@ DOCUMENTS: tuple[Document | Measured, ...] = (
     schema.DOCUMENT,
     locks.DOCUMENT,
     dangerous_operations.DOCUMENT,
+    versions_sum.DOCUMENT,
     mutation_table.DOCUMENT,
 )
 NAMES = [document.name for document in DOCUMENTS]

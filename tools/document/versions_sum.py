@@ -13,9 +13,17 @@ import ast
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
-COMMAND = "python -m tools.document"
+from alembic.script import ScriptDirectory
+
+from tools import ROOT
+from tools.document import COMMAND, Document, Texts, read
+from trading_bot_schema.configuration import alembic_config
+
+NAME = "versions-sum"
 PATH = "alembic/versions.sum"
 HEADING = "# Revisions that have landed, and the SHA-256 of their code. See CONTRIBUTING.md.\n"
 
@@ -28,6 +36,16 @@ class Revision:
     file: str
     """Path from the root of the project."""
     source: str
+
+
+def history() -> list[Revision]:
+    """Return the revisions of the project, the first one first."""
+    scripts = ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    files = [(script.revision, Path(script.path)) for script in scripts]
+    return [
+        Revision(revision, str(file.relative_to(ROOT)), file.read_text(encoding="utf-8"))
+        for revision, file in reversed(files)
+    ]
 
 
 def fingerprint(source: str) -> str:
@@ -96,12 +114,12 @@ def problems(text: str, history: Sequence[Revision]) -> Iterator[str]:
     hashes = dict(lines)
     for revision in history:
         if revision.revision not in hashes:
-            yield f"{PATH} has no line for {revision.file}. Run: {COMMAND}"
+            yield f"{PATH} has no line for {revision.file}. Run: {COMMAND} {NAME}"
         elif hashes[revision.revision] != fingerprint(revision.source):
             yield (
                 f"The code of {revision.file} differs from what has landed, and databases have run"
                 " that. Undo the change, and add a new revision. If it has not landed yet, delete"
-                f" its line in {PATH} and run: {COMMAND}"
+                f" its line in {PATH} and run: {COMMAND} {NAME}"
             )
     names = [revision.revision for revision in history]
     for missing in hashes.keys() - set(names):
@@ -111,12 +129,24 @@ def problems(text: str, history: Sequence[Revision]) -> Iterator[str]:
         )
     in_file = [name for name, _ in lines if name in names]
     in_history = [name for name in names if name in hashes]
-    for name, expected in zip(in_file, in_history, strict=False):
+    for name, expected in zip_longest(in_file, in_history):
         if name != expected:
             yield (
                 f"{PATH} has {name} where the history has {expected}. Nothing comes before a"
                 " revision that has landed: put a new one, and its line, after the last."
+                if expected
+                else f"{PATH} has {name} twice. Keep the line that has landed."
             )
-            break
-    if len(in_file) > len(hashes):
-        yield f"{PATH} has a revision twice. Keep the line that has landed."
+            return
+
+
+def texts() -> Texts:
+    """Return the file with the lines that it lacks.
+
+    Raises:
+        ValueError: The history does not continue what has landed; the message says where.
+    """
+    return {PATH: appended(read(PATH), history())}
+
+
+DOCUMENT = Document(NAME, texts)
