@@ -20,8 +20,8 @@ from typing import Any
 
 import time_machine
 from alembic import command
-from sqlalchemy import ClauseElement, Connection, Insert, event
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import ClauseElement, Connection, Dialect, Insert, event
+from sqlalchemy.dialects import registry
 from sqlalchemy.schema import DDLElement
 
 from tests.support import databases, history
@@ -44,6 +44,7 @@ FORBIDDEN = {
     "socket.gethostname",
     "socket.getaddrinfo",
 }
+POSTGRESQL: Dialect = registry.load("postgresql")()
 
 Statements = dict[str, list[str]]
 """Statements by revision and direction, such as ``3f8a6c2d417e upgrade``."""
@@ -138,7 +139,7 @@ def literal(clause: ClauseElement, values: dict[str, Any]) -> str:
     if values and isinstance(clause, Insert):
         clause = clause.values(values)
     options = {} if isinstance(clause, DDLElement) else {"literal_binds": True}
-    return normal(str(clause.compile(dialect=postgresql.dialect(), compile_kwargs=options)))
+    return normal(str(clause.compile(dialect=POSTGRESQL, compile_kwargs=options)))
 
 
 def watch(forbidden: list[str]) -> None:

@@ -1,0 +1,151 @@
+"""The values that old code writes: each in turn, in one column of one row, and undone."""
+
+from collections.abc import Iterable, Iterator
+
+import psycopg
+from psycopg import errors
+
+from tests.support.old_code.tables import OldTable, Texts
+
+# Undoes each statement by failing after it. NULL: what it needs could not be had.
+ATTEMPT = """
+CREATE FUNCTION pg_temp.attempt(needed text, statements text[]) RETURNS SETOF text
+LANGUAGE plpgsql AS $$
+DECLARE
+    statement text;
+    reached boolean;
+    stored boolean;
+BEGIN
+    FOREACH statement IN ARRAY statements LOOP
+        reached := false;
+        BEGIN
+            EXECUTE needed;
+            reached := true;
+            EXECUTE statement INTO stored;
+            SET CONSTRAINTS ALL IMMEDIATE;
+            RAISE EXCEPTION '%', CASE WHEN stored THEN 'accepted' ELSE 'another value' END
+                USING ERRCODE = 'UNDO0';
+        EXCEPTION WHEN OTHERS THEN
+            RETURN NEXT CASE WHEN reached THEN sqlerrm END;
+        END;
+    END LOOP;
+END $$
+"""
+NOTHING = "SELECT 1"
+
+Statement = tuple[str, str]
+"""What code does, such as ``update users.email``, and the SQL."""
+
+
+class Values:
+    """A session of the application that writes values before a revision and after it."""
+
+    def __init__(
+        self, connection: psycopg.Connection[tuple[str | None]], tables: Iterable[OldTable]
+    ) -> None:
+        """Find out which values are accepted before the revision."""
+        self._connection = connection
+        self._tables = list(tables)
+        self._groups = [group for old in self._tables for group in _statements(old)]
+        connection.execute(ATTEMPT)
+        self._before = self._attempts()
+
+    def _attempts(self) -> dict[Statement, str | None]:
+        found = {}
+        for needed, statements in self._groups:
+            results = self._connection.execute(
+                "SELECT pg_temp.attempt(%s, %s)", [needed, [sql for _, sql in statements]]
+            )
+            for statement, (result,) in zip(statements, results, strict=True):
+                found[statement] = result
+        return found
+
+    def refused(self) -> set[str]:
+        """Return what fails after the revision with a value that was accepted before."""
+        return {
+            statement[0]
+            for statement, result in self._attempts().items()
+            if self._before[statement] == "accepted" and result not in ("accepted", None)
+        } | {f"rows of {old.name}" for old in self._tables if not self._rows_can_be_written(old)}
+
+    def _rows_can_be_written(self, old: OldTable) -> bool:
+        """Say whether rows that are in place can be written, where one of them can."""
+        for column in old.columns:
+            update = f"UPDATE {quoted(old.name)} SET {quoted(column.name)} = {quoted(column.name)}"
+            for statement in (f"{update} WHERE {_is_row(old, old.base_texts)}", update):
+                try:
+                    with self._connection.transaction(force_rollback=True):
+                        self._connection.execute(statement.encode())
+                except errors.Error:
+                    if statement == update:
+                        return False
+                    break  # No row can be written in this way.
+            else:
+                return True
+        return True
+
+
+def _statements(old: OldTable) -> Iterator[tuple[str, list[Statement]]]:
+    """Write every value in an UPDATE and in an INSERT; yield also what these need."""
+    updates, inserts = [], []
+    for column in old.columns:
+        for value in old.values[column.name]:
+            written = _value(old, column.name, value)
+            updates.append(
+                (
+                    f"update {old.name}.{column.name}",
+                    f"UPDATE {quoted(old.name)} SET {quoted(column.name)} = {written}"
+                    f" WHERE {_is_row(old, old.base_texts)}"
+                    f" RETURNING {_is_stored(old, column.name, value)}",
+                )
+            )
+            row = {**old.spare_texts, column.name: value}
+            returning = _is_stored(old, column.name, value)
+            inserts.append(
+                (f"insert into {old.name}", f"{_insert(old, row)} RETURNING {returning}")
+            )
+    needed = "; ".join(_insert(parent, parent.spare_texts) for parent in old.parents())
+    if old.spare is old.base:
+        needed = f"DELETE FROM {quoted(old.name)} WHERE {_is_row(old, old.base_texts)}"
+    yield NOTHING, updates
+    yield needed or NOTHING, inserts
+
+
+def _insert(old: OldTable, row: Texts) -> str:
+    names = [column.name for column in old.columns]
+    values = [_value(old, name, row[name]) for name in names]
+    return (
+        f"INSERT INTO {quoted(old.name)} ({', '.join(map(quoted, names))})"
+        f" VALUES ({', '.join(values)})"
+    )
+
+
+def _value(old: OldTable, column: str, value: str | None) -> str:
+    return "NULL" if value is None else f"CAST({literal(value)} AS {old.types[column]})"
+
+
+def _is_row(old: OldTable, row: Texts) -> str:
+    return " AND ".join(
+        f"{quoted(column.name)} IS NOT DISTINCT FROM {_value(old, column.name, row[column.name])}"
+        for column in old.key
+    )
+
+
+def _is_stored(old: OldTable, column: str, value: str | None) -> str:
+    """Return the condition that a column has a value, to code that knows its old type."""
+    stored = f"CAST({quoted(column)} AS {old.types[column]})::text"
+    same = f"{stored} IS NOT DISTINCT FROM {_value(old, column, value)}::text"
+    if old.types[column].startswith("timestamp") and old.table.columns[column].server_default:
+        # The database may set the time itself where it did so by default.
+        return f"({same} OR {quoted(column)} >= transaction_timestamp())"
+    return same
+
+
+def quoted(name: str) -> str:
+    """Return a name in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(value: str) -> str:
+    """Return a text in SQL."""
+    return "'" + value.replace("'", "''") + "'"
