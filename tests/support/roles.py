@@ -57,9 +57,7 @@ def databases_for_roles(server: str) -> Iterator[RoleDatabases]:
         yield made
 
 
-def as_role(url: str, role: str | None) -> str:
-    """Return a URL that connects and then becomes a role; None: the one that connected."""
-    query = make_url(url).difference_update_query(["options"])
-    if role is not None:
-        query = query.update_query_dict({"options": f"-c role={role}"})
-    return query.render_as_string(hide_password=False)
+def as_role(url: str, role: str = "none") -> str:
+    """Return a URL that connects and then becomes a role, by default the one that connected."""
+    options = {"options": f"-crole={role}"}
+    return make_url(url).update_query_dict(options).render_as_string(hide_password=False)

@@ -8,28 +8,36 @@ open (with their prepared statements) and on new ones.
 """
 
 import asyncio
-import re
-from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import psycopg
-from sqlalchemy import Connection, Engine, delete, text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import delete, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from models.database import make_engine
 from tests.support import databases
-from tests.support.old_code.statements import Outcome, Use, attempt, uses, works
-from tests.support.old_code.tables import OldTable, read_tables
-from tests.support.old_code.values import Values
+from tests.support.old_code.statements import (
+    Outcome,
+    Use,
+    attempt,
+    other_values,
+    part_works,
+    uses,
+    works,
+)
+from tests.support.old_code.tables import Refused, read_tables, remove_rows
+from tests.support.old_code.values import FOREIGN_KEY_VIOLATION, Values
 from tests.support.roles import RoleDatabases, as_role
 from trading_bot_schema.docstrings import OldCode
 
-Upgrade = Callable[[str], None]
+Upgrade = Callable[[str], object]
 """Runs a revision on a database."""
 
-# With which rows the revision is run: the first works where the rows that were legal stay legal.
-ALL, FIRST, NONE = range(3)
+# Classes of SQLSTATEs: data exceptions, constraints, and what a trigger raises.
+REFUSALS = ("22", "23", "P0")
 
 
 def what_happens(made: RoleDatabases, start: Callable[[], str], upgrade: Upgrade) -> OldCode:
@@ -40,131 +48,140 @@ def what_happens(made: RoleDatabases, start: Callable[[], str], upgrade: Upgrade
         start: Makes a database with rows, at the revision before.
         upgrade: Runs the revision on a database.
     """
-    refused: set[str] = set()
-    for rows in (ALL, FIRST, NONE):
+
+    def run(refused: Refused, remove: bool) -> OldCode:
         url = start()
         try:
-            breaks, fails_once = asyncio.run(_run(made, url, upgrade, rows))
-        except _RowsRefused as error:
-            if rows == NONE:
-                raise error.error from error
-            refused.add(f"rows of {error.table}")
-        else:
-            return OldCode(frozenset(breaks | refused), frozenset(fails_once))
+            return asyncio.run(_run(made.app, url, upgrade, refused, remove))
         finally:
             made.drop(url)
-    raise AssertionError
+
+    try:
+        found = run({}, remove=False)
+        fails = False
+    except DBAPIError as error:
+        if not _is_refusal(error):
+            raise
+        fails = True
+    if not fails and not found.breaks:
+        return found
+    # Again, with the rows that the revision accepts in its way, so that the rest is seen.
+    url = start()
+    try:
+        refused = _refused_rows(url, upgrade)
+    finally:
+        made.drop(url)
+    found = run(refused, remove=fails)
+    if not fails:
+        return found
+    # A row may be refused since the one that it refers to is.
+    tables = {name for name, rows in refused.items() if {*rows.values()} - {FOREIGN_KEY_VIOLATION}}
+    return replace(found, breaks=found.breaks | {f"rows of {name}" for name in tables or refused})
 
 
-class _RowsRefused(Exception):  # noqa: N818
-    def __init__(self, table: str, error: DBAPIError) -> None:
-        super().__init__(table)
-        self.table, self.error = table, error
+def _is_refusal(error: DBAPIError) -> bool:
+    return _sqlstate(error).startswith(REFUSALS)
 
 
-async def _run(
-    made: RoleDatabases, url: str, upgrade: Upgrade, rows: int
-) -> tuple[set[str], set[str]]:
-    superuser = databases.sync_engine(as_role(url, None))
+def _sqlstate(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", ""))
+
+
+def _refused_rows(url: str, upgrade: Upgrade) -> Refused:
+    """Return the rows that cannot be inserted any more after a revision."""
+    engine = databases.sync_engine(as_role(url))
+    with engine.begin() as connection:
+        tables = read_tables(connection, {})
+        for old in reversed(tables.values()):
+            connection.execute(delete(old.table))
+    upgrade(url)
+    refused: Refused = {}
+    with engine.begin() as connection:
+        for name, old in tables.items():
+            for row, _ in old.rows:
+                try:
+                    with connection.begin_nested():
+                        connection.execute(old.insert(row))
+                except DBAPIError as error:
+                    if _is_refusal(error):
+                        refused.setdefault(name, {})[old.key_of(row)] = _sqlstate(error)
+    return refused
+
+
+async def _run(role: str, url: str, upgrade: Upgrade, refused: Refused, remove: bool) -> OldCode:
+    superuser = databases.sync_engine(as_role(url))
     with superuser.begin() as connection:
-        tables = read_tables(connection)
-        if rows != ALL:
-            _delete_others(connection, tables.values())
+        tables = read_tables(connection, refused)
     async with AsyncExitStack() as stack:
-        # An engine for each table, since its first failure renews the statements of all.
-        engines = {name: _application(url, made.app) for name in ("", *tables)}
-        for engine in engines.values():
-            stack.push_async_callback(engine.dispose)
-        open_ = {
-            name: await stack.enter_async_context(engine.connect())
-            for name, engine in engines.items()
-            if name
-        }
+        # An engine for each table: after its first failure, an engine prepares everything anew.
+        open_ = {name: await _connect(stack, url, role) for name in tables}
         before = [
-            (use, await attempt(open_[old.name], use))
-            for old in tables.values()
+            (use, await attempt(open_[name], use))
+            for name, old in tables.items()
             for use in uses(old)
         ]
-        settings = f"-c role={made.app}"
-        with psycopg.connect(as_role(url, None), autocommit=True, options=settings) as session:
+        with psycopg.connect(as_role(url, role), autocommit=True) as session:
             values = Values(session, tables.values())
-            if rows == NONE:
+            if remove:
                 with superuser.begin() as connection:
-                    _delete_all(connection, tables.values())
-            try:
-                upgrade(url)
-            except (IntegrityError, DataError) as error:
-                raise _RowsRefused(_table_of(error, tables), error) from error
-            if rows == NONE:
-                _insert_first(superuser, tables.values())
-            new = await stack.enter_async_context(engines[""].connect())
-            breaks, fails_once = await _compare(before, open_, new)
-            return breaks | values.refused(), fails_once
+                    remove_rows(connection, tables, refused)
+            upgrade(url)
+            new = await _connect(stack, url, role)
+            found = await _compare(before, open_, new)
+            return replace(found, breaks=_shortest(found.breaks | values.refused()))
 
 
-def _application(url: str, role: str) -> AsyncEngine:
-    settings = {"role": role}
-    return make_engine(as_role(url, None), connect_args={"server_settings": settings})
+async def _connect(stack: AsyncExitStack, url: str, role: str) -> AsyncConnection:
+    """Connect as the application does, in the role of the application."""
+    server = make_url(url).difference_update_query(["options"])
+    engine = make_engine(
+        server.render_as_string(hide_password=False),
+        connect_args={"server_settings": {"role": role}},
+    )
+    stack.push_async_callback(engine.dispose)
+    return await stack.enter_async_context(engine.connect())
 
 
 async def _compare(
     before: list[tuple[Use, Outcome]], open_: dict[str, AsyncConnection], new: AsyncConnection
-) -> tuple[set[str], set[str]]:
+) -> OldCode:
     breaks: set[str] = set()
     fails_once: set[str] = set()
     for use, outcome in before:
         connection = open_[use.old.name]
         if not works(use, outcome, await attempt(connection, use)):
-            if works(use, outcome, await attempt(connection, use)):
+            after = await attempt(connection, use)
+            if works(use, outcome, after):
                 fails_once.add(use.old.name)
             else:
-                breaks |= await _parts(connection, use)
-        if not works(use, outcome, await attempt(new, use)):
-            breaks |= await _parts(new, use)
-    inserts = {name for name in breaks if name.startswith("insert into ")}
-    # An upsert inserts; and that a table is gone breaks all of it.
-    return {
+                breaks |= await _parts(connection, use, outcome, after)
+        if not works(use, outcome, after := await attempt(new, use)):
+            breaks |= await _parts(new, use, outcome, after)
+    return OldCode(frozenset(breaks), frozenset(fails_once))
+
+
+def _shortest(breaks: frozenset[str]) -> frozenset[str]:
+    """Leave out what goes without saying: an upsert inserts, and a table has columns."""
+    inserts = {name.removeprefix("insert into ") for name in breaks if name.startswith("insert")}
+    return frozenset(
         name
         for name in breaks
-        if not any(name.startswith(i.replace("insert", "upsert") + " ") for i in inserts)
-    }, fails_once
+        if name.rpartition(".")[0] not in breaks
+        and not (name.startswith("upsert into ") and name.split()[2] in inserts)
+    )
 
 
-async def _parts(connection: AsyncConnection, use: Use) -> set[str]:
-    """Name the columns with which a use breaks, or the use if it is all of them, or none."""
-    broken = {
-        column
-        for column, statement in use.parts.items()
-        if (await attempt(connection, use, statement)).number != 1
-    }
+async def _parts(
+    connection: AsyncConnection, use: Use, before: Outcome, after: Outcome
+) -> set[str]:
+    """Name the columns with which a statement breaks, or the statement if it is all or none."""
+    broken = use.parts.keys() & other_values(use, before, after)
+    if after.error is not None:
+        broken = {
+            column
+            for column, statement in use.parts.items()
+            if not part_works(use, column, await attempt(connection, use, statement))
+        }
     if not broken or broken == use.parts.keys():
         return {use.name}
     return {f"{use.name}.{column}" for column in broken}
-
-
-def _delete_others(connection: Connection, tables: Iterable[OldTable]) -> None:
-    """Keep the first row of each table only."""
-    for old in reversed(list(tables)):
-        connection.execute(delete(old.table).where(~old.is_row(old.base)))
-
-
-def _delete_all(connection: Connection, tables: Iterable[OldTable]) -> None:
-    for old in reversed(list(tables)):
-        connection.execute(delete(old.table))
-
-
-def _insert_first(superuser: Engine, tables: Iterable[OldTable]) -> None:
-    """Insert the first rows, where that is possible."""
-    for old in tables:
-        with suppress(DBAPIError), superuser.begin() as connection:
-            connection.execute(text("SET LOCAL session_replication_role = replica"))
-            connection.execute(old.insert(old.base))
-
-
-def _table_of(error: DBAPIError, tables: Iterable[str]) -> str:
-    """Name the table whose rows a revision refuses."""
-    diagnosis = getattr(error.orig, "diag", None)
-    if diagnosis is not None and diagnosis.table_name:
-        return str(diagnosis.table_name)
-    words = re.findall(r"\w+", error.statement or "")
-    return next((word for word in words if word in tables), "some table")

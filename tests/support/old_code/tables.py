@@ -1,13 +1,12 @@
 """The tables of a database as the code of its time knows them, with rows for its statements."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
     Column,
-    ColumnClause,
     Connection,
     Insert,
     MetaData,
@@ -27,6 +26,9 @@ from sqlalchemy.sql.elements import ColumnElement
 Row = Mapping[str, Any]
 Texts = Mapping[str, str | None]
 """A row as text."""
+Key = tuple[Any, ...]
+Refused = dict[str, dict[Key, str]]
+"""Rows that a revision refuses, by table and key, and the SQLSTATE of the error."""
 
 # What becomes of a row when its parent is deleted.
 FOLLOWING = {"CASCADE", "SET NULL", "SET DEFAULT"}
@@ -48,6 +50,8 @@ class OldTable:
     """Type of each column, in SQL."""
     values: Mapping[str, list[str | None]]
     """Values that code may write to each column, as text."""
+    rows: list[tuple[Row, Texts]]
+    """All rows, also as text, in the order in which they were inserted."""
     base: Row
     """A row that is there."""
     base_texts: Texts
@@ -55,6 +59,8 @@ class OldTable:
     """A row that can be inserted. The same one, where there is no other."""
     spare_texts: Texts
     all_tables: dict[str, "OldTable"] = field(repr=False)
+    is_there: bool = True
+    """Whether the base still is, since the revision may not run with any row."""
 
     @property
     def name(self) -> str:
@@ -83,6 +89,18 @@ class OldTable:
     def key(self) -> list[Column[Any]]:
         """The primary key, or all columns."""
         return list(self.table.primary_key) or list(self.table.columns)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it has a row, and all that it refers to have."""
+        keys = self.table.foreign_key_constraints
+        return self.is_there and all(
+            self.all_tables[key.referred_table.name].is_there for key in keys
+        )
+
+    def key_of(self, row: Row) -> Key:
+        """Return the values of the key."""
+        return tuple(row[column.name] for column in self.key)
 
     def is_row(self, row: Row) -> ColumnElement[bool]:
         """Return the condition that a row fulfils."""
@@ -119,60 +137,76 @@ class OldTable:
                     yield from child.family({**child.spare, **its})
 
 
-def read_tables(connection: Connection) -> dict[str, OldTable]:
+def read_tables(connection: Connection, refused: Refused) -> dict[str, OldTable]:
     """Read the tables that have rows, each after those that it refers to.
 
-    Takes one row out of each, which can then be inserted.
+    Takes one row out of each, which can then be inserted. Neither that nor the one to work with is
+    among the refused ones, if there are others.
     """
+    # Python has no moment after the year 9999, where other time zones may lead.
+    connection.execute(text("SET LOCAL timezone = 'UTC'"))
     metadata = MetaData()
     metadata.reflect(connection, only=lambda name, _: name != "alembic_version")
     found: dict[str, OldTable] = {}
     for table in metadata.sorted_tables:
-        rows = _rows(connection, table, 1)
+        rows = _rows(connection, table)
         if rows:
-            types, values = _types_and_values(connection, table)
-            found[table.name] = OldTable(table, types, values, *rows[0], *rows[0], found)
+            types, values = _types_and_values(connection, table, [texts for _, texts in rows])
+            old = OldTable(table, types, values, rows, *rows[0], *rows[0], found)
+            accepted = [row for row in rows if old.key_of(row[0]) not in refused.get(old.name, ())]
+            old.base, old.base_texts = old.spare, old.spare_texts = (accepted or rows)[0]
+            found[table.name] = old
     for old in reversed(found.values()):
-        _take_out_spare(connection, old)
+        _take_out_spare(connection, old, refused.get(old.name, {}))
     for old in found.values():
-        for column in old.key:
-            names = {"table": f'"{old.name}"', "column": column.name}
-            sequence = connection.scalar(text(SEQUENCE), names)
-            if sequence is not None:
-                numbered = func.setval(sequence, func.greatest(func.max(column), 1))
-                connection.execute(select(numbered).select_from(old.table))
+        _number(connection, old)
     return found
 
 
+def remove_rows(connection: Connection, tables: Mapping[str, OldTable], refused: Refused) -> None:
+    """Delete the rows that a revision refuses."""
+    for old in reversed(list(tables.values())):
+        keys = refused.get(old.name, {})
+        for row, _ in old.rows:
+            if old.key_of(row) in keys:
+                connection.execute(delete(old.table).where(old.is_row(row)))
+        old.is_there = old.key_of(old.base) not in keys
+
+
 def _types_and_values(
-    connection: Connection, table: Table
+    connection: Connection, table: Table, rows: Sequence[Texts]
 ) -> tuple[dict[str, str], dict[str, list[str | None]]]:
     types, values = {}, {}
-    for name, kind, length in connection.execute(text(TYPES), {"table": f'"{table.name}"'}):
+    for name, kind, length in connection.execute(text(TYPES), {"table": quoted(table.name)}):
         types[name] = kind
-        distinct = select(_as_text(name)).select_from(table).distinct()
-        values[name] = list(connection.scalars(distinct))
+        distinct = dict.fromkeys(row[name] for row in rows)
         if kind.startswith(("text", "character varying")):
-            values[name].append(incompressible(length or LONG))
+            usual = rows[0][name] or ""
+            distinct |= dict.fromkeys([usual.swapcase(), f"{usual} "])
+            distinct[incompressible(length or LONG)] = None
+        values[name] = list(distinct)
     return types, values
 
 
-def _rows(connection: Connection, table: Table, number: int) -> list[tuple[Row, Texts]]:
-    """Return the first rows that were inserted."""
+def _rows(connection: Connection, table: Table) -> list[tuple[Row, Texts]]:
+    """Return the rows in the order in which they were inserted."""
     names = [column.name for column in table.columns]
-    texts = [_as_text(name).label(f"{name} as text") for name in names]
-    rows = connection.execute(
-        select(*table.columns, *texts).order_by(literal_column("ctid")).limit(number)
-    ).mappings()
+    texts = [literal_column(f"{quoted(name)}::text", String) for name in names]
+    rows = connection.execute(select(*table.columns, *texts).order_by(literal_column("ctid")))
     return [
-        ({name: row[name] for name in names}, {name: row[f"{name} as text"] for name in names})
+        (
+            dict(zip(names, row[: len(names)], strict=True)),
+            dict(zip(names, row[len(names) :], strict=True)),
+        )
         for row in rows
     ]
 
 
-def _take_out_spare(connection: Connection, old: OldTable) -> None:
-    """Delete a row that no other refers to, if there is one beside the first."""
-    for row, texts in _rows(connection, old.table, 6)[1:]:
+def _take_out_spare(connection: Connection, old: OldTable, refused: Container[Key]) -> None:
+    """Delete a row that no other refers to, if there is one beside the base."""
+    others = [row for row in old.rows if row[0] is not old.base]
+    others.sort(key=lambda row: old.key_of(row[0]) in refused)
+    for row, texts in others[:6]:
         try:
             with connection.begin_nested():
                 connection.execute(delete(old.table).where(old.is_row(row)))
@@ -182,8 +216,19 @@ def _take_out_spare(connection: Connection, old: OldTable) -> None:
         return
 
 
-def _as_text(column: str) -> ColumnClause[str | None]:
-    return literal_column('"' + column.replace('"', '""') + '"::text', String)
+def _number(connection: Connection, old: OldTable) -> None:
+    """Let sequences go on after the rows that are there, as if the application had made them."""
+    for column in old.key:
+        names = {"table": quoted(old.name), "column": column.name}
+        sequence = connection.scalar(text(SEQUENCE), names)
+        if sequence is not None:
+            numbered = func.setval(sequence, func.greatest(func.max(column), 1))
+            connection.execute(select(numbered).select_from(old.table))
+
+
+def quoted(name: str) -> str:
+    """Return a name in SQL."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def incompressible(length: int) -> str:

@@ -1,37 +1,39 @@
 """The values that old code writes: each in turn, in one column of one row, and undone."""
 
+import json
 from collections.abc import Iterable, Iterator
 
 import psycopg
 from psycopg import errors
 
-from tests.support.old_code.tables import OldTable, Texts
+from tests.support.old_code.tables import OldTable, Texts, quoted
 
 # Undoes each statement by failing after it. NULL: what it needs could not be had.
 ATTEMPT = """
-CREATE FUNCTION pg_temp.attempt(needed text, statements text[]) RETURNS SETOF text
+CREATE FUNCTION pg_temp.attempt(needed text, statements json) RETURNS SETOF text
 LANGUAGE plpgsql AS $$
 DECLARE
     statement text;
     reached boolean;
     stored boolean;
 BEGIN
-    FOREACH statement IN ARRAY statements LOOP
+    FOR statement IN SELECT json_array_elements_text(statements) LOOP
         reached := false;
         BEGIN
             EXECUTE needed;
             reached := true;
             EXECUTE statement INTO stored;
             SET CONSTRAINTS ALL IMMEDIATE;
-            RAISE EXCEPTION '%', CASE WHEN stored THEN 'accepted' ELSE 'another value' END
-                USING ERRCODE = 'UNDO0';
+            RAISE EXCEPTION USING ERRCODE = CASE WHEN stored THEN 'UNDO0' ELSE 'OTHER' END;
         EXCEPTION WHEN OTHERS THEN
-            RETURN NEXT CASE WHEN reached THEN sqlerrm END;
+            RETURN NEXT CASE WHEN reached THEN sqlstate END;
         END;
     END LOOP;
 END $$
 """
 NOTHING = "SELECT 1"
+ACCEPTED, OTHER_VALUE = "UNDO0", "OTHER"
+FOREIGN_KEY_VIOLATION = "23503"
 
 Statement = tuple[str, str]
 """What code does, such as ``update users.email``, and the SQL."""
@@ -46,26 +48,30 @@ class Values:
         """Find out which values are accepted before the revision."""
         self._connection = connection
         self._tables = list(tables)
-        self._groups = [group for old in self._tables for group in _statements(old)]
         connection.execute(ATTEMPT)
-        self._before = self._attempts()
+        self._accepted: list[tuple[OldTable, str, list[Statement]]] = []
+        for old in self._tables:
+            for needed, statements in _statements(old):
+                results = zip(statements, self._attempts(needed, statements), strict=True)
+                accepted = [statement for statement, result in results if result == ACCEPTED]
+                self._accepted.append((old, needed, accepted))
 
-    def _attempts(self) -> dict[Statement, str | None]:
-        found = {}
-        for needed, statements in self._groups:
-            results = self._connection.execute(
-                "SELECT pg_temp.attempt(%s, %s)", [needed, [sql for _, sql in statements]]
-            )
-            for statement, (result,) in zip(statements, results, strict=True):
-                found[statement] = result
-        return found
+    def _attempts(self, needed: str, statements: list[Statement]) -> list[str | None]:
+        """Return the SQLSTATE that each ends with; None: what it needs is impossible."""
+        given = [needed, json.dumps([sql for _, sql in statements])]
+        results = self._connection.execute("SELECT pg_temp.attempt(%s, %s)", given)
+        return [result for (result,) in results]
 
     def refused(self) -> set[str]:
         """Return what fails after the revision with a value that was accepted before."""
         return {
-            statement[0]
-            for statement, result in self._attempts().items()
-            if self._before[statement] == "accepted" and result not in ("accepted", None)
+            name
+            for old, needed, statements in self._accepted
+            for (name, _), result in zip(
+                statements, self._attempts(needed, statements), strict=True
+            )
+            if result not in (ACCEPTED, None)
+            and (old.is_usable or result not in (OTHER_VALUE, FOREIGN_KEY_VIOLATION))
         } | {f"rows of {old.name}" for old in self._tables if not self._rows_can_be_written(old)}
 
     def _rows_can_be_written(self, old: OldTable) -> bool:
@@ -89,7 +95,7 @@ def _statements(old: OldTable) -> Iterator[tuple[str, list[Statement]]]:
     """Write every value in an UPDATE and in an INSERT; yield also what these need."""
     updates, inserts = [], []
     for column in old.columns:
-        for value in old.values[column.name]:
+        for value in () if column in old.key else old.values[column.name]:
             written = _value(old, column.name, value)
             updates.append(
                 (
@@ -139,11 +145,6 @@ def _is_stored(old: OldTable, column: str, value: str | None) -> str:
         # The database may set the time itself where it did so by default.
         return f"({same} OR {quoted(column)} >= transaction_timestamp())"
     return same
-
-
-def quoted(name: str) -> str:
-    """Return a name in SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def literal(value: str) -> str:
