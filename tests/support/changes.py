@@ -78,8 +78,9 @@ CHANGES = [
             "add a default": "ALTER TABLE bot_configs ALTER COLUMN name SET DEFAULT 'bot'",
             "drop the default of a NOT NULL column": "ALTER TABLE bot_states"
             " ALTER COLUMN status DROP DEFAULT",
-            "identity: always": "ALTER TABLE trades ALTER COLUMN id SET GENERATED ALWAYS",
-            "identity: start again": "ALTER TABLE trades ALTER COLUMN id RESTART",
+            "generate an identity always": "ALTER TABLE trades"
+            " ALTER COLUMN id SET GENERATED ALWAYS",
+            "start an identity again": "ALTER TABLE trades ALTER COLUMN id RESTART",
         },
         "Constraints": {
             "widen a CHECK": "ALTER TABLE trades DROP CONSTRAINT ck_trades_side_known,"
@@ -102,12 +103,12 @@ CHANGES = [
             " ALTER TABLE trades ADD FOREIGN KEY (symbol) REFERENCES markets NOT VALID",
             "drop a foreign key that cascades": "ALTER TABLE api_keys"
             " DROP CONSTRAINT fk_api_keys_user_id_users",
-            "a foreign key: CASCADE to RESTRICT": "ALTER TABLE api_keys"
+            "a foreign key restricts instead of cascading": "ALTER TABLE api_keys"
             " DROP CONSTRAINT fk_api_keys_user_id_users, ADD CONSTRAINT fk_api_keys_user_id_users"
             " FOREIGN KEY (user_id) REFERENCES users ON DELETE RESTRICT",
-            "a foreign key: deferrable": "ALTER TABLE api_keys ALTER CONSTRAINT"
+            "make a foreign key deferrable": "ALTER TABLE api_keys ALTER CONSTRAINT"
             " fk_api_keys_user_id_users DEFERRABLE INITIALLY DEFERRED",
-            "an exclusion constraint": "ALTER TABLE bot_configs"
+            "add an exclusion constraint": "ALTER TABLE bot_configs"
             " ADD EXCLUDE USING btree (name WITH =)",
         },
         "Tables": {
@@ -133,23 +134,23 @@ CHANGES = [
             "rename an index": "ALTER INDEX ix_users_email RENAME TO i",
         },
         "Triggers": {
-            "a trigger that notes the time of a change": TRIGGER.format(
+            "add a trigger that notes the time of a change": TRIGGER.format(
                 body="new.updated_at := now();", event="UPDATE", table="users"
             ),
-            "a trigger that refuses a change": TRIGGER.format(
+            "add a trigger that refuses a change": TRIGGER.format(
                 body="IF new.symbol <> old.symbol THEN RAISE 'No.'; END IF;",
                 event="UPDATE",
                 table="bot_configs",
             ),
-            "a trigger that changes what is written": TRIGGER.format(
+            "add a trigger that changes what is written": TRIGGER.format(
                 body="new.email := lower(new.email);", event="INSERT OR UPDATE", table="users"
             ),
         },
         "Privileges": {
-            "revoke UPDATE of a column's table": "REVOKE UPDATE ON trades FROM {app}",
+            "revoke UPDATE": "REVOKE UPDATE ON trades FROM {app}",
             "revoke DELETE": "REVOKE DELETE ON trades FROM {app}",
-            "grant SELECT to others": "GRANT SELECT ON trades TO pg_monitor",
-            "row-level security": "ALTER TABLE trades ENABLE ROW LEVEL SECURITY",
+            "grant SELECT to another role": "GRANT SELECT ON trades TO pg_monitor",
+            "enable row-level security": "ALTER TABLE trades ENABLE ROW LEVEL SECURITY",
         },
         "Rows": {
             "add rows": "INSERT INTO users (email, hashed_password) VALUES ('system', '')",

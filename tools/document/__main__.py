@@ -22,6 +22,7 @@ from tools.document import (
     different,
     locks,
     mutation_table,
+    old_code,
     schema,
     versions_sum,
 )
@@ -36,6 +37,7 @@ DOCUMENTS: tuple[Document | Measured, ...] = (
     dangerous_operations.DOCUMENT,
     versions_sum.DOCUMENT,
     mutation_table.DOCUMENT,
+    old_code.DOCUMENT,
 )
 NAMES = [document.name for document in DOCUMENTS]
 

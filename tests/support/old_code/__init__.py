@@ -29,7 +29,7 @@ from tests.support.old_code.statements import (
     works,
 )
 from tests.support.old_code.tables import Refused, read_tables, remove_rows
-from tests.support.old_code.values import FOREIGN_KEY_VIOLATION, Values
+from tests.support.old_code.values import FOREIGN_KEY_VIOLATION, Values, insert_rows
 from tests.support.roles import RoleDatabases, as_role
 from trading_bot_schema.docstrings import OldCode
 
@@ -76,36 +76,30 @@ def what_happens(made: RoleDatabases, start: Callable[[], str], upgrade: Upgrade
         return found
     # A row may be refused since the one that it refers to is.
     tables = {name for name, rows in refused.items() if {*rows.values()} - {FOREIGN_KEY_VIOLATION}}
-    return replace(found, breaks=found.breaks | {f"rows of {name}" for name in tables or refused})
+    tables = tables or {name for name, rows in refused.items() if rows}
+    return replace(found, breaks=found.breaks | {f"rows of {name}" for name in tables})
 
 
 def _is_refusal(error: DBAPIError) -> bool:
-    return _sqlstate(error).startswith(REFUSALS)
-
-
-def _sqlstate(error: DBAPIError) -> str:
-    return str(getattr(error.orig, "sqlstate", ""))
+    return str(getattr(error.orig, "sqlstate", "")).startswith(REFUSALS)
 
 
 def _refused_rows(url: str, upgrade: Upgrade) -> Refused:
     """Return the rows that cannot be inserted any more after a revision."""
-    engine = databases.sync_engine(as_role(url))
-    with engine.begin() as connection:
+    with databases.sync_engine(as_role(url)).begin() as connection:
         tables = read_tables(connection, {})
         for old in reversed(tables.values()):
             connection.execute(delete(old.table))
     upgrade(url)
-    refused: Refused = {}
-    with engine.begin() as connection:
-        for name, old in tables.items():
-            for row, _ in old.rows:
-                try:
-                    with connection.begin_nested():
-                        connection.execute(old.insert(row))
-                except DBAPIError as error:
-                    if _is_refusal(error):
-                        refused.setdefault(name, {})[old.key_of(row)] = _sqlstate(error)
-    return refused
+    with psycopg.connect(as_role(url), autocommit=True) as session:
+        return {
+            name: {
+                old.key_of(row): sqlstate
+                for (row, _), sqlstate in zip(old.rows, insert_rows(session, old), strict=True)
+                if sqlstate.startswith(REFUSALS)
+            }
+            for name, old in tables.items()
+        }
 
 
 async def _run(role: str, url: str, upgrade: Upgrade, refused: Refused, remove: bool) -> OldCode:

@@ -31,12 +31,36 @@ BEGIN
     END LOOP;
 END $$
 """
+INSERT_ROWS = """
+CREATE OR REPLACE FUNCTION pg_temp.insert_rows(statements json) RETURNS SETOF text
+LANGUAGE plpgsql AS $$
+DECLARE
+    statement text;
+BEGIN
+    FOR statement IN SELECT json_array_elements_text(statements) LOOP
+        BEGIN
+            EXECUTE statement;
+            RETURN NEXT '';
+        EXCEPTION WHEN OTHERS THEN
+            RETURN NEXT sqlstate;
+        END;
+    END LOOP;
+END $$
+"""
 NOTHING = "SELECT 1"
 ACCEPTED, OTHER_VALUE = "UNDO0", "OTHER"
 FOREIGN_KEY_VIOLATION = "23503"
 
 Statement = tuple[str, str]
 """What code does, such as ``update users.email``, and the SQL."""
+
+
+def insert_rows(connection: psycopg.Connection[tuple[str]], old: OldTable) -> list[str]:
+    """Insert the rows that a table had; return the SQLSTATE of each error, or an empty text."""
+    connection.execute(INSERT_ROWS)
+    statements = json.dumps([_insert(old, texts) for _, texts in old.rows])
+    results = connection.execute("SELECT pg_temp.insert_rows(%s)", [statements])
+    return [result for (result,) in results]
 
 
 class Values:
