@@ -108,8 +108,7 @@ async def record(session: AsyncSession, bot: BotConfig) -> int:
             "timestamp": DAY + timedelta(hours=int(hours), minutes=int(minutes)),
         }
         # A report that came before changes nothing.
-        _, is_new = await record_trade(session, values)
-        new += is_new
+        new += (await record_trade(session, values)).is_new
     return new
 
 

@@ -78,7 +78,7 @@ async def test_a_standby_answers_but_takes_nothing(servers: Servers) -> None:
             await session.flush()
         await session.rollback()
         with pytest.raises(DBAPIError, match="read-only"):
-            await session.execute(queries.due_bots())
+            await queries.claim_due_bots(session)
     await engine.dispose()
 
 
