@@ -76,7 +76,7 @@ class Exchange:
 
     seed: int
     now: datetime
-    unreliable: bool = True
+    first_order_id: int
     orders: dict[str, Report] = field(default_factory=dict)
     """The books: every order by its client order id, in its final state."""
 
@@ -88,7 +88,7 @@ class Exchange:
     def pass_time(self, time: timedelta) -> None:
         """Let time pass; the price moves."""
         self.now += time
-        self.price = (self.price * Decimal(self.random.uniform(0.98, 1.02))).quantize(
+        self.price = (self.price * Decimal(self.random.uniform(0.96, 1.04))).quantize(
             Decimal("0.01")
         )
 
@@ -102,7 +102,12 @@ class Exchange:
         if client_order_id not in self.orders:
             fills = tuple(self._fill(side, quantity))
             self.orders[client_order_id] = Report(
-                4101 + len(self.orders), client_order_id, BASE + QUOTE, side, fills, is_final=True
+                self.first_order_id + len(self.orders),
+                client_order_id,
+                BASE + QUOTE,
+                side,
+                fills,
+                is_final=True,
             )
         self._maybe_drop()
 
@@ -136,6 +141,15 @@ class Exchange:
             final.order_id, client_order_id, final.symbol, final.side, final.fills, True, False
         )
 
+    def order_with_fees(self, client_order_id: str) -> Report:
+        """Query the fills of an order, as ``GET /api/v3/myTrades`` does.
+
+        Raises:
+            ConnectionDropped: Before the answer.
+        """
+        self._maybe_drop()
+        return self.orders[client_order_id]
+
     def history(self, since: datetime) -> list[Report]:
         """List the orders since a moment with their fees, as ``GET /api/v3/myTrades`` adds up."""
         return [order for order in self.orders.values() if order.fills[0].timestamp >= since]
@@ -153,10 +167,10 @@ class Exchange:
             price = self.price + self.random.randint(-50, 50)
             received, asset = (size, BASE) if side == "BUY" else (size * price, QUOTE)
             fee = received * FEE
-            if self.random.random() < 0.5:  # noqa: PLR2004 - BNB runs out in the middle of an order
+            if self.random.random() < 0.5:
                 fee, asset = size * price * FEE * BNB_DISCOUNT / PRICES["BNB"], "BNB"
-            yield Fill(size, price, fee, asset, self.now)
+            yield Fill(size, price, fee.quantize(Decimal("1e-8")), asset, self.now)
 
     def _maybe_drop(self) -> None:
-        if self.unreliable and self.random.random() < 0.1:  # noqa: PLR2004
+        if self.random.random() < 0.1:
             raise ConnectionDropped("connection reset by peer")
