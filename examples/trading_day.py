@@ -102,11 +102,11 @@ async def trade(user_id: int, exchange: Exchange) -> None:
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, Exception):
                 raise result
-        yesterday = workers[0].midnight
         exchange.pass_time(ROUND)
-        if workers[0].midnight != yesterday:
-            async with SessionLocal.begin() as session:
-                await refresh_day(session, workers[0].midnight, user_id)
+        # At midnight, and again: what a worker that was killed at midnight still committed was
+        # counted with the day before.
+        async with SessionLocal.begin() as session:
+            await refresh_day(session, workers[0].midnight, user_id)
 
 
 async def settle(user_id: int, exchange: Exchange) -> int:
