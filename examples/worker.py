@@ -116,8 +116,9 @@ class Worker:
         if report is None:
             async with self.session.begin() as session:
                 await release_entry(session, bot.id)
-        else:
-            await self.record_entry(bot, report)
+            return
+        await self.record_entry(bot, report)
+        await self.record_entry(bot, self.exchange.order_with_fees(order))
 
     async def record_entry(self, bot: BotConfig, report: Report) -> None:
         """Record a report about an entry. Its fee in coins is not for sale."""
