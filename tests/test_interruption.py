@@ -1,10 +1,7 @@
 """A migration that is interrupted, anywhere, leaves all or nothing; running it again finishes."""
 
 import itertools
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
@@ -15,16 +12,15 @@ from sqlalchemy.exc import OperationalError, PendingRollbackError
 from tests.support import databases, history
 from tests.support.alembic_cli import AlembicCli
 from tests.support.catalogue import snapshot
-from tests.support.databases import ROOT, ask, version
+from tests.support.databases import ask, version
 from tests.support.fault_injection import before_change
 from tests.support.history import HISTORY, Databases
 from tests.support.probe_revisions import (
-    ADD_COLUMN,
     CONCURRENT_INDEX,
     DROP_CONCURRENT_INDEX,
     Revisions,
 )
-from tests.support.waiting import SECONDS, wait_for
+from tests.support.waiting import wait_for
 
 STEPS = [
     (name, *ends)
@@ -129,26 +125,6 @@ def test_process_interrupted(
         assert alembic_cli.run(name, target, database=url).status == 0
     assert number > 1
     assert state(url) == expected
-
-
-def test_interrupted_from_the_keyboard(database: str, revisions: Revisions) -> None:
-    sleep = 'op.execute("SELECT pg_sleep(600)")'
-    revisions.add("probe", f"{ADD_COLUMN.format('users', 'probe')}\n{sleep}")
-    before = state(database)
-    migrator = subprocess.Popen(
-        [sys.executable, "-m", "alembic", "-c", revisions.ini, "-q", "upgrade", "head"],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": database},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    wait_for(lambda: ask(database, f"SELECT max(query) {OTHERS} AND query ~ 'pg_sleep'"))
-    migrator.send_signal(signal.SIGINT)
-    _, message = migrator.communicate(timeout=SECONDS)
-    assert migrator.returncode > 0
-    assert message.endswith("Interrupted. What was not committed is undone: run it again.\n")
-    assert len(message.splitlines()) == 1
-    assert state(database) == before
 
 
 def test_concurrent_index_terminated_half_way(

@@ -151,7 +151,7 @@ def test_a_reader_blocks_an_upgrade_until_it_is_gone(
         result = alembic_cli.run(*arguments, "upgrade", "head", database=database)
         assert result.status != 0
         retry, error = result.messages
-        assert retry.startswith("WARNI [alembic.migrator] upgrade")
+        assert retry.startswith("WARNI [alembic.migrator] In upgrade")
         assert "Trying again in" in retry
         assert "Tried 2 times, for 0.5 s each." in error
         for message in (retry, error):
@@ -189,7 +189,7 @@ def test_an_index_that_was_built_in_part_is_built_anew(
     alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
-    arguments = ("-c", revisions.ini, "-x", "lock_timeout=200ms")
+    arguments = ("-c", revisions.ini, "-x", "concurrent_lock_timeout=200ms")
     valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_probe'::regclass"
     with psycopg.connect(database) as writer:
         writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
@@ -198,6 +198,8 @@ def test_an_index_that_was_built_in_part_is_built_anew(
         )
         assert result.status != 0
         assert f"Blocked by pid {writer.info.backend_pid} " in result.messages[0]
+        assert "Tried 1 times, for 0.2 s each." in result.messages[0]
+        assert "marked invalid; the next run builds it again" in result.messages[0]
         assert ask(database, valid) is False
         assert version(database) == HEAD
         again = alembic_cli.start(*arguments, "upgrade", "head", database=database)
@@ -215,7 +217,8 @@ def test_a_deadlock_is_tried_again(
     with psycopg.connect(database) as other:
         other.execute("SET deadlock_timeout = '1h'")  # so that the migration is the victim
         other.execute("LOCK TABLE trades")
-        upgrade = alembic_cli.start("-c", revisions.ini, "upgrade", "head", database=database)
+        arguments = ("-c", revisions.ini, "-x", "lock_timeout=1min", "upgrade", "head")
+        upgrade = alembic_cli.start(*arguments, database=database)
         waiting = (
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -259,7 +262,12 @@ def test_settings_hold_on_the_migration_connection(
 
 def test_defaults_of_the_settings() -> None:
     assert Settings.read({}, {}) == Settings(
-        lock_timeout=5_000, lock_attempts=5, statement_timeout=0, wait_timeout=600_000
+        lock_timeout=500,
+        concurrent_lock_timeout=0,
+        lock_attempts=12,
+        hold_timeout=10_000,
+        statement_timeout=0,
+        wait_timeout=600_000,
     )
 
 

@@ -2,13 +2,14 @@
 
 ``multiprocessing`` forks them from a server that has imported Alembic once. Each process has
 streams, environment and exit status of its own. Tests of what happens before Alembic's first line
-(a missing driver), of signals and of terminals start an interpreter instead:
+(a missing driver) and of terminals start an interpreter instead:
 :mod:`tests.support.commandline`.
 """
 
 import multiprocessing
 import os
-from collections.abc import Mapping
+import signal
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -63,6 +64,10 @@ class Command:
     def resume(self) -> None:
         self._control.send(None)
 
+    def send(self, number: signal.Signals) -> None:
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
     def kill(self) -> None:
         self._process.kill()
 
@@ -89,8 +94,12 @@ class AlembicCli:
         database: str | None = None,
         environment: Mapping[str, str] | None = None,
         stop_before: int | None = None,
+        ignoring: Collection[signal.Signals] = (),
     ) -> Command:
-        """Start ``alembic`` with arguments, to stop before the nth statement that changes."""
+        """Start ``alembic`` with arguments, to stop before the nth statement that changes.
+
+        It ignores signals as a command that ``nohup`` starts does.
+        """
         target = {} if database is None else {"DATABASE_URL": database}
         variables = {**os.environ, **target, **(environment or {})}
         number = next(self._numbers)
@@ -99,7 +108,7 @@ class AlembicCli:
             stream.touch()
         control, other_end = _processes.Pipe()
         with other_end:
-            given = (arguments, variables, streams, other_end, stop_before)
+            given = (arguments, variables, streams, other_end, stop_before, ignoring)
             process = _processes.Process(target=_run, args=given, daemon=True)
             process.start()
         return Command(process, streams, control)
@@ -119,8 +128,11 @@ def _run(
     streams: list[Path],
     control: Connection,
     stop_before: int | None,
+    ignoring: Collection[signal.Signals],
 ) -> None:
     """Be the console script, in a process of its own."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN if number in ignoring else signal.SIG_DFL)
     for target, stream in enumerate(streams, 1):
         with stream.open("ab") as file:
             os.dup2(file.fileno(), target)

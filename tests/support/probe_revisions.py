@@ -29,6 +29,7 @@ from alembic import op
 
 revision = {revision!r}
 down_revision = {down_revision!r}
+{more}
 
 
 {upgrade}
@@ -61,14 +62,24 @@ class Revisions:
         return Config(self.ini)
 
     def add(
-        self, revision: str, upgrade: str, downgrade: str = "pass", docstring: str = "A probe."
+        self,
+        revision: str,
+        upgrade: str,
+        downgrade: str = "pass",
+        more: str = "",
+        docstring: str = "A probe.",
     ) -> None:
         """Add a revision after the last one, with these bodies of its two functions."""
         upgrade = f"def upgrade():\n{indent(upgrade, '    ')}"
-        self.add_function(revision, upgrade, downgrade, docstring)
+        self.add_function(revision, upgrade, downgrade, more, docstring)
 
     def add_function(
-        self, revision: str, upgrade: str, downgrade: str = "pass", docstring: str = "A probe."
+        self,
+        revision: str,
+        upgrade: str,
+        downgrade: str = "pass",
+        more: str = "",
+        docstring: str = "A probe.",
     ) -> None:
         """Add a revision, given the whole function ``upgrade()``, and perhaps what it needs."""
         text = _REVISION.format(
@@ -77,6 +88,7 @@ class Revisions:
             down_revision=self._last,
             upgrade=upgrade,
             downgrade=indent(downgrade, "    "),
+            more=more,
         )
         (self._directory / "alembic" / "versions" / f"{revision}.py").write_text(text)
         self._last = revision

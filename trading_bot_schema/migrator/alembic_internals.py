@@ -46,3 +46,9 @@ def uses_autocommit_block(step: RevisionStep) -> bool:
     assertion that has no message.
     """
     return "autocommit_block" in step.migration_fn.__code__.co_names
+
+
+def timeouts_of(step: RevisionStep) -> object:
+    """Return what a revision's file says in ``timeouts``; stamping runs no revision."""
+    revision = getattr(step, "revision", None)
+    return {} if revision is None else getattr(revision.module, "timeouts", {})

@@ -46,10 +46,11 @@ def migration_lock(connection: Connection, settings: Settings) -> Iterator[None]
         connection.commit()
     finally:
         # A connection that broke, or was interrupted within a statement, gave the lock back.
-        with suppress(SQLAlchemyError):
-            connection.rollback()
-            connection.execute(select(func.pg_advisory_unlock(LOCK_KEY)))
-            connection.commit()
+        if not connection.invalidated:
+            with suppress(SQLAlchemyError):
+                connection.rollback()
+                connection.execute(select(func.pg_advisory_unlock(LOCK_KEY)))
+                connection.commit()
 
 
 def _wait(

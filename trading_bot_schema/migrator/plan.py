@@ -10,6 +10,7 @@ from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 
 from trading_bot_schema.migrator import alembic_internals
+from trading_bot_schema.migrator.settings import Settings
 
 log = logging.getLogger("alembic.migrator")
 
@@ -20,7 +21,9 @@ class Plan:
     Computed once: a retry must not count ``-1`` or ``+2`` from where the first attempt ended.
     """
 
-    def __init__(self, migration: MigrationContext, script: ScriptDirectory) -> None:
+    def __init__(
+        self, migration: MigrationContext, script: ScriptDirectory, settings: Settings
+    ) -> None:
         """Plan the command that ``migration`` was configured for; ``script`` has the revisions.
 
         In a transaction that the caller has begun, every step has to run within it.
@@ -28,12 +31,41 @@ class Plan:
         connection = migration.connection
         self._in_callers_transaction = connection is not None and connection.in_transaction()
         self.script = script
+        self._settings = settings
         self.remaining: list[RevisionStep] = []
         self._steps_of_command = alembic_internals.steps_of_command(migration)
         self._decided = False
         self.reads_only = alembic_internals.reads_only(migration)
         self.options = alembic_internals.options(self._run, self.reads_only)
         """Options for :func:`alembic.context.configure` that run the command by this plan."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings for what runs now; any thread may ask."""
+        for step in self.remaining[:1]:
+            return self._settings_for(step)
+        return self._settings
+
+    @property
+    def place(self) -> str:
+        """What runs now, as the start of a message."""
+        return f"In {self.remaining[0]}: " if self.remaining else ""
+
+    @property
+    def remains(self) -> str:
+        """What is left of a revision that failed, as a sentence; empty: nothing."""
+        if self.remaining and alembic_internals.uses_autocommit_block(self.remaining[0]):
+            return (
+                "What it did outside of a transaction remains, such as an index that was built in"
+                " part, which is marked invalid; the next run builds it again."
+            )
+        return ""
+
+    def _settings_for(self, step: RevisionStep) -> Settings:
+        try:
+            return self._settings.for_revision(alembic_internals.timeouts_of(step))
+        except CommandError as error:
+            raise CommandError(f"In {step}: {error}") from None
 
     def _run(self, heads: tuple[str, ...], migration: MigrationContext) -> Iterator[RevisionStep]:
         if not self._decided:
@@ -58,8 +90,9 @@ class Plan:
             if isinstance(error.__cause__, ResolutionError):
                 raise CommandError(f"{error}. `alembic history` lists the revisions.") from error
             raise
-        if self._in_callers_transaction:
-            for step in self.remaining:
+        for step in self.remaining:
+            self._settings_for(step)
+            if self._in_callers_transaction:
                 _check_transactional(step)
         self._decided = True
 
