@@ -244,8 +244,8 @@ def _timeouts(observation: Observation) -> Iterator[Violation]:
                     "timeout",
                     frozenset(),
                     f"{statement.short}: sets {name} to {f'{value} ms' if value else 'no limit'}."
-                    " A revision that needs other timeouts declares them beside `revision`, where the"
-                    ' operator sees them and -x comes first: timeouts = {"lock_timeout": "10s"}.'
+                    " A revision that needs other timeouts declares them beside `revision`, where"
+                    ' -x comes before them: timeouts = {"lock_timeout": "10s"}.'
                     f" See “Timeouts of one revision” in {GUIDE}.",
                 )
 
