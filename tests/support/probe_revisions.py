@@ -38,6 +38,7 @@ down_revision = {down_revision!r}
 def downgrade():
 {downgrade}
 '''
+_UPGRADE = "def upgrade():\n"
 
 
 class Revisions:
@@ -69,24 +70,15 @@ class Revisions:
         more: str = "",
         docstring: str = "A probe.",
     ) -> None:
-        """Add a revision after the last one, with these bodies of its two functions."""
-        upgrade = f"def upgrade():\n{indent(upgrade, '    ')}"
-        self.add_function(revision, upgrade, downgrade, more, docstring)
+        """Add a revision after the last one.
 
-    def add_function(
-        self,
-        revision: str,
-        upgrade: str,
-        downgrade: str = "pass",
-        more: str = "",
-        docstring: str = "A probe.",
-    ) -> None:
-        """Add a revision, given the whole function ``upgrade()``, and perhaps what it needs."""
+        ``upgrade`` is the function of that name, and perhaps what it needs, or its body alone.
+        """
         text = _REVISION.format(
             docstring=docstring,
             revision=revision,
             down_revision=self._last,
-            upgrade=upgrade,
+            upgrade=upgrade if "def upgrade()" in upgrade else _UPGRADE + indent(upgrade, "    "),
             downgrade=indent(downgrade, "    "),
             more=more,
         )
