@@ -39,7 +39,12 @@ def test_the_wheel_has_the_models_and_the_migrations(wheel: Path) -> None:
         for path in (ROOT / package).rglob("*")
         if path.suffix in {".py", ".typed"}
     )
-    migrations = ("alembic.ini", "alembic/env.py", "alembic/script.py.mako")
+    migrations = (
+        "alembic.ini",
+        "alembic/env.py",
+        "alembic/script.py.mako",
+        "alembic/versions.sum",
+    )
     revisions = (ROOT / "alembic" / "versions").glob("*.py")
     assert found == {
         *(str(path.relative_to(ROOT)) for path in modules),

@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 
-from trading_bot_schema.migrator import alembic_internals
+from trading_bot_schema.migrator import alembic_internals, contract
 from trading_bot_schema.migrator.settings import Settings
 
 log = logging.getLogger("alembic.migrator")
@@ -35,6 +35,7 @@ class Plan:
         self.remaining: list[RevisionStep] = []
         self._steps_of_command = alembic_internals.steps_of_command(migration)
         self._decided = False
+        self._has_old_code = False
         self.reads_only = alembic_internals.reads_only(migration)
         self.options = alembic_internals.options(self._run, self.reads_only)
         """Options for :func:`alembic.context.configure` that run the command by this plan."""
@@ -71,6 +72,8 @@ class Plan:
         if not self._decided:
             self._decide(heads, migration)
         while self.remaining:
+            if self._has_old_code:
+                contract.warn(self.remaining[0])
             log.info("Running %s", self.remaining[0])
             started = time.monotonic()
             yield self.remaining[0]
@@ -90,6 +93,9 @@ class Plan:
             if isinstance(error.__cause__, ResolutionError):
                 raise CommandError(f"{error}. `alembic history` lists the revisions.") from error
             raise
+        self._has_old_code = bool(heads)  # Otherwise, there are no tables.
+        if self._has_old_code and self._settings.contract == "refuse":
+            self.remaining[:] = contract.before_contract(self.remaining)
         for step in self.remaining:
             self._settings_for(step)
             if self._in_callers_transaction:

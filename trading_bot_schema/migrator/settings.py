@@ -1,4 +1,4 @@
-"""Timeouts and retry limits of a migration."""
+"""Timeouts, limits and guards of a migration."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -31,6 +31,17 @@ def positive_integer(name: str, value: str) -> int:
     raise CommandError(f"{name} is {value!r}, but should be a number from 1, such as 5.")
 
 
+def choice(*choices: str) -> Callable[[str, str], str]:
+    """Make a parser of one of some words."""
+
+    def parse(name: str, value: str) -> str:
+        if value in choices:
+            return value
+        raise CommandError(f"{name} is {value!r}, but should be {' or '.join(choices)}.")
+
+    return parse
+
+
 def setting(default: Any, parse: Callable[[str, str], Any], *, of_revision: bool = True) -> Any:
     """Define a setting: its default, the parser of its text, whether a revision may have it."""
     return field(default=default, metadata={"parse": parse, "of_revision": of_revision})
@@ -52,6 +63,8 @@ class Settings:
     """Longest time that one statement may take; 0: no limit."""
     wait_timeout: int = setting(600_000, milliseconds, of_revision=False)
     """Longest wait for another migrator to finish."""
+    contract: str = setting("warn", choice("warn", "refuse"), of_revision=False)
+    """What an upgrade does before a revision that breaks the code of the revision before it."""
     given: frozenset[str] = frozenset()
     """Names of the settings that ``-x`` gives, which no revision replaces."""
 
