@@ -51,6 +51,13 @@ OPTIONS = frozenset(
 Sources: PostgreSQL docs, "Parameter Key Words"; asyncpg docs, ``connect()``.
 """
 
+POOLER = "pooler"
+"""The one option that is not libpq's: ``pooler=transaction``, for the application.
+
+It says that the URL leads to a pooler that lends a server connection for a transaction, such as
+PgBouncer with ``pool_mode = transaction``.
+"""
+
 
 class DatabaseURLError(ValueError):
     """The database URL is not usable. The message says why and never repeats the URL."""
@@ -95,11 +102,12 @@ def parse(url: str) -> URL:
             f"The database URL starts with {parsed.drivername}://, which is not supported."
             f" Start it with one of: {', '.join(f'{scheme}://' for scheme in SCHEMES)}."
         )
-    unknown = sorted(set(parsed.query) - OPTIONS)
+    unknown = sorted(set(parsed.query) - OPTIONS - {POOLER})
     if unknown:
         raise DatabaseURLError(
             f"The database URL has options that asyncpg and psycopg do not share:"
-            f" {', '.join(unknown)}. Remove them; supported are {', '.join(sorted(OPTIONS))}."
+            f" {', '.join(unknown)}. Remove them; supported are"
+            f" {', '.join(sorted(OPTIONS | {POOLER}))}."
         )
     repeated = sorted(name for name, value in parsed.query.items() if not isinstance(value, str))
     if repeated:
@@ -117,7 +125,16 @@ def parse(url: str) -> URL:
     timeout = parsed.query.get("connect_timeout")
     if timeout is not None and not re.fullmatch("[0-9]+", str(timeout)):
         raise DatabaseURLError("connect_timeout in the database URL is not a number of seconds.")
+    if parsed.query.get(POOLER, "transaction") != "transaction":
+        raise DatabaseURLError(
+            "pooler in the database URL can only be transaction; leave it out for session mode."
+        )
     return parsed.set(drivername="postgresql")
+
+
+def without_pooler(url: URL) -> URL:
+    """Return a URL for a driver, which does not know the option ``pooler``."""
+    return url.difference_update_query([POOLER])
 
 
 def masked(url: URL) -> str:

@@ -1,5 +1,7 @@
 """The wording of database errors."""
 
+import re
+
 from sqlalchemy.exc import DBAPIError
 
 LOCK_NOT_AVAILABLE = "55P03"
@@ -17,6 +19,18 @@ ADVICE = {
 }
 """What to do about a SQLSTATE. Source: PostgreSQL docs, "PostgreSQL Error Codes"."""
 
+TEMPORARY = {
+    "the database system is": "It is starting, stopping or recovering: run this again when it is"
+    " up.",
+    "too many clients|too many connections|connection slots": "All connections that it allows are"
+    " in use: run this again, or see max_connections and the role's CONNECTION LIMIT.",
+    "Is the server running": "Is it up, and are host and port in DATABASE_URL right?",
+}
+"""What to do where a server cannot be connected to for now, by what the message has.
+
+57P03, 53300 and a refused port: libpq gives no SQLSTATE for a connection that failed.
+"""
+
 
 def sqlstate(error: DBAPIError) -> str | None:
     """Return the SQLSTATE of an error, or None where the server did not send it."""
@@ -32,3 +46,16 @@ def reason(error: DBAPIError) -> str:
         advice = ADVICE.get(sqlstate(error) or "", "")
     end = "" if what.endswith((".", "?")) else "."
     return f"{what}{end} {advice}".strip()
+
+
+def not_connected(error: DBAPIError) -> tuple[str, bool]:
+    """Say on one line why a connection failed, what to do, and whether it may work later."""
+    what = reason(error)
+    for text, advice in TEMPORARY.items():
+        if re.search(text, what):
+            return f"Cannot connect to the database: {what} {advice}", True
+    return (
+        f"Cannot connect to the database: {what} Check DATABASE_URL (user, password, host, port,"
+        " database, sslmode).",
+        False,
+    )

@@ -10,6 +10,7 @@ from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 
 from trading_bot_schema.migrator import alembic_internals
+from trading_bot_schema.migrator.lock import check_lock
 
 log = logging.getLogger("alembic.migrator")
 
@@ -39,6 +40,8 @@ class Plan:
         if not self._decided:
             self._decide(heads, migration)
         while self.remaining:
+            if migration.connection is not None:
+                check_lock(migration.connection)
             log.info("Running %s", self.remaining[0])
             started = time.monotonic()
             yield self.remaining[0]

@@ -21,6 +21,7 @@ from trading_bot_schema.migrator.errors import (
 )
 from trading_bot_schema.migrator.lock import migration_lock
 from trading_bot_schema.migrator.plan import Plan
+from trading_bot_schema.migrator.pooler import refuse_callers_pooling
 from trading_bot_schema.migrator.settings import Settings
 
 log = logging.getLogger("alembic.migrator")
@@ -60,8 +61,11 @@ def run_for_caller(
     The caller keeps its own timeouts and exceptions, and a transaction that it has begun.
 
     Raises:
-        CommandError: Another migrator did not finish in time.
+        CommandError: Another migrator did not finish in time, or there is a pooler that does not
+            keep the lock.
     """
+    if not plan.reads_only and not connection.in_transaction():
+        refuse_callers_pooling(connection)
     with _lock_for(plan, connection, settings):
         run_migrations()
 

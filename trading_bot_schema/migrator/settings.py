@@ -1,4 +1,4 @@
-"""Timeouts and retry limits of a migration."""
+"""Timeouts, limits and guards of a migration."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -31,6 +31,24 @@ def positive_integer(name: str, value: str) -> int:
     raise CommandError(f"{name} is {value!r}, but should be a number from 1, such as 5.")
 
 
+def choice(*choices: str) -> Callable[[str, str], str]:
+    """Make a parser of one of some words."""
+
+    def parse(name: str, value: str) -> str:
+        if value in choices:
+            return value
+        raise CommandError(f"{name} is {value!r}, but should be {' or '.join(choices)}.")
+
+    return parse
+
+
+def identifier(name: str, value: str) -> str:
+    """Parse the name of a role: as it is, without quotation marks."""
+    if value:
+        return value
+    raise CommandError(f"{name} is empty, but should be the name of a role.")
+
+
 def setting(default: Any, parse: Callable[[str, str], Any]) -> Any:
     """Define a setting by its default and the parser of its text."""
     return field(default=default, metadata={"parse": parse})
@@ -38,7 +56,7 @@ def setting(default: Any, parse: Callable[[str, str], Any]) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """Timeouts and retry limits. Times are in milliseconds."""
+    """Timeouts, limits and guards. Times are in milliseconds."""
 
     lock_timeout: int = setting(5_000, milliseconds)
     """Longest wait for a lock on a table, during which others queue up behind; 0: no limit."""
@@ -48,6 +66,14 @@ class Settings:
     """Longest time that one statement may take; 0: no limit."""
     wait_timeout: int = setting(600_000, milliseconds)
     """Longest wait for another migrator to finish."""
+    connect_wait: int = setting(30_000, milliseconds)
+    """Longest wait for a server that is starting, full, or does not listen; 0: none."""
+    role: str | None = setting(None, identifier)
+    """Role to migrate as, where the one that connects is a member of the owner."""
+    ahead: str = setting("refuse", choice("refuse", "accept"))
+    """What ``upgrade head`` does where a newer version of the code has migrated the database."""
+    lose: str = setting("warn", choice("warn", "refuse"))
+    """What a downgrade does that loses rows."""
 
     @classmethod
     def read(cls, arguments: Mapping[str, str], environment: Mapping[str, str]) -> Self:
