@@ -54,10 +54,10 @@ def run_migrations() -> None:
         context.run_migrations()
 
 
-def configure_plan(connection: Connection) -> migrator.Plan:
+def configure_plan(connection: Connection, settings: migrator.Settings) -> migrator.Plan:
     """Configure Alembic to run the command by a plan, which outlasts an attempt that fails."""
     configure(connection=connection)
-    plan = migrator.Plan(context.get_context(), context.script)
+    plan = migrator.Plan(context.get_context(), context.script, settings)
     configure(connection=connection, **plan.options)
     return plan
 
@@ -74,12 +74,12 @@ def run_migrations_online() -> None:
     given = context.config.attributes.get("connection")
     if given is None:
         with migrator.connect(target_url(), settings) as connection:
-            plan = configure_plan(connection)
+            plan = configure_plan(connection, settings)
             migrator.run(connection, plan, settings, run_migrations)
     else:
         callers = nullcontext(given) if isinstance(given, Connection) else given.connect()
         with callers as connection:
-            plan = configure_plan(connection)
+            plan = configure_plan(connection, settings)
             migrator.run_for_caller(connection, plan, settings, run_migrations)
 
 

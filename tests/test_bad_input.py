@@ -261,7 +261,9 @@ def test_database_at_a_revision_that_is_not_here(
     before = snapshot(database)
     line = refused(database, *arguments)
     assert "The database is at revision future, which is not among the migrations here" in line
-    assert "Deploy the version of the code that has it" in line
+    assert f"whose head is {HEAD}" in line
+    assert "Deploy that version, or downgrade with it first." in line
+    assert "stamp" not in line
     assert snapshot(database) == before
 
 

@@ -1,4 +1,4 @@
-"""Through a pooler in session mode, migrations run and leave nothing behind; else they are refused.
+"""Through a pooler in session mode, migrations run and leave nothing; in others, none runs.
 
 With a real PgBouncer, where it is installed.
 """

@@ -21,6 +21,9 @@ log = logging.getLogger("alembic.migrator")
 
 CONNECT_SECONDS = 10
 
+# Where the server knows it: transaction_timeout came with PostgreSQL 17.
+_SET = text("SELECT set_config(name, :value, false) FROM pg_settings WHERE name = :name")
+
 
 @contextmanager
 def connect(url: URL, settings: Settings) -> Iterator[Connection]:
@@ -94,12 +97,9 @@ def _open(engine: Engine, settings: Settings) -> Connection:
 
 
 def _set_up(connection: Connection, settings: Settings) -> None:
-    server_settings = _server_settings(settings)
-    if connection.dialect.server_version_info >= (17,):
-        server_settings["transaction_timeout"] = "0"
     try:
-        for name, value in server_settings.items():
-            connection.execute(select(func.set_config(name, value, False)))
+        for name, value in _server_settings(settings).items():
+            connection.execute(_SET, {"name": name, "value": value})
         connection.commit()
     except DBAPIError as error:
         raise CommandError(f"Cannot set up the connection: {reason(error)}") from error
@@ -122,6 +122,7 @@ def _server_settings(settings: Settings) -> dict[str, str]:
         "idle_in_transaction_session_timeout": "5min",
         # One that pauses between two attempts keeps its lock.
         "idle_session_timeout": "0",
+        "transaction_timeout": "0",
         "client_connection_check_interval": "5s",
         "tcp_keepalives_idle": "30s",
         "tcp_keepalives_interval": "10s",

@@ -11,6 +11,7 @@ from alembic.util import CommandError
 
 from trading_bot_schema.migrator import alembic_internals
 from trading_bot_schema.migrator.lock import check_lock
+from trading_bot_schema.migrator.settings import Settings
 
 log = logging.getLogger("alembic.migrator")
 
@@ -21,7 +22,9 @@ class Plan:
     Decided once: a second attempt must not count ``-1`` or ``+2`` from where the first one ended.
     """
 
-    def __init__(self, migration: MigrationContext, script: ScriptDirectory) -> None:
+    def __init__(
+        self, migration: MigrationContext, script: ScriptDirectory, settings: Settings
+    ) -> None:
         """Plan the command that ``migration`` was configured for; ``script`` has the revisions.
 
         In a transaction that the caller has begun, every step has to run within it.
@@ -29,6 +32,8 @@ class Plan:
         connection = migration.connection
         self._in_callers_transaction = connection is not None and connection.in_transaction()
         self.script = script
+        self._settings = settings
+        self._upgrades_to_head = alembic_internals.upgrades_to_head(migration, script)
         self.remaining: list[RevisionStep] = []
         self._steps_of_command = alembic_internals.steps_of_command(migration)
         self._decided = False
@@ -50,7 +55,9 @@ class Plan:
             del self.remaining[0]
 
     def _decide(self, heads: tuple[str, ...], migration: MigrationContext) -> None:
-        _check_known(heads, self.script)
+        if self._is_ahead(heads):
+            self._decided = True
+            return
         try:
             self.remaining.extend(self._steps_of_command(heads, migration))
         except AssertionError as error:  # such as ``head+1``, or nothing at all
@@ -66,17 +73,32 @@ class Plan:
                 _check_transactional(step)
         self._decided = True
 
-
-def _check_known(heads: tuple[str, ...], script: ScriptDirectory) -> None:
-    for head in heads:
-        try:
-            script.get_revision(head)
-        except CommandError:
+    def _is_ahead(self, heads: tuple[str, ...]) -> bool:
+        """Say whether a newer version of the code has migrated the database, and that is fine."""
+        here = ", ".join(self.script.get_heads())
+        for head in heads:
+            if _is_known(head, self.script):
+                continue
+            what = (
+                f"The database is at revision {head}, which is not among the migrations here,"
+                f" whose head is {here}: a newer version of the code has migrated it."
+            )
+            if self._upgrades_to_head and self._settings.ahead == "accept":
+                log.warning("%s Nothing is done, as ahead=accept says.", what)
+                return True
             raise CommandError(
-                f"The database is at revision {head}, which is not among the migrations here."
-                " Deploy the version of the code that has it; or, if the tables are those of a"
-                " revision that is here, record that with `alembic stamp --purge REVISION`."
-            ) from None
+                f"{what} Deploy that version, or downgrade with it first. Where this version of"
+                " the application works with it, `-x ahead=accept upgrade head` exits 0."
+            )
+        return False
+
+
+def _is_known(revision: str, script: ScriptDirectory) -> bool:
+    try:
+        script.get_revision(revision)
+    except CommandError:
+        return False
+    return True
 
 
 def _check_transactional(step: RevisionStep) -> None:
