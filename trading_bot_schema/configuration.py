@@ -5,7 +5,7 @@ from configparser import InterpolationError
 
 from alembic.config import Config
 
-from trading_bot_schema.url import DEFAULT_URL, INSTALLED, PACKAGE
+from trading_bot_schema.url import INSTALLED, PACKAGE
 
 
 def alembic_config(options: Namespace | None = None) -> Config:
@@ -20,7 +20,7 @@ def alembic_config(options: Namespace | None = None) -> Config:
     )
     if INSTALLED.exists():
         # The file's own would be a server with its data among the installed packages.
-        config.set_main_option("sqlalchemy.url", DEFAULT_URL)
+        config.remove_main_option("sqlalchemy.url")
     return config
 
 

@@ -1,9 +1,10 @@
 """Where the database is: one rule for the application and for Alembic.
 
-``DATABASE_URL`` comes first, then ``sqlalchemy.url`` of ``alembic.ini`` (for Alembic), then an
-embedded server with its data in ``.postgres``: at the root of the checkout, or in the current
-directory where the package was installed from a wheel. The same URL serves both drivers: asyncpg
-for the application, psycopg for Alembic.
+``DATABASE_URL`` comes first, then ``sqlalchemy.url`` of ``alembic.ini`` (for Alembic), then, in a
+checkout, an embedded server with its data in ``.postgres``. Where the package was installed from
+a wheel, such as in an image, there is no default: a deployment that lacks ``DATABASE_URL`` must
+not succeed on a database of its own. The same URL serves both drivers: asyncpg for the
+application, psycopg for Alembic.
 """
 
 import os
@@ -19,7 +20,7 @@ EMBEDDED = "embedded:///"
 PACKAGE = Path(__file__).resolve().parent
 INSTALLED = PACKAGE / "_alembic"
 """The migrations, where the package was installed from a wheel; a checkout has none here."""
-DEFAULT_URL = f"{EMBEDDED}{'' if INSTALLED.exists() else f'{PACKAGE.parent}/'}.postgres"
+DEFAULT_URL = None if INSTALLED.exists() else f"{EMBEDDED}{PACKAGE.parent}/.postgres"
 
 EXAMPLE = "postgresql://user:password@host:5432/database"
 MALFORMED = (
@@ -69,12 +70,17 @@ def database_url(
     """Say where the database is: ``DATABASE_URL``, else ``configured``, else the default.
 
     Raises:
-        DatabaseURLError: ``DATABASE_URL`` is set, but empty. Falling back to another
-            database would hide a broken deployment.
+        DatabaseURLError: ``DATABASE_URL`` is set, but empty, or there is no default. Falling back
+            to another database would hide a broken deployment.
     """
     url = environment.get(ENVIRONMENT_VARIABLE)
     if url is None:
-        return configured or DEFAULT_URL
+        if found := configured or DEFAULT_URL:
+            return found
+        raise DatabaseURLError(
+            f"{ENVIRONMENT_VARIABLE} is not set. Set it to {EXAMPLE}; or, for a private server with"
+            f" its data in a directory, to {EMBEDDED}path."
+        )
     if not url.strip():
         raise DatabaseURLError(
             f"{ENVIRONMENT_VARIABLE} is set but empty. Set it to {EXAMPLE}, or unset it."
