@@ -15,7 +15,7 @@ from sqlalchemy import URL, Connection
 
 try:
     from models import Base
-    from trading_bot_schema import console, migrator
+    from trading_bot_schema import console, migrator, signals
     from trading_bot_schema.configuration import configured_url
     from trading_bot_schema.embedded import EmbeddedError
     from trading_bot_schema.target import connectable
@@ -23,7 +23,7 @@ try:
 except ImportError as error:  # such as a missing driver
     raise CommandError(f"{error}. Install the project: pip install -e .") from error
 
-console.set_up(context.config)
+status_line = console.set_up(context.config)
 log = logging.getLogger("alembic.env")
 
 
@@ -75,15 +75,16 @@ def run_migrations_online() -> None:
     if given is None:
         with migrator.connect(target_url(), settings) as connection:
             plan = configure_plan(connection, settings)
-            migrator.run(connection, plan, settings, run_migrations)
+            migrator.run(connection, plan, run_migrations, status_line)
     else:
         callers = nullcontext(given) if isinstance(given, Connection) else given.connect()
         with callers as connection:
             plan = configure_plan(connection, settings)
-            migrator.run_for_caller(connection, plan, settings, run_migrations)
+            migrator.run_for_caller(connection, plan, run_migrations)
 
 
 if context.is_offline_mode():
     run_migrations_offline()
 else:
-    run_migrations_online()
+    with signals.end_cleanly(context.config):
+        run_migrations_online()

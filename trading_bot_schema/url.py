@@ -78,8 +78,8 @@ def database_url(
         if found := configured or DEFAULT_URL:
             return found
         raise DatabaseURLError(
-            f"{ENVIRONMENT_VARIABLE} is not set. Set it to {EXAMPLE}; or, for a private server with"
-            f" its data in a directory, to {EMBEDDED}path."
+            f"{ENVIRONMENT_VARIABLE} is not set. Set it to {EXAMPLE}; or, for a private server"
+            f" with its data in a directory, to {EMBEDDED}path."
         )
     if not url.strip():
         raise DatabaseURLError(

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,8 +89,12 @@ class Server:
         database: str | None = None,
         environment: Mapping[str, str] | None = None,
         stop_before: int | None = None,
+        ignoring: Sequence[signal.Signals] = (),
     ) -> Command:
-        """Start ``alembic`` with arguments, to stop before the nth statement that changes."""
+        """Start ``alembic`` with arguments, to stop before the nth statement that changes.
+
+        It ignores signals as one that is started by ``nohup`` does.
+        """
         self.count += 1
         output = self.directory / str(self.count)
         for suffix in (".out", ".err"):
@@ -101,6 +105,7 @@ class Server:
             "environment": {**os.environ, **given, **(environment or {})},
             "output": str(output),
             "stop_before": stop_before,
+            "ignoring": ignoring,
         }
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(request) + "\n")
@@ -205,6 +210,9 @@ def _become_alembic(request: dict[str, Any]) -> None:
     for target, stream in enumerate(streams):
         os.dup2(stream, target)
         os.close(stream)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        ignored = number in request["ignoring"]
+        signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(request["environment"])
     if request["stop_before"] is not None:

@@ -18,6 +18,7 @@ from alembic import op
 
 revision = {revision!r}
 down_revision = {down_revision!r}
+{more}
 
 
 def upgrade():
@@ -45,13 +46,14 @@ class Revisions:
         """What to give to ``alembic -c``."""
         return str(self._directory / "alembic.ini")
 
-    def add(self, revision: str, upgrade: str, downgrade: str = "pass") -> None:
+    def add(self, revision: str, upgrade: str, downgrade: str = "pass", more: str = "") -> None:
         """Add a revision after the last one, with these bodies of its two functions."""
         text = _REVISION.format(
             revision=revision,
             down_revision=self._last,
             upgrade=indent(upgrade, "    "),
             downgrade=indent(downgrade, "    "),
+            more=more,
         )
         (self._directory / "alembic" / "versions" / f"{revision}.py").write_text(text)
         self._last = revision

@@ -57,3 +57,9 @@ def uses_autocommit_block(step: RevisionStep) -> bool:
     the caller's with an assertion that says nothing.
     """
     return "autocommit_block" in step.migration_fn.__code__.co_names
+
+
+def timeouts_of(step: RevisionStep) -> object:
+    """Return what a revision's file says in ``timeouts``; stamping runs no revision."""
+    revision = getattr(step, "revision", None)
+    return {} if revision is None else getattr(revision.module, "timeouts", {})

@@ -53,9 +53,10 @@ def migration_lock(connection: Connection, settings: Settings) -> Iterator[None]
         connection.commit()
     except BaseException:
         # A connection that broke, or was interrupted within a statement, gave the lock back.
-        with suppress(SQLAlchemyError):
-            connection.rollback()
-            _unlock(connection)
+        if not connection.invalidated:
+            with suppress(SQLAlchemyError):
+                connection.rollback()
+                _unlock(connection)
         raise
     if not _unlock(connection):
         raise CommandError(LOST)

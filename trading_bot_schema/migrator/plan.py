@@ -41,6 +41,32 @@ class Plan:
         self.options = alembic_internals.options(self._run, self.reads_only)
         """Options for :func:`alembic.context.configure` that run the command by this plan."""
 
+    @property
+    def settings(self) -> Settings:
+        """The settings for what runs now."""
+        return self._settings_for(self.remaining[0]) if self.remaining else self._settings
+
+    @property
+    def place(self) -> str:
+        """What runs now, as the start of a message."""
+        return f"In {self.remaining[0]}: " if self.remaining else ""
+
+    @property
+    def remains(self) -> str:
+        """What is left of a revision that failed."""
+        if self.remaining and alembic_internals.uses_autocommit_block(self.remaining[0]):
+            return (
+                "What is outside of a transaction remains, such as a part of an index, which is"
+                " marked invalid; the next run builds that anew."
+            )
+        return "Nothing is changed."
+
+    def _settings_for(self, step: RevisionStep) -> Settings:
+        try:
+            return self._settings.for_revision(alembic_internals.timeouts_of(step))
+        except CommandError as error:
+            raise CommandError(f"In {step}: {error}") from None
+
     def _run(self, heads: tuple[str, ...], migration: MigrationContext) -> Iterator[RevisionStep]:
         if not self._decided:
             self._decide(heads, migration)
@@ -68,8 +94,9 @@ class Plan:
             if isinstance(error.__cause__, ResolutionError):
                 raise CommandError(f"{error}. `alembic history` lists the revisions.") from error
             raise
-        if self._in_callers_transaction:
-            for step in self.remaining:
+        for step in self.remaining:
+            self._settings_for(step)
+            if self._in_callers_transaction:
                 _check_transactional(step)
         self._decided = True
 
