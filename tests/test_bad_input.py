@@ -117,9 +117,10 @@ def test_bad_url(refused: Callable[..., str], url: str, messages: list[str]) -> 
 def test_refused_port(refused: Callable[..., str]) -> None:
     with socket.socket() as bound:  # but not listening
         bound.bind(("127.0.0.1", 0))
-        line = refused(f"postgresql://user:{SECRET}@127.0.0.1:{bound.getsockname()[1]}/db")
+        url = f"postgresql://user:{SECRET}@127.0.0.1:{bound.getsockname()[1]}/db"
+        line = refused(url, "-x", "connect_wait=0", "upgrade", "head")
     assert "Connection refused" in line
-    assert "Check DATABASE_URL (user, password, host, port, database, sslmode)" in line
+    assert "Is it up, and are host and port in DATABASE_URL right?" in line
 
 
 def test_missing_database(refused: Callable[..., str], server: str) -> None:

@@ -91,7 +91,8 @@ def _open(engine: Engine, settings: Settings) -> Connection:
                 raise CommandError(message) from error
             if not pause:
                 seconds = settings.connect_wait / 1000
-                log.warning("%s Trying again for %g s.", message, seconds)
+                fields = {"event": "unreachable", "target": engine.url.render_as_string()}
+                log.warning("%s Trying again for %g s.", message, seconds, extra=fields)
             pause = longer
             time.sleep(pause)
 

@@ -98,6 +98,7 @@ def _wait(
                 " has finished, or wait longer with `-x wait_timeout=30min`."
             )
         if not waiting:
-            log.info("Waiting for another migrator: %s", holder)
+            fields = {"event": "waiting", "blockers": holder}
+            log.info("Waiting for another migrator: %s", holder, extra=fields)
             waiting = True
         time.sleep(random.uniform(0.1, 0.5))  # noqa: S311

@@ -52,6 +52,18 @@ class Plan:
         return f"In {self.remaining[0]}: " if self.remaining else ""
 
     @property
+    def fields(self) -> dict[str, object]:
+        """What runs now, for logs that machines read."""
+        if not self.remaining:
+            return {}
+        info = self.remaining[0].info
+        direction = "upgrade" if info.is_upgrade else "downgrade"
+        return {
+            "revision": info.up_revision_id,
+            "direction": "stamp" if info.is_stamp else direction,
+        }
+
+    @property
     def remains(self) -> str:
         """What is left of a revision that failed."""
         if self.remaining and alembic_internals.uses_autocommit_block(self.remaining[0]):
@@ -73,11 +85,15 @@ class Plan:
         while self.remaining:
             if migration.connection is not None:
                 check_lock(migration.connection)
-            log.info("Running %s", self.remaining[0])
+            fields = self.fields
+            log.info("Running %s", self.remaining[0], extra=fields | {"event": "started"})
             started = time.monotonic()
             yield self.remaining[0]
             # Alembic asks for the next one when this one is committed.
-            log.info("Done in %.2f s", time.monotonic() - started)
+            seconds = round(time.monotonic() - started, 3)
+            log.info(
+                "Done in %.2f s", seconds, extra=fields | {"event": "done", "seconds": seconds}
+            )
             del self.remaining[0]
 
     def _decide(self, heads: tuple[str, ...], migration: MigrationContext) -> None:
@@ -111,7 +127,8 @@ class Plan:
                 f" whose head is {here}: a newer version of the code has migrated it."
             )
             if self._upgrades_to_head and self._settings.ahead == "accept":
-                log.warning("%s Nothing is done, as ahead=accept says.", what)
+                fields = {"event": "ahead", "revision": head}
+                log.warning("%s Nothing is done, as ahead=accept says.", what, extra=fields)
                 return True
             raise CommandError(
                 f"{what} Deploy that version, or downgrade with it first. Where this version of"

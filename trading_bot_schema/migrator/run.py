@@ -142,7 +142,14 @@ def _try_repeatedly(
             else:
                 return
             pause = min(2 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1)  # noqa: S311
-            log.warning("%s%s Trying again in %.1f s.", plan.place, blocked, pause)
+            log.warning(
+                "%s%s Trying again in %.1f s.",
+                plan.place,
+                blocked,
+                pause,
+                extra=plan.fields
+                | {"event": "blocked", "attempt": attempt, "blockers": watcher.blocked_by},
+            )
             time.sleep(pause)
 
 
@@ -152,5 +159,6 @@ def _log_result(connection: Connection, plan: Plan) -> None:
     if heads and set(heads) == set(plan.script.get_heads()):
         revision += " (head)"
     # The engine's URL has no password.
-    url = connection.engine.url.set(drivername="postgresql")
-    log.info("At %s: %s", revision, url.render_as_string())
+    target = connection.engine.url.set(drivername="postgresql").render_as_string()
+    fields = {"event": "finished", "revision": ", ".join(heads) or None, "target": target}
+    log.info("At %s: %s", revision, target, extra=fields)

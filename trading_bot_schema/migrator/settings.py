@@ -78,6 +78,8 @@ class Settings:
     """What ``upgrade head`` does where a newer version of the code has migrated the database."""
     lose: str = setting("warn", choice("warn", "refuse"), of_revision=False)
     """What a downgrade does that loses rows."""
+    log: str = setting("text", choice("text", "json"), of_revision=False)
+    """What the lines on stderr are: text, or a JSON object each."""
     given: frozenset[str] = frozenset()
     """Names of the settings that ``-x`` gives, which no revision replaces."""
 

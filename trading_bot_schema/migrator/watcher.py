@@ -94,6 +94,7 @@ class Watcher:
                         "No second connection, so nobody sees who blocks the migration, how far"
                         " it is, or whether it exceeds hold_timeout: %s",
                         why,
+                        extra={"event": "unwatched"},
                     )
                     warned = True
             pause = RECONNECT_SECONDS
