@@ -230,7 +230,8 @@ def test_read_only_server(refused: Callable[..., str], empty_database: str, serv
     )
     line = refused(empty_database)
     assert "cannot execute CREATE TABLE in a read-only transaction" in line
-    assert "point DATABASE_URL at the primary" in line
+    assert "see default_transaction_read_only" in line
+    assert "standby" not in line
     assert snapshot(empty_database).columns == {}
 
 

@@ -8,7 +8,8 @@ LOCK_NOT_AVAILABLE = "55P03"
 DEADLOCK_DETECTED = "40P01"
 
 ADVICE = {
-    "25006": "This server is read-only, perhaps a standby: point DATABASE_URL at the primary.",
+    "25006": "Transactions are read-only here: see default_transaction_read_only, which ALTER"
+    " DATABASE, ALTER ROLE or the server's configuration set.",
     "42501": "Migrate as the role that owns the tables, or grant this one the CREATE privilege:"
     " GRANT CREATE, USAGE ON SCHEMA public.",
     "42P07": "The database has it already, but not from these migrations: use an empty database,"
@@ -18,6 +19,8 @@ ADVICE = {
     " `-x statement_timeout=10min`.",
 }
 """What to do about a SQLSTATE. Source: PostgreSQL docs, "PostgreSQL Error Codes"."""
+
+STANDBY = "This server is a standby: point DATABASE_URL at the primary."
 
 TEMPORARY = {
     "the database system is": "It is starting, stopping or recovering: run this again when it is"
@@ -37,11 +40,13 @@ def sqlstate(error: DBAPIError) -> str | None:
     return getattr(error.orig, "sqlstate", None)
 
 
-def reason(error: DBAPIError) -> str:
+def reason(error: DBAPIError, *, on_standby: bool = False) -> str:
     """Say on one line what happened and what to do about it."""
     what = " ".join(str(error.orig).split()).removeprefix("connection failed: ")
     if error.connection_invalidated:
         advice = "The connection broke and what was not committed is undone: run it again."
+    elif on_standby and sqlstate(error) == "25006":
+        advice = STANDBY
     else:
         advice = ADVICE.get(sqlstate(error) or "", "")
     end = "" if what.endswith((".", "?")) else "."

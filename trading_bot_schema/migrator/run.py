@@ -53,7 +53,8 @@ def run(
     except (SQLAlchemyError, KeyboardInterrupt) as error:
         cause = _cause(error)
         if isinstance(cause, DBAPIError):
-            message = f"{plan.place}{reason(cause)} {plan.remains}"
+            why = reason(cause, on_standby=_is_standby(connection))
+            message = f"{plan.place}{why} {plan.remains}"
             raise CommandError(message.rstrip()) from cause
         if isinstance(cause, KeyboardInterrupt):
             cause.add_note(
@@ -61,6 +62,12 @@ def run(
             )
             raise cause from None
         raise
+
+
+def _is_standby(connection: Connection) -> bool:
+    # Reported by PostgreSQL 14 and later when a connection is opened.
+    driver = None if connection.invalidated else connection.connection.driver_connection
+    return bool(driver and driver.info.parameter_status("in_hot_standby") == "on")
 
 
 def _cause(error: BaseException) -> BaseException:
