@@ -4,13 +4,14 @@ import shutil
 from pathlib import Path
 from textwrap import indent
 
+from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from tests.support.databases import ROOT, alembic_config
 
 HEAD = ScriptDirectory.from_config(alembic_config()).get_current_head()
 
-_REVISION = '''"""{revision}."""
+_REVISION = '''"""{docstring}"""
 
 import sqlalchemy as sa
 
@@ -46,9 +47,21 @@ class Revisions:
         """What to give to ``alembic -c``."""
         return str(self._directory / "alembic.ini")
 
-    def add(self, revision: str, upgrade: str, downgrade: str = "pass", more: str = "") -> None:
+    def config(self) -> Config:
+        """Return Alembic's configuration."""
+        return Config(self.ini)
+
+    def add(
+        self,
+        revision: str,
+        upgrade: str,
+        downgrade: str = "pass",
+        docstring: str = "A probe.",
+        more: str = "",
+    ) -> None:
         """Add a revision after the last one, with these bodies of its two functions."""
         text = _REVISION.format(
+            docstring=docstring,
             revision=revision,
             down_revision=self._last,
             upgrade=indent(upgrade, "    "),

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from alembic.runtime.migration import MigrationStep
+from alembic.runtime.migration import RevisionStep
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
@@ -26,23 +26,22 @@ _OWNER = text(
                             AND defaclnamespace IN (0, relnamespace))
     """
 )
-# Estimates, of tables that hold rows: -1 is a table that was never analysed.
-_ROWS = text(
+_TABLE = text(
     """
-    SELECT oid, relname, reltuples::bigint AS rows
-    FROM pg_class WHERE oid = to_regclass(:name) AND relkind IN ('r', 'p')
+    SELECT CAST(CAST(oid AS regclass) AS text), CAST(reltuples AS bigint)
+    FROM pg_class WHERE oid = to_regclass(:table) AND relkind IN ('r', 'p')
     """
 )
 
 
-def check(connection: Connection, steps: Sequence[MigrationStep], settings: Settings) -> None:
+def check(connection: Connection, steps: Sequence[RevisionStep], settings: Settings) -> None:
     """Check the revisions that a command is going to run.
 
     Raises:
         CommandError: The application could not use their tables; or they lose rows, and
             ``settings`` say that they must not.
     """
-    migrations = [step for step in steps if step.info.is_migration]
+    migrations = [step for step in steps if isinstance(step, RevisionStep)]  # or a stamp's
     if migrations:
         _check_owner(connection)
     lost = _what_is_lost(connection, migrations)
@@ -66,12 +65,25 @@ def _check_owner(connection: Connection) -> None:
         )
 
 
-def _what_is_lost(connection: Connection, steps: Sequence[MigrationStep]) -> str:
-    """Name what the docstrings declare as lost by a downgrade and that holds rows, in order."""
+def _what_is_lost(connection: Connection, steps: Sequence[RevisionStep]) -> str:
+    """Name what the docstrings say that a downgrade loses, and that holds rows now."""
     declared = dict.fromkeys(
         name
         for step in steps
-        if not step.info.is_upgrade and step.info.up_revision is not None
-        for name in names(step.info.up_revision.module.__doc__ or "", "Downgrade", "loses")
+        if step.is_downgrade
+        for name in sorted(names(step.revision.longdoc, "Downgrade", "loses"))
     )
-    return ", ".join(filter(None, (_rows(connection, name) for name in declared)))
+    rows = {name: _rows(connection, name.partition(".")[0]) for name in declared}
+    return ", ".join(f"{name} ({number})" for name, number in rows.items() if number)
+
+
+def _rows(connection: Connection, table: str) -> str:
+    """Estimate the rows of a table; return nothing if it has none."""
+    found = connection.execute(_TABLE, {"table": table}).one_or_none()
+    if found is None:
+        return ""
+    name, estimate = found
+    # The name is quoted by the server, and the estimate knows nothing of the latest rows.
+    if not connection.scalar(text(f"SELECT EXISTS (SELECT FROM {name})")):  # noqa: S608
+        return ""
+    return f"about {estimate:,} rows" if estimate > 0 else "some rows"
