@@ -25,8 +25,20 @@ def blocks(page: str, language: str = "sh") -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
-def run(script: str, directory: Path, **variables: str) -> None:
-    path = f"{embedded.programs()}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+def programs(url: str) -> Path:
+    """Return where psql and so on are, of the version of a server."""
+    with psycopg.connect(url) as connection:
+        major = connection.info.server_version // 10_000
+    for directory in (embedded.programs(), Path(f"/usr/lib/postgresql/{major}/bin")):
+        if (program := directory / "pg_restore").exists():
+            shown = subprocess.run([program, "--version"], capture_output=True, check=True).stdout
+            if f" {major}.".encode() in shown:
+                return directory
+    pytest.skip(f"the programs of PostgreSQL {major} are not installed")
+
+
+def run(script: str, directory: Path, programs: Path, **variables: str) -> None:
+    path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         ["sh", "-eu", "-c", script],  # noqa: S607
         cwd=directory,
@@ -57,7 +69,7 @@ def test_backup_and_restore(
     assert [add_user(database, email) for email in ("a", "b")] == [1, 2]
     urls = {"NEW_URL": make_database(), "ROWS_URL": make_database()}
     for script in blocks("backup.md"):
-        run(script, tmp_path, DATABASE_URL=database, **urls)
+        run(script, tmp_path, programs(database), DATABASE_URL=database, **urls)
     databases.migrate(database)
     for url in urls.values():
         assert emails(url) == ["a", "b"]
@@ -84,7 +96,7 @@ def test_logical_replication(servers: list[str], tmp_path: Path) -> None:
     assert add_user(old, "before") == 1
     set_up, switch_over = blocks("replication.md")
     copied, caught_up = blocks("replication.md", "sql")
-    run(set_up, tmp_path, OLD_URL=old, NEW_URL=new)
+    run(set_up, tmp_path, programs(new), OLD_URL=old, NEW_URL=new)
     with psycopg.connect(new, autocommit=True) as connection:
         wait_for(lambda: not connection.execute(copied.encode()).fetchall())
     databases.migrate(new)  # the subscriber first
@@ -92,6 +104,6 @@ def test_logical_replication(servers: list[str], tmp_path: Path) -> None:
     assert add_user(old, "after") == 2
     with psycopg.connect(old, autocommit=True) as connection:
         wait_for(lambda: connection.execute(caught_up.encode()).fetchone() == (True,))
-    run(switch_over, tmp_path, OLD_URL=old, NEW_URL=new)
+    run(switch_over, tmp_path, programs(new), OLD_URL=old, NEW_URL=new)
     assert emails(new) == ["before", "after"]
     assert add_user(new, "new") == 3
