@@ -120,7 +120,7 @@ def test_refused_port(refused: Callable[..., str]) -> None:
         url = f"postgresql://user:{SECRET}@127.0.0.1:{bound.getsockname()[1]}/db"
         line = refused(url, "-x", "connect_wait=0", "upgrade", "head")
     assert "Connection refused" in line
-    assert "Is it up, and are host and port in DATABASE_URL right?" in line
+    assert "Check that it is up, and host and port in DATABASE_URL." in line
 
 
 def test_missing_database(refused: Callable[..., str], server: str) -> None:

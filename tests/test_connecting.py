@@ -52,7 +52,7 @@ def test_a_server_that_restarts(alembic_cli: Server, home: Path) -> None:
     upgrade = alembic_cli.start("upgrade", "head", database=url)
     waits(upgrade)
     start(home)
-    assert "Is it up, and are host and port in DATABASE_URL right?" in succeeds(upgrade)
+    assert "Check that it is up, and host and port in DATABASE_URL." in succeeds(upgrade)
     assert databases.version(url) == HEAD
 
 
@@ -96,7 +96,7 @@ def test_the_wait_ends(alembic_cli: Server) -> None:
     warning, error = result.messages
     assert "Trying again for 0.5 s." in warning
     assert error.startswith("ERROR")
-    assert "Is it up" in error
+    assert "Check that it is up" in error
 
 
 @pytest.fixture

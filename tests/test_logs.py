@@ -87,7 +87,7 @@ def test_other_formats_are_refused(alembic_cli: Server, database: str) -> None:
     assert "-x log is 'xml', but should be text or json." in result.messages[0]
 
 
-@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
 def test_closed_streams(empty_database: str, closed: str) -> None:
     def run(*arguments: str) -> int:
         command = f'"$0" -m alembic "$@" {closed}'

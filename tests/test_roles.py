@@ -219,20 +219,18 @@ def test_a_role_that_cannot_be_had(alembic_cli: Server, roles: Roles, name: str)
     assert "has to be a member" in result.messages[0]
 
 
-@pytest.mark.parametrize(
-    "name", ["transaction_timeout", "idle_session_timeout", "statement_timeout"]
-)
 def test_the_migrators_timeouts_come_before_those_of_the_database(
-    alembic_cli: Server, empty_database: str, revisions: Revisions, name: str
+    alembic_cli: Server, empty_database: str, revisions: Revisions
 ) -> None:
+    names = ["idle_session_timeout", "statement_timeout"]
     with psycopg.connect(empty_database, autocommit=True) as connection:
-        found = connection.execute("SELECT 1 FROM pg_settings WHERE name = %s", [name])
-        if found.fetchone() is None:
-            pytest.skip(f"this PostgreSQL has no {name}")
+        if connection.info.server_version >= 170000:
+            names.append("transaction_timeout")
         database = sql.Identifier(str(make_url(empty_database).database))
-        connection.execute(
-            sql.SQL("ALTER DATABASE {} SET {} = '10s'").format(database, sql.Identifier(name))
-        )
-    revisions.add("probe", f"print(op.get_bind().scalar(sa.text('SHOW {name}')))")
+        for name in names:
+            statement = sql.SQL("ALTER DATABASE {} SET {} = '10s'")
+            connection.execute(statement.format(database, sql.Identifier(name)))
+    show = "print(*(op.get_bind().scalar(sa.text('SHOW ' + name)) for name in {}))"
+    revisions.add("probe", show.format(names))
     result = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=empty_database)
-    assert result.stdout == "0\n", result.output
+    assert set(result.stdout.split()) == {"0"}, result.output

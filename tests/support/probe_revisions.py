@@ -56,12 +56,12 @@ class Revisions:
         revision: str,
         upgrade: str,
         downgrade: str = "pass",
-        docstring: str = "A probe.",
+        docstring: str = "",
         more: str = "",
     ) -> None:
         """Add a revision after the last one, with these bodies of its two functions."""
         text = _REVISION.format(
-            docstring=docstring,
+            docstring=docstring or f"{revision}.",
             revision=revision,
             down_revision=self._last,
             upgrade=indent(upgrade, "    "),

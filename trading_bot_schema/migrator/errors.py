@@ -27,7 +27,7 @@ TEMPORARY = {
     " up.",
     "too many clients|too many connections|connection slots": "All connections that it allows are"
     " in use: run this again, or see max_connections and the role's CONNECTION LIMIT.",
-    "Is the server running": "Is it up, and are host and port in DATABASE_URL right?",
+    "Is the server running": "Check that it is up, and host and port in DATABASE_URL.",
 }
 """What to do where a server cannot be connected to for now, by what the message has.
 
