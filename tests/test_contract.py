@@ -3,8 +3,9 @@
 import pytest
 
 from tests.support import databases
-from tests.support.alembic_cli import Server
-from tests.support.probe_revisions import HEAD, Revisions
+from tests.support.alembic_cli import AlembicCli
+from tests.support.history import HEAD
+from tests.support.probe_revisions import Revisions
 
 REFUSE = ("-x", "contract=refuse")
 EXPAND = "A probe.\n\nOld code: fails once: users.\n"
@@ -23,7 +24,7 @@ def contract(revisions: Revisions) -> Revisions:
 
 
 def test_the_log_says_that_old_code_must_be_gone(
-    alembic_cli: Server, database: str, contract: Revisions
+    alembic_cli: AlembicCli, database: str, contract: Revisions
 ) -> None:
     result = alembic_cli.run("-c", contract.ini, "upgrade", "head", database=database)
     assert result.status == 0, result.output
@@ -38,7 +39,7 @@ def test_the_log_says_that_old_code_must_be_gone(
     ("options", "environment"), [(REFUSE, {}), ((), {"MIGRATION_CONTRACT": "refuse"})]
 )
 def test_the_first_of_two_deploy_jobs_stops_before_it(
-    alembic_cli: Server,
+    alembic_cli: AlembicCli,
     database: str,
     contract: Revisions,
     options: tuple[str, ...],
@@ -57,7 +58,7 @@ def test_the_first_of_two_deploy_jobs_stops_before_it(
 
 
 def test_what_follows_and_breaks_nothing_cannot_wait(
-    alembic_cli: Server, database: str, contract: Revisions
+    alembic_cli: AlembicCli, database: str, contract: Revisions
 ) -> None:
     contract.add("needed", 'op.execute("SELECT 3")', docstring=EXPAND)
     result = alembic_cli.run("-c", contract.ini, *REFUSE, "upgrade", "head", database=database)
@@ -71,7 +72,7 @@ def test_what_follows_and_breaks_nothing_cannot_wait(
 
 @pytest.mark.parametrize("options", [(), REFUSE])
 def test_an_empty_database_has_no_old_code(
-    alembic_cli: Server, empty_database: str, contract: Revisions, options: tuple[str, ...]
+    alembic_cli: AlembicCli, empty_database: str, contract: Revisions, options: tuple[str, ...]
 ) -> None:
     result = alembic_cli.run(
         "-c", contract.ini, *options, "upgrade", "head", database=empty_database
@@ -82,7 +83,7 @@ def test_an_empty_database_has_no_old_code(
 
 
 def test_a_downgrade_is_not_refused(
-    alembic_cli: Server, database: str, contract: Revisions
+    alembic_cli: AlembicCli, database: str, contract: Revisions
 ) -> None:
     for command in (("upgrade", "head"), (*REFUSE, "downgrade", "-2")):
         result = alembic_cli.run("-c", contract.ini, *command, database=database)

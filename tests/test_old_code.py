@@ -17,9 +17,8 @@ from tests.support import changes, databases, history, old_code
 from tests.support.changes import CHANGES, Change
 from tests.support.databases import ROOT
 from tests.support.generated_rows import FilledDatabases
-from tests.support.history import each_revision
+from tests.support.history import HEAD, each_revision
 from tests.support.old_code.line import advice, declared
-from tests.support.probe_revisions import HEAD
 from tests.support.roles import RoleDatabases
 from trading_bot_schema.docstrings import OldCode
 

@@ -22,7 +22,9 @@ def before_contract(steps: Sequence[RevisionStep]) -> Sequence[RevisionStep]:
     if first is None:
         return steps
     what = f"Revision {steps[first].to_revisions[0]} breaks old code: {broken[first]}."
-    after = [step for step, breaks in zip(steps[first:], broken[first:], strict=True) if not breaks]
+    after = [
+        step for step, breaks in zip(steps[first:], broken[first:], strict=True) if not breaks
+    ]
     if after:
         raise CommandError(
             f"{what} contract=refuse says to stop before it, but revision"
