@@ -13,7 +13,7 @@ from tests.support.lock_lines import named_locks
 from tests.support.observed_revision import ObservedRevision
 from tests.support.operations import OPERATIONS, Effect, Operation
 from tests.support.probe_revisions import Revisions
-from tests.support.recipes import GUIDE, upgrade_function
+from tests.support.recipes import GUIDE
 
 WORST = (NOTHING, ONCE, ALWAYS)
 FILLED = "UPDATE trades SET commission_asset = '' WHERE commission_asset IS NULL"
@@ -29,7 +29,7 @@ class Measured:
 
     def __init__(
         self,
-        functions: Iterable[str],
+        upgrades: Iterable[str],
         revisions: Revisions,
         filled: FilledDatabases,
         prepared: str = "",
@@ -38,7 +38,7 @@ class Measured:
         """Run the revisions.
 
         Args:
-            functions: The source of the function ``upgrade()`` of each.
+            upgrades: Of each, what :meth:`Revisions.add` takes.
             revisions: Where to add them.
             filled: Databases with rows.
             prepared: A statement to run before the first of them.
@@ -52,9 +52,9 @@ class Measured:
         if prepared:
             with psycopg.connect(self.url) as connection:
                 connection.execute(prepared)
-        for number, function in enumerate(functions, start=1):
+        for number, upgrade in enumerate(upgrades, start=1):
             name = f"probe{number}"
-            revisions.add_function(name, function)
+            revisions.add(name, upgrade)
             copy = partial(filled.make, str(make_url(self.url).database))
             first = copy()
             start = partial(_first_or_copy, iter([first]), copy)
@@ -92,4 +92,4 @@ def measure_dangerous(
     operation: Operation, revisions: Revisions, filled: FilledDatabases
 ) -> Measured:
     """Run the dangerous form of an operation."""
-    return Measured([upgrade_function(operation.dangerous)], revisions, filled)
+    return Measured([operation.dangerous], revisions, filled)

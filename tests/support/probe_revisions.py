@@ -29,6 +29,7 @@ from alembic import op
 
 revision = {revision!r}
 down_revision = {down_revision!r}
+{more}
 
 
 {upgrade}
@@ -37,6 +38,7 @@ down_revision = {down_revision!r}
 def downgrade():
 {downgrade}
 '''
+_UPGRADE = "def upgrade():\n"
 
 
 class Revisions:
@@ -65,23 +67,20 @@ class Revisions:
         revision: str,
         upgrade: str,
         downgrade: str = "pass",
-        docstring: str = "A probe.",
         more: str = "",
+        docstring: str = "A probe.",
     ) -> None:
-        """Add a revision after the last one, given the bodies of its functions."""
-        upgrade = f"{more}\ndef upgrade():\n{indent(upgrade, '    ')}"
-        self.add_function(revision, upgrade, downgrade, docstring)
+        """Add a revision after the last one.
 
-    def add_function(
-        self, revision: str, upgrade: str, downgrade: str = "pass", docstring: str = "A probe."
-    ) -> None:
-        """Add a revision, given the whole function ``upgrade()``, and perhaps what it needs."""
+        ``upgrade`` is the function of that name, and perhaps what it needs, or its body alone.
+        """
         text = _REVISION.format(
             docstring=docstring,
             revision=revision,
             down_revision=self._last,
-            upgrade=upgrade,
+            upgrade=upgrade if "def upgrade()" in upgrade else _UPGRADE + indent(upgrade, "    "),
             downgrade=indent(downgrade, "    "),
+            more=more,
         )
         (self._directory / "alembic" / "versions" / f"{revision}.py").write_text(text)
         self._last = revision
