@@ -2,6 +2,7 @@
 
 Why: <why the application needs this>
 Locks: <none, or: ACCESS EXCLUSIVE on trades, for milliseconds; the suite prints the line to paste>
+Old code: <works, or: breaks: insert into users, select users.nickname>
 Downgrade: <keeps all data, or: loses trades.note, orders>
 
 Revision ID: ${up_revision}

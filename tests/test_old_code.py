@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from alembic.script import Script
 
-from tests.support import changes, databases, history, old_code
+from tests.support import changes, old_code
 from tests.support.changes import CHANGES, Change
 from tests.support.databases import ROOT
 from tests.support.generated_rows import FilledDatabases
@@ -27,11 +27,7 @@ from trading_bot_schema.docstrings import OldCode
 def test_old_code_on_the_new_schema(
     revision: Script, owned_database: FilledDatabases, role_databases: RoleDatabases
 ) -> None:
-    found = old_code.what_happens(
-        role_databases,
-        lambda: owned_database.at(history.before(revision)),
-        lambda url: databases.migrate(url, revision.revision),
-    )
+    found = old_code.of_revision(revision, role_databases, owned_database)
     said = declared(revision)
     # tests/test_old_plans.py finds what it slows.
     found = replace(found, slows=said.slows if said else frozenset())
@@ -58,7 +54,7 @@ def made(change: Change, owned_database: FilledDatabases, role_databases: RoleDa
         ),
         (
             "tighten a CHECK, NOT VALID",
-            "breaks: insert into trades, rows of trades, update trades.order_type.",
+            "breaks: insert into bot_configs, rows of bot_configs, update bot_configs.timeframe.",
         ),
     ],
 )

@@ -101,7 +101,7 @@ def test_file_name_says_when_and_what(revision: Script) -> None:
 def test_docstring_says_why(revision: Script) -> None:
     documented = ast.get_docstring(tree(revision)) or ""
     assert re.match(r"[A-Z].+\.\n", documented), "the first line is a sentence"
-    for heading in ("Why", "Locks", "Downgrade"):
+    for heading in ("Why", "Locks", "Old code", "Downgrade"):
         assert re.search(rf"^{heading}: \S", documented, re.MULTILINE), f"no line {heading}:"
     assert re.search(r"^Downgrade: (loses|keeps all data)", documented, re.MULTILINE), (
         "say 'Downgrade: keeps all data.' or 'Downgrade: loses' with tables and columns"

@@ -28,7 +28,7 @@ CREATE FUNCTION on_change() RETURNS trigger LANGUAGE plpgsql AS
     $$BEGIN {body} RETURN new; END$$;
 CREATE TRIGGER on_change BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION on_change()
 """
-ORDER_TYPES = "'LIMIT', 'MARKET', 'STOP_LOSS', 'STOP_LOSS_LIMIT', 'TAKE_PROFIT'"
+TIMEFRAMES = "'1m', '5m', '15m', '1h', '4h', '1d'"
 
 CHANGES = [
     Change(kind, title, sql)
@@ -85,13 +85,13 @@ CHANGES = [
         "Constraints": {
             "widen a CHECK": "ALTER TABLE trades DROP CONSTRAINT ck_trades_side_known,"
             " ADD CONSTRAINT ck_trades_side_known CHECK (side IN ('BUY', 'SELL', 'SWAP'))",
-            "tighten a CHECK": "ALTER TABLE trades DROP CONSTRAINT ck_trades_order_type_known,"
-            " ADD CONSTRAINT ck_trades_order_type_known"
-            f" CHECK (order_type IN ({ORDER_TYPES}))",
-            "tighten a CHECK, NOT VALID": "ALTER TABLE trades"
-            " DROP CONSTRAINT ck_trades_order_type_known,"
-            " ADD CONSTRAINT ck_trades_order_type_known"
-            f" CHECK (order_type IN ({ORDER_TYPES})) NOT VALID",
+            "tighten a CHECK": "ALTER TABLE bot_configs"
+            " DROP CONSTRAINT ck_bot_configs_timeframe_known,"
+            f" ADD CONSTRAINT ck_bot_configs_timeframe_known CHECK (timeframe IN ({TIMEFRAMES}))",
+            "tighten a CHECK, NOT VALID": "ALTER TABLE bot_configs"
+            " DROP CONSTRAINT ck_bot_configs_timeframe_known,"
+            " ADD CONSTRAINT ck_bot_configs_timeframe_known"
+            f" CHECK (timeframe IN ({TIMEFRAMES})) NOT VALID",
             "add a CHECK that old rows fulfil": "ALTER TABLE trades"
             " ADD CONSTRAINT c CHECK (price > -1)",
             "drop a CHECK": "ALTER TABLE trades DROP CONSTRAINT ck_trades_price_non_negative",

@@ -172,6 +172,8 @@ class FilledDatabases:
         # The revision that led here and the one that leads on name values worth a row.
         near = [r for r in HISTORY if revision in (r.revision, r.down_revision)]
         sources = [Path(r.path).read_text(encoding="utf-8") for r in near]
+        # A CHECK may be made of values that the file does not spell out.
+        sources += [_checks(self._database_at.at(r.revision)) for r in near]
         fill(url, *sources, like=like and self._database_at.at(like))
         return str(make_url(url).database)
 
@@ -215,6 +217,12 @@ def literals(checks: str, *sources: str) -> Literals:
         sorted({text.replace("''", "'") for text in texts}),
         sorted({Decimal(number) for number in re.findall(r"\b\d+\.?\d*", checks)}),
     )
+
+
+def _checks(url: str) -> str:
+    """Return the CHECKs of all tables."""
+    with psycopg.connect(url) as connection:
+        return "\n".join(check for _, check in connection.execute(CHECKS))
 
 
 def fill(url: str, *sources: str, like: str | None = None) -> None:

@@ -23,6 +23,7 @@ from tools.document import (
     locks,
     mutation_table,
     old_code,
+    old_code_lines,
     schema,
     versions_sum,
 )
@@ -37,6 +38,7 @@ DOCUMENTS: tuple[Document | Measured, ...] = (
     dangerous_operations.DOCUMENT,
     versions_sum.DOCUMENT,
     mutation_table.DOCUMENT,
+    old_code_lines.DOCUMENT,
     old_code.DOCUMENT,
 )
 NAMES = [document.name for document in DOCUMENTS]

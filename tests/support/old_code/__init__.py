@@ -13,12 +13,14 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import psycopg
+from alembic.script import Script
 from sqlalchemy import delete, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from models.database import make_engine
-from tests.support import databases
+from tests.support import databases, history
+from tests.support.generated_rows import FilledDatabases
 from tests.support.old_code.statements import (
     Outcome,
     Use,
@@ -38,6 +40,15 @@ Upgrade = Callable[[str], object]
 
 # Classes of SQLSTATEs: data exceptions, constraints, and what a trigger raises.
 REFUSALS = ("22", "23", "P0")
+
+
+def of_revision(revision: Script, made: RoleDatabases, filled: FilledDatabases) -> OldCode:
+    """Run old code before a revision of the project and after it."""
+    return what_happens(
+        made,
+        lambda: filled.at(history.before(revision)),
+        lambda url: databases.migrate(url, revision.revision),
+    )
 
 
 def what_happens(made: RoleDatabases, start: Callable[[], str], upgrade: Upgrade) -> OldCode:

@@ -1,6 +1,7 @@
 """The tables of a database as the code of its time knows them, with rows for its statements."""
 
 import hashlib
+import warnings
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -146,7 +147,9 @@ def read_tables(connection: Connection, refused: Refused) -> dict[str, OldTable]
     # Python has no moment after the year 9999, where other time zones may lead.
     connection.execute(text("SET LOCAL timezone = 'UTC'"))
     metadata = MetaData()
-    metadata.reflect(connection, only=lambda name, _: name != "alembic_version")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of constraints that are NOT VALID, among others.
+        metadata.reflect(connection, only=lambda name, _: name != "alembic_version")
     found: dict[str, OldTable] = {}
     for table in metadata.sorted_tables:
         rows = _rows(connection, table)
