@@ -25,10 +25,20 @@ from tests.support.generated_rows import FilledDatabases
 from tests.support.history import HEAD, Databases
 from tests.support.observed_revision import ObservedRevision, Probe
 from tests.support.probe_revisions import Revisions
+from tests.support.roles import RoleDatabases, databases_for_roles
 from trading_bot_schema import embedded
 from trading_bot_schema.url import parse
 
 _SERVER = pytest.StashKey[ExitStack]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--faults``."""
+    parser.addoption(
+        "--faults",
+        action="store_true",
+        help="put faults back, and see that tests/test_money_in_motion.py finds each; minutes",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -81,6 +91,19 @@ def database_at(make_database: Callable[..., str]) -> Databases:
 def filled_database(make_database: Callable[..., str], database_at: Databases) -> FilledDatabases:
     """Databases at any revision, with rows: ``filled_database.at(revision)``."""
     return FilledDatabases(make_database, database_at)
+
+
+@pytest.fixture(scope="session")
+def role_databases(server: str) -> Iterator[RoleDatabases]:
+    """Databases with the roles of ``docs/roles.sql``."""
+    with databases_for_roles(server) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def owned_database(role_databases: RoleDatabases) -> FilledDatabases:
+    """Databases at any revision that the owner has migrated: ``owned_database.at(revision)``."""
+    return FilledDatabases(role_databases.make, Databases(role_databases.make))
 
 
 @pytest.fixture(scope="session")

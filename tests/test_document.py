@@ -89,6 +89,17 @@ def test_measuring_reports_what_needs_a_database(project: Path) -> None:
     assert measured.stderr.startswith("Out of date: docs/schema.sql. Run: ")
 
 
+def test_a_missing_line_of_the_history_is_reported_and_appended(project: Path) -> None:
+    path = project / "alembic" / "versions.sum"
+    text = path.read_text()
+    path.write_text("".join(text.splitlines(keepends=True)[:-1]))
+    done = commandline.run("tools.document", "--check", cwd=project)
+    command = "python -m tools.document versions-sum"
+    assert done.stderr == f"Out of date: alembic/versions.sum. Run: {command}\n"
+    done = commandline.run("tools.document", "versions-sum", cwd=project)
+    assert (done.returncode, path.read_text()) == (0, text), done.stderr
+
+
 def test_an_unknown_document_is_refused() -> None:
     done = commandline.run("tools.document", "schemas")
     assert done.returncode == 2

@@ -22,7 +22,9 @@ from tools.document import (
     different,
     locks,
     mutation_table,
+    old_code,
     schema,
+    versions_sum,
 )
 from trading_bot_schema.embedded import EmbeddedError
 
@@ -33,7 +35,9 @@ DOCUMENTS: tuple[Document | Measured, ...] = (
     schema.DOCUMENT,
     locks.DOCUMENT,
     dangerous_operations.DOCUMENT,
+    versions_sum.DOCUMENT,
     mutation_table.DOCUMENT,
+    old_code.DOCUMENT,
 )
 NAMES = [document.name for document in DOCUMENTS]
 
