@@ -1,4 +1,4 @@
-"""The line ``Old code:`` of revisions that lack it, or have the template's, by what they do."""
+"""The line ``Old code:`` of revisions that lack it, or still have the template's."""
 
 import re
 import textwrap
