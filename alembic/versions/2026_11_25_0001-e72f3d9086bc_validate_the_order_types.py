@@ -3,8 +3,9 @@
 Why: the previous revision has replaced a CHECK without reading the rows, which would have stopped
 every write meanwhile. Here they are read while the application works on.
 Locks: SHARE UPDATE EXCLUSIVE on trades, while its rows are read.
-Downgrade: keeps all data. The pattern holds for what is written from then on, unproved (ACCESS
-EXCLUSIVE on trades, for milliseconds).
+Old code: works.
+Downgrade: keeps all data. The pattern holds for what is written from then on, unproved.
+Downgrade locks: ACCESS EXCLUSIVE on trades, for milliseconds.
 
 Revision ID: e72f3d9086bc
 Revises: b5e09c7a41d3
