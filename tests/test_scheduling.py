@@ -65,7 +65,11 @@ async def test_two_workers_do_not_get_the_same_bot(engine: AsyncEngine) -> None:
     async with AsyncSession(engine) as session, session.begin():
         bots = [await add_bot(session) for _ in range(3)]
         ids = {bot.id for bot in bots}
-    async with AsyncSession(engine) as one, AsyncSession(engine) as other:
+    async with (
+        asyncio.timeout(30),  # the second does not wait for the first
+        AsyncSession(engine) as one,
+        AsyncSession(engine) as other,
+    ):
         first = {state.id for state in await queries.claim_due_bots(one, limit=2)}
         second = {state.id for state in await queries.claim_due_bots(other, limit=2)}
     assert len(first) == 2

@@ -111,11 +111,8 @@ async def bot_lease(connection: AsyncConnection, bot_config_id: int) -> AsyncIte
     """
     if connection.in_transaction():
         raise InvalidRequestError("a lease needs a connection that is not in a transaction")
-    try:
-        leased = await _call(connection, func.pg_try_advisory_lock(_LEASES, bot_config_id))
-    except BaseException:  # cancelled: the lock may be held
-        await connection.invalidate()
-        raise
+    # If this is cancelled, SQLAlchemy invalidates the connection.
+    leased = await _call(connection, func.pg_try_advisory_lock(_LEASES, bot_config_id))
     try:
         yield leased
     finally:
