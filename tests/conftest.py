@@ -175,7 +175,7 @@ def probe(revisions: Revisions, filled_database: FilledDatabases) -> Probe:
     ) -> ObservedRevision:
         if after:
             revisions.add("earlier", after)
-        revisions.add("probe", upgrade, downgrade, docstring=docstring)
+        revisions.add("probe", upgrade, downgrade, docstring=docstring or "A probe.")
 
         def start() -> str:
             url = filled_database.at(HEAD)

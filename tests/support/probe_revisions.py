@@ -68,14 +68,14 @@ class Revisions:
         upgrade: str,
         downgrade: str = "pass",
         more: str = "",
-        docstring: str = "",
+        docstring: str = "A probe.",
     ) -> None:
         """Add a revision after the last one.
 
         ``upgrade`` is the function of that name, and perhaps what it needs, or its body alone.
         """
         text = _REVISION.format(
-            docstring=docstring or f"{revision}.",
+            docstring=docstring,
             revision=revision,
             down_revision=self._last,
             upgrade=upgrade if "def upgrade()" in upgrade else _UPGRADE + indent(upgrade, "    "),
