@@ -13,17 +13,22 @@ from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection
 
+from trading_bot_schema import console
+
 try:
     from models import Base
-    from trading_bot_schema import console, migrator, signals
+    from trading_bot_schema import migrator, signals
     from trading_bot_schema.configuration import configured_url
     from trading_bot_schema.embedded import EmbeddedError
     from trading_bot_schema.target import connectable
     from trading_bot_schema.url import DatabaseURLError, database_url, masked
 except ImportError as error:  # such as a missing driver
+    console.set_up(context.config)
     raise CommandError(f"{error}. Install the project: pip install -e .") from error
 
-status_line = console.set_up(context.config)
+x_arguments = context.get_x_argument(as_dictionary=True)
+log_format = x_arguments.get("log", os.environ.get("MIGRATION_LOG"))
+status_line = console.set_up(context.config, as_json=log_format == "json")
 log = logging.getLogger("alembic.env")
 
 
@@ -33,7 +38,8 @@ def target_url() -> URL:
         url = connectable(database_url(configured_url(context.config)))
     except (DatabaseURLError, EmbeddedError) as error:
         raise CommandError(str(error)) from None
-    log.info("Database: %s", masked(url))
+    target = masked(url)
+    log.info("Database: %s", target, extra={"event": "target", "target": target})
     return url
 
 
@@ -70,7 +76,7 @@ def run_migrations_offline() -> None:
 
 def run_migrations_online() -> None:
     """Run the migrations, one migrator at a time."""
-    settings = migrator.Settings.read(context.get_x_argument(as_dictionary=True), os.environ)
+    settings = migrator.Settings.read(x_arguments, os.environ)
     given = context.config.attributes.get("connection")
     if given is None:
         with migrator.connect(target_url(), settings) as connection:

@@ -1,11 +1,23 @@
 """The declarative base of all models, its naming convention, and the shared column types."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from sqlalchemy import DateTime, Identity, Integer, MetaData, Numeric, func, inspect
+from sqlalchemy import (
+    DateTime,
+    Dialect,
+    Identity,
+    Integer,
+    MetaData,
+    Numeric,
+    TypeDecorator,
+    func,
+    inspect,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.sql.operators import OperatorType
+from sqlalchemy.types import TypeEngine
 
 NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
@@ -31,7 +43,35 @@ digits that are used. Python's decimal arithmetic rounds to 28 significant digit
 Percent = Annotated[Decimal, mapped_column(Numeric(12, 6))]
 """A percentage in percent: 2.5 means 2.5 %."""
 
-Timestamp = Annotated[datetime, mapped_column(DateTime(timezone=True))]
+
+class AwareDateTime(TypeDecorator[datetime]):
+    """``timestamptz`` that refuses a datetime without a time zone.
+
+    asyncpg takes such a datetime for one in the time zone of the process: 00:30 of a process in
+    Istanbul would be stored as 21:30 UTC of the day before. A date is refused too: it is a naive
+    midnight.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Raise :class:`ValueError`, which SQLAlchemy wraps into a ``StatementError``."""
+        if isinstance(value, date) and getattr(value, "utcoffset", lambda: None)() is None:
+            # Neither colon nor quotation mark: trading_bot_schema.redaction would cut it there.
+            raise ValueError(
+                "naive datetime, which has no time zone; make it aware, as datetime.now(UTC) is,"
+                " or with value.replace(tzinfo=UTC) if UTC is what it means"
+            )
+        return value
+
+    def coerce_compared_value(self, op: OperatorType | None, value: Any) -> TypeEngine[Any]:
+        """Let a duration be added and subtracted; refuse dates in comparisons too."""
+        compared = self.impl_instance.coerce_compared_value(op, value)
+        return self if isinstance(value, date) or isinstance(compared, DateTime) else compared
+
+
+Timestamp = Annotated[datetime, mapped_column(AwareDateTime)]
 """A point in time, as a timezone-aware datetime."""
 
 

@@ -50,7 +50,7 @@ class BotConfig(CreatedUpdated, Base):
         ),
         at_least("max_daily_trades", 0),
         at_least("check_interval_seconds", 1),
-        # Partial index for due_bots().
+        # Partial index for claim_due_bots().
         Index("ix_bot_configs_active", "id", postgresql_where=text("is_active")),
         {"comment": "Settings of each bot. One with trades cannot be deleted."},
     )

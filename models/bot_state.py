@@ -32,7 +32,7 @@ class BotState(Base):
         non_negative("stop_loss_price"),
         not_nan("daily_pnl"),
         at_least("daily_trades_count", 0),
-        # Partial index for due_bots().
+        # Partial index for claim_due_bots().
         Index("ix_bot_states_running", "id", postgresql_where=text("status = 'running'")),
         {
             "comment": "Live state of each bot, one row a bot. Deleted with it.",

@@ -16,6 +16,11 @@ def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
 
 
+def upper_case(column: str) -> CheckConstraint:
+    """Accept any word in upper case, such as ``STOP_LOSS``: a set of values that may grow."""
+    return CheckConstraint(f"{column} ~ '^[A-Z][A-Z0-9_]*$'", name=f"{column}_upper_case")
+
+
 def not_empty(column: str) -> CheckConstraint:
     """Reject the empty string."""
     return CheckConstraint(f"{column} <> ''", name=f"{column}_not_empty")

@@ -5,9 +5,10 @@ database URL is determined (see :mod:`trading_bot_schema.url`) when the first co
 """
 
 import asyncio
+import ssl
+from pathlib import Path
 from typing import Any
 
-import asyncpg
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
@@ -15,11 +16,12 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
+from sqlalchemy.util import await_only
 
 from models.base import Base
 from trading_bot_schema.redaction import hide_values
 from trading_bot_schema.target import connectable
-from trading_bot_schema.url import database_url
+from trading_bot_schema.url import POOLER, DatabaseURLError, database_url
 
 __all__ = ["Base", "SessionLocal", "engine", "make_engine"]
 
@@ -29,16 +31,25 @@ APPLICATION_NAME = "trading-bot"
 def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
     """Create an engine for a database, by default the one that the environment names.
 
-    ``options`` are passed to :func:`sqlalchemy.ext.asyncio.create_async_engine`, and its
-    ``connect_args`` to :func:`asyncpg.connect`. Connecting raises asyncpg's exceptions, or
+    ``options`` go to :func:`sqlalchemy.ext.asyncio.create_async_engine`, their ``connect_args`` to
+    :func:`asyncpg.connect`, but for SQLAlchemy's own (``prepared_statement_cache_size``,
+    ``prepared_statement_name_func``). A URL with ``pooler=transaction`` needs none of them. A
+    connection that cannot be opened raises what asyncpg raises, or
     :class:`trading_bot_schema.url.DatabaseURLError`.
     """
     connect_args = options.pop("connect_args", {})
 
-    async def connect() -> asyncpg.Connection:
-        # In a thread, since it may start the embedded server.
-        target = await asyncio.to_thread(lambda: connectable(url or database_url()))
-        return await asyncpg.connect(**(connect_arguments(target) | connect_args))
+    def connect() -> Any:
+        # As create_async_engine(async_creator=...) does, which has no place for arguments.
+        target = await_only(
+            # In a thread, as it may have to start the embedded server.
+            asyncio.to_thread(lambda: connectable(url or database_url()))
+        )
+        driver = engine.sync_engine.dialect.loaded_dbapi
+        try:
+            return driver.connect(**(connect_arguments(target) | connect_args))
+        except FileNotFoundError as error:
+            raise missing_file(target) or error from None
 
     defaults: dict[str, Any] = {
         # Bound parameters include key material: keep them out of logs and error messages.
@@ -50,23 +61,48 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
     }
     if "poolclass" not in options:
         defaults |= {"pool_size": 5, "max_overflow": 10}
-    engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=connect, **(defaults | options)
-    )
+    engine = create_async_engine("postgresql+asyncpg://", creator=connect, **(defaults | options))
     hide_values(engine.sync_engine)
     return engine
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:
-    """Return a URL as arguments of :func:`asyncpg.connect`, which names some parts differently."""
+    """Translate a URL for SQLAlchemy and asyncpg, which have names of their own for some parts."""
     options = dict(url.query)
     arguments: dict[str, Any] = url.translate_connect_args(username="user")
+    if options.pop(POOLER, None):
+        # asyncpg then uses the unnamed statement alone, and prepares it anew each time, as the
+        # next one may be in another session. Source: asyncpg docs, "Frequently Asked Questions".
+        arguments["statement_cache_size"] = 0
     if timeout := int(str(options.pop("connect_timeout", 0))):  # 0: the driver's default
         arguments["timeout"] = timeout
+    if options.get("sslrootcert") == "system":  # which asyncpg takes for a file
+        arguments["ssl"] = _trusting_the_system(options)
     options.setdefault("application_name", APPLICATION_NAME)
     # asyncpg reads libpq's options from a URL only.
     arguments["dsn"] = URL.create("postgresql", query=options).render_as_string()
     return arguments
+
+
+def _trusting_the_system(options: dict[str, Any]) -> ssl.SSLContext:
+    """Do what libpq does for ``sslrootcert=system``: verify server and host name, always."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["postgresql"])
+    if certificate := options.get("sslcert"):
+        context.load_cert_chain(certificate, options.get("sslkey"))
+    if revoked := options.get("sslcrl"):
+        context.load_verify_locations(revoked)
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    return context
+
+
+def missing_file(url: URL) -> DatabaseURLError | None:
+    """Say which file of a URL does not exist: asyncpg does not."""
+    for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
+        path = str(url.query.get(name, ""))
+        if path not in ("", "system") and not Path(path).exists():
+            return DatabaseURLError(f"{name} in the database URL: there is no file {path}.")
+    return None
 
 
 engine: AsyncEngine = make_engine()

@@ -1,4 +1,4 @@
-"""The values that some text columns accept.
+"""The values that some text columns accept; for :class:`OrderType`, those that are known.
 
 The columns are strings with a CHECK constraint rather than native PostgreSQL enums, whose
 values cannot be removed (PostgreSQL docs, "Enumerated Types"). The members are strings too, so
@@ -19,7 +19,7 @@ class Side(StrEnum):
 
 
 class OrderType(StrEnum):
-    """Type of an order.
+    """Type of an order that is known. Trades may have others: the exchange may add some.
 
     Source: Binance spot API, enum "Order types".
     """

@@ -6,8 +6,8 @@ from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, String, func
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Base, IntPK, Money, Timestamp
-from models.checks import non_negative, not_empty, not_nan, one_of
-from models.enums import OrderType, Side
+from models.checks import non_negative, not_empty, not_nan, one_of, upper_case
+from models.enums import Side
 
 if TYPE_CHECKING:
     from models.bot_config import BotConfig
@@ -31,7 +31,8 @@ class Trade(Base):
         not_empty("binance_order_id"),
         not_empty("symbol"),
         one_of("side", Side),
-        one_of("order_type", OrderType),
+        # Not one_of(): the exchange may add a type, and a fill must not be refused.
+        upper_case("order_type"),
         non_negative("price"),
         non_negative("quantity_filled"),
         non_negative("quote_quantity_filled"),
@@ -73,8 +74,8 @@ class Trade(Base):
     )
     """Order id qualified with its symbol, such as ``BTCUSDT:28``.
 
-    Binance's order ids are unique only within a symbol, so the application has to qualify them.
-    NULL for paper trades.
+    Binance's order ids are unique only within a symbol, so the application has to qualify them
+    with :func:`models.queries.order_key`. NULL for paper trades.
     """
     symbol: Mapped[str] = mapped_column(
         String(64), comment="Market as base/quote, such as BTC/USDT. May be Unicode."

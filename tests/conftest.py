@@ -21,12 +21,24 @@ from models.database import make_engine
 from tests.support import databases, servers
 from tests.support.alembic_cli import AlembicCli
 from tests.support.conformance import Conformance
+from tests.support.generated_rows import FilledDatabases
 from tests.support.history import HEAD, Databases
+from tests.support.observed_revision import ObservedRevision, Probe
 from tests.support.probe_revisions import Revisions
+from tests.support.roles import RoleDatabases, databases_for_roles
 from trading_bot_schema import embedded
 from trading_bot_schema.url import parse
 
 _SERVER = pytest.StashKey[ExitStack]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--faults``."""
+    parser.addoption(
+        "--faults",
+        action="store_true",
+        help="put faults back, and see that tests/test_money_in_motion.py finds each; minutes",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -73,6 +85,25 @@ def make_database(server: str) -> Iterator[Callable[..., str]]:
 def database_at(make_database: Callable[..., str]) -> Databases:
     """Databases at any revision: ``database_at.at(revision)``."""
     return Databases(make_database)
+
+
+@pytest.fixture(scope="session")
+def filled_database(make_database: Callable[..., str], database_at: Databases) -> FilledDatabases:
+    """Databases at any revision, with rows: ``filled_database.at(revision)``."""
+    return FilledDatabases(make_database, database_at)
+
+
+@pytest.fixture(scope="session")
+def role_databases(server: str) -> Iterator[RoleDatabases]:
+    """Databases with the roles of ``docs/roles.sql``."""
+    with databases_for_roles(server) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def owned_database(role_databases: RoleDatabases) -> FilledDatabases:
+    """Databases at any revision that the owner has migrated: ``owned_database.at(revision)``."""
+    return FilledDatabases(role_databases.make, Databases(role_databases.make))
 
 
 @pytest.fixture(scope="session")
@@ -133,6 +164,28 @@ def alembic_cli(tmp_path_factory: pytest.TempPathFactory) -> AlembicCli:
 def revisions(tmp_path: Path) -> Revisions:
     """A copy of the migrations, to add some to."""
     return Revisions(tmp_path)
+
+
+@pytest.fixture
+def probe(revisions: Revisions, filled_database: FilledDatabases) -> Probe:
+    """Observe a revision of these: ``probe(upgrade, downgrade, docstring, after=earlier)``."""
+
+    def observed(
+        upgrade: str, downgrade: str = "pass", docstring: str = "", *, after: str = ""
+    ) -> ObservedRevision:
+        if after:
+            revisions.add("earlier", after)
+        revisions.add("probe", upgrade, downgrade, docstring=docstring or "A probe.")
+
+        def start() -> str:
+            url = filled_database.at(HEAD)
+            if after:
+                databases.migrate(url, "earlier", revisions.config)
+            return url
+
+        return ObservedRevision("probe", docstring, start, config=lambda: revisions.config)
+
+    return observed
 
 
 @pytest.fixture

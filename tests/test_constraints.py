@@ -92,8 +92,11 @@ ck_trades_symbol_not_empty
 ck_trades_side_known
     side=HOLD                                          | side=SELL
     side=buy                                           | side=BUY
-ck_trades_order_type_known
-    order_type=STOP                                    | order_type=STOP_LOSS
+ck_trades_order_type_upper_case
+    order_type=Market                                  | order_type=MARKET
+    order_type=2_LEGS                                  | order_type=LEGS_2
+    order_type=_PEGGED                                 | order_type=PEGGED_TO_A_NEW_THING
+    order_type=                                        | order_type=X
 ck_trades_price_non_negative
     price=-0.000000000000000001                        | price=0
 ck_trades_quantity_filled_non_negative

@@ -1,7 +1,8 @@
 """``python -m tools.document`` reports each generated document that is out of date, and writes it.
 
 What the documents contain: the diagram and the data dictionary here, ``docs/schema.sql`` in
-``test_schema.py``, the mutation table in ``test_mutation_table.py``.
+``test_schema.py``, the mutation table in ``test_mutation_table.py``, the table of dangerous
+operations in ``test_guide.py``, the lines on locks in ``test_lock_lines.py``.
 """
 
 import shutil
@@ -23,6 +24,10 @@ GENERATED = {
     "data-dictionary": [("docs/data-dictionary.md", "| `email` |")],
     "benchmarks": [("docs/benchmarks.md", "| 1 bots due | 2,000 |")],
     "schema": [("docs/schema.sql", "-- The schema at revision ")],
+    "dangerous-operations": [
+        ("CONTRIBUTING.md", "| drop a table | "),
+        ("CONTRIBUTING.md", "Measured on PostgreSQL 15"),
+    ],
     "mutation-table": [
         ("docs/conformance.md", "Measured on PostgreSQL 18 with Alembic "),
         ("docs/conformance.md", "| a table is missing |"),
@@ -36,7 +41,7 @@ def project(tmp_path: Path) -> Path:
     packages = ("alembic", "docs", "models", "tests", "tools", "trading_bot_schema")
     for name in packages:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("README.md", "README.tr.md", "alembic.ini"):
+    for name in ("CONTRIBUTING.md", "README.md", "README.tr.md", "alembic.ini"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
@@ -64,8 +69,8 @@ def test_an_outdated_document_is_reported(name: str, path: str, part: str, proje
 
 
 def test_outdated_documents_are_written(project: Path) -> None:
-    # Measuring the mutations takes a minute: tox -e documents.
-    names = [name for name in GENERATED if name != "mutation-table"]
+    # Measuring these takes a minute: tox -e documents.
+    names = [name for name in GENERATED if name not in ("dangerous-operations", "mutation-table")]
     for path, part in {path: part for name in names for path, part in GENERATED[name]}.items():
         damage(project, path, part)
     done = commandline.run("tools.document", *names, cwd=project)
@@ -82,6 +87,17 @@ def test_measuring_reports_what_needs_a_database(project: Path) -> None:
     measured = commandline.run("tools.document", "schema", "--check", "--measure", cwd=project)
     assert (quick.returncode, measured.returncode) == (0, 1)
     assert measured.stderr.startswith("Out of date: docs/schema.sql. Run: ")
+
+
+def test_a_missing_line_of_the_history_is_reported_and_appended(project: Path) -> None:
+    path = project / "alembic" / "versions.sum"
+    text = path.read_text()
+    path.write_text("".join(text.splitlines(keepends=True)[:-1]))
+    done = commandline.run("tools.document", "--check", cwd=project)
+    command = "python -m tools.document versions-sum"
+    assert done.stderr == f"Out of date: alembic/versions.sum. Run: {command}\n"
+    done = commandline.run("tools.document", "versions-sum", cwd=project)
+    assert (done.returncode, path.read_text()) == (0, text), done.stderr
 
 
 def test_an_unknown_document_is_refused() -> None:

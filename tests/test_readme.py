@@ -1,6 +1,7 @@
 """The READMEs of both languages agree, links work, and the map of the tests is complete."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -29,15 +30,18 @@ def test_same_in_both_languages(part: str) -> None:
     assert turkish == parts("README.md")[part]
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.tr.md", "CONTRIBUTING.md"])
-def test_links_lead_somewhere(name: str) -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text(encoding="utf-8"))
-    assert [link for link in links if not (ROOT / link).exists()] == []
-
-
 def test_the_map_of_the_tests_is_complete() -> None:
     listed = re.findall(
         r"`(test_\w+\.py)` \|$", (ROOT / "tests/README.md").read_text(), re.MULTILINE
     )
     files = [path.name for path in (ROOT / "tests").glob("test_*.py")]
     assert sorted(listed) == sorted(files), "tests/README.md names each test file once"
+
+
+PAGES = [path for pages in ("*.md", "docs/*.md", "docs/deploy/*.md") for path in ROOT.glob(pages)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(path.relative_to(ROOT)) for path in PAGES])
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)[^):]*\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []

@@ -1,29 +1,34 @@
-"""Ids run out as docs/scale.md says, and the revisions that it shows widen them."""
+"""Ids run out as docs/scale.md says, and the revisions that it shows widen them.
 
-import re
+They keep the rules for revisions, and end in the schema of the widened models.
+"""
+
 from typing import Any
 
 import psycopg
 import pytest
 import sqlalchemy as sa
-from alembic import op
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
-from sqlalchemy import text
 
+from models import Base
 from tests.support import databases
+from tests.support.application import ONCE
+from tests.support.catalogue import Catalogue, differences, snapshot
 from tests.support.databases import ask
 from tests.support.factories import SMALLEST
+from tests.support.generated_rows import FIRST_KEY, FilledDatabases
 from tests.support.inserting import insert
+from tests.support.measured import Measured
+from tests.support.probe_revisions import Revisions
+from tests.support.recipes import SCALE
 
 PAGE = databases.ROOT / "docs" / "scale.md"
 INT_MAX = 2**31 - 1
 
 
-def add(url: str, table: str = "trades") -> Any:
+def add(url: str, table: str = "trades", **values: int) -> Any:
     """Insert a row, and return its id."""
     with psycopg.connect(url) as connection:
-        return insert(connection, table, SMALLEST[table])["id"]
+        return insert(connection, table, SMALLEST[table] | values)["id"]
 
 
 @pytest.fixture
@@ -40,26 +45,36 @@ def test_the_last_id(database_with_trades: str) -> None:
         add(database_with_trades)
 
 
-def test_widening_the_ids(database_with_trades: str) -> None:
-    url = database_with_trades
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert len(blocks) == 3
-    ids = [1, 2]
-    with databases.sync_engine(url).connect() as connection:
-        indexes = text("SELECT indexdef FROM pg_indexes WHERE tablename = 'trades' ORDER BY 1")
-        before = connection.scalars(indexes).all()
-        connection.rollback()
-        for block in blocks:
-            names: dict[str, Any] = {"op": op, "sa": sa}
-            exec(block, names)  # noqa: S102 - our own page
-            context = MigrationContext.configure(connection)
-            with Operations.context(context), context.begin_transaction():
-                names["upgrade"]()
-            # The application goes on.
-            ids.append(add(url))
-        assert connection.scalars(indexes).all() == before
-    ask(url, "SELECT setval('trades_id_seq', %s)", INT_MAX)
-    ids.append(add(url))
-    assert len(set(ids)) == 6
-    assert ids[-1] == INT_MAX + 1
-    assert ask(url, "SELECT array_agg(id ORDER BY id) FROM trades") == ids
+def test_widening_the_ids(
+    revisions: Revisions, filled_database: FilledDatabases, empty_database: str
+) -> None:
+    widening = Measured(SCALE["2³¹ trades"].revisions, revisions, filled_database)
+    assert widening.broken_rules() == []
+    assert widening.application == ONCE
+    # The application goes on after each revision.
+    first, second, third = [observed.url for observed in widening.observed]
+    of_a_bot = {"bot_config_id": FIRST_KEY, "user_id": FIRST_KEY}
+    ids = [add(url, "trades", **of_a_bot) for url in (first, second, third)]
+    assert ids == sorted(set(ids)), "the sequence goes on"
+    assert ask(first, "SELECT count(*) FROM trades WHERE id_bigint IS DISTINCT FROM id") == 0
+    ask(third, "SELECT setval('trades_id_seq', %s)", INT_MAX)
+    assert add(third, "trades", **of_a_bot) == INT_MAX + 1
+    # The schema is the one of the models, with the wider column.
+    build_widened_models(empty_database)
+    wanted, found = (without_alembic(snapshot(url)) for url in (empty_database, third))
+    unordered = {"TABLE public.trades": {"id"}}
+    report = differences(wanted, found, ("models", "database"), lambda _: str(PAGE), unordered)
+    assert not report, report
+
+
+def build_widened_models(url: str) -> None:
+    metadata = sa.MetaData(naming_convention=Base.metadata.naming_convention)
+    for table in Base.metadata.sorted_tables:
+        table.to_metadata(metadata)
+    metadata.tables["trades"].columns["id"].type = sa.BigInteger()
+    metadata.create_all(databases.sync_engine(url))
+
+
+def without_alembic(found: Catalogue) -> Catalogue:
+    kept = {name: text for name, text in found.objects.items() if "alembic_version" not in name}
+    return Catalogue(kept, found.columns)

@@ -74,7 +74,7 @@ async def test_a_standby_answers_but_takes_nothing(servers: Servers) -> None:
             await session.flush()
         await session.rollback()
         with pytest.raises(DBAPIError, match="read-only"):
-            await session.execute(queries.due_bots())
+            await queries.claim_due_bots(session)
     await engine.dispose()
 
 
@@ -86,6 +86,7 @@ def test_upgrading_a_standby_is_refused(servers: Servers) -> None:
     done = commandline.run("alembic", "upgrade", "head", DATABASE_URL=servers.standby)
     assert done.returncode != 0
     assert "read-only" in done.stderr
+    assert "This server is a standby: point DATABASE_URL at the primary." in done.stderr
     assert databases.version(servers.standby) == before
     databases.migrate(servers.primary)
     servers.wait()

@@ -13,7 +13,7 @@ from alembic.config import CommandLine
 
 from trading_bot_schema import embedded
 from trading_bot_schema.configuration import alembic_config
-from trading_bot_schema.url import DEFAULT_URL, EMBEDDED
+from trading_bot_schema.url import DEFAULT_URL, EMBEDDED, ENVIRONMENT_VARIABLE
 
 PROGRAM = "python -m trading_bot_schema"
 
@@ -32,13 +32,21 @@ def alembic() -> None:
     command_line.run_cmd(alembic_config(options), options)
 
 
+def embedded_home() -> Path:
+    """Return the directory that ``DATABASE_URL`` names, or the default one."""
+    url = os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
+    if not url.startswith(EMBEDDED):
+        url = DEFAULT_URL or f"{EMBEDDED}.postgres"
+    return Path(url.removeprefix(EMBEDDED))
+
+
 def postgres(arguments: list[str]) -> None:
-    """Start or stop the embedded server, or open psql on it."""
+    """Start or stop the embedded server (of DATABASE_URL, or in .postgres), or open psql on it."""
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} postgres", description=postgres.__doc__)
     parser.add_argument("command", choices=["start", "stop", "psql"])
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="for psql, such as -c '\\d'")
     options = parser.parse_args(arguments)
-    home = Path(DEFAULT_URL.removeprefix(EMBEDDED))
+    home = embedded_home()
     try:
         if options.command == "stop":
             print("stopped" if embedded.stop(home) else "was not running")  # noqa: T201

@@ -5,7 +5,7 @@ from configparser import InterpolationError
 
 from alembic.config import Config
 
-from trading_bot_schema.url import DEFAULT_URL, INSTALLED, PACKAGE
+from trading_bot_schema.url import INSTALLED, PACKAGE
 
 
 def alembic_config(options: Namespace | None = None) -> Config:
@@ -19,8 +19,8 @@ def alembic_config(options: Namespace | None = None) -> Config:
         cmd_opts=options,
     )
     if INSTALLED.exists():
-        # The file's own URL would put the server's data among the installed packages.
-        config.set_main_option("sqlalchemy.url", DEFAULT_URL)
+        # The file's own would be a server with its data among the installed packages.
+        config.remove_main_option("sqlalchemy.url")
     return config
 
 

@@ -1,9 +1,13 @@
-"""How Alembic's commands look on a terminal."""
+"""What Alembic's commands write to stderr: on a terminal, in a log, for machines."""
 
+import json
 import logging
 import os
+import sys
+import time
 from contextlib import nullcontext
 from logging.config import fileConfig
+from pathlib import Path
 from typing import TextIO
 
 from alembic.config import Config
@@ -11,6 +15,8 @@ from alembic.config import Config
 COLOURS = {logging.INFO: 32, logging.WARNING: 33, logging.ERROR: 31, logging.CRITICAL: 31}
 """Green, yellow and red, as in "ECMA-48", Select Graphic Rendition."""
 
+FIELDS = ("event", "revision", "direction", "attempt", "seconds", "target", "blockers")
+"""What a record may have beside its message, as ``extra``."""
 
 ERASE_LINE = "\r\x1b[K"
 """Carriage Return, and "ECMA-48", Erase in Line."""
@@ -24,6 +30,32 @@ class ColouredFormatter(logging.Formatter):
         text = super().formatMessage(record)
         colour = COLOURS.get(record.levelno)
         return text.replace(record.levelname, f"\x1b[{colour}m{record.levelname}\x1b[0m", 1)
+
+
+class TimedFormatter(logging.Formatter):
+    """Starts with the time: UTC, as in RFC 3339."""
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+
+class JsonFormatter(TimedFormatter):
+    """Makes one JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record, with those of FIELDS that it has."""
+        known = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.levelno >= logging.ERROR:
+            known["event"] = "failed"
+        return json.dumps(
+            known | {name: value for name, value in vars(record).items() if name in FIELDS}
+        )
 
 
 class StatusLine(logging.Formatter):
@@ -55,25 +87,31 @@ class StatusLine(logging.Formatter):
         return erase + self._formatter.format(record)
 
 
-def set_up(config: Config) -> StatusLine | None:
+def set_up(config: Config, *, as_json: bool = False) -> StatusLine | None:
     """Set up logging for the command line; return the terminal's status line, if it has one.
 
-    What is written to a terminal is coloured, unless NO_COLOR is set (https://no-color.org); with
-    ``-q``, there is no progress. An application that calls Alembic has its own logging.
+    What is written to a terminal is coloured, unless NO_COLOR is set (https://no-color.org); what
+    is not, has the time. With ``-q``, there is no progress. An application that calls Alembic has
+    its own logging.
     """
     if config.cmd_opts is None or config.config_file_name is None:
         return None
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as with 2>&-
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     fileConfig(config.config_file_name, disable_existing_loggers=False)
     if config.cmd_opts.quiet:
         logging.getLogger("alembic").setLevel(logging.WARNING)
     status_line = None
     for handler in logging.root.handlers:
         formatter = handler.formatter
-        if (
-            isinstance(handler, logging.StreamHandler)
-            and formatter is not None
-            and handler.stream.isatty()
-        ):
+        if not isinstance(handler, logging.StreamHandler) or formatter is None:
+            continue
+        if as_json:
+            handler.setFormatter(JsonFormatter())
+        elif not handler.stream.isatty():
+            handler.setFormatter(TimedFormatter(f"%(asctime)s {formatter._fmt}"))
+        else:
             if not os.environ.get("NO_COLOR"):
                 formatter = ColouredFormatter(formatter._fmt)
             status_line = StatusLine(handler, formatter)

@@ -13,7 +13,6 @@ they are placed in ``/var/lib/trading-bot-schema`` instead, and the data directo
 symbolic link. The permissions of existing directories are never changed.
 """
 
-import fcntl
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -54,10 +53,11 @@ def start(home: Path, settings: Mapping[str, str] | None = None) -> URL:
     server settings, such as ``{"fsync": "off"}``; they apply if this call starts the server.
 
     Raises:
-        EmbeddedError: The programs are not installed, the directory cannot be written, or the
-            server does not start.
+        EmbeddedError: This is Windows, the programs are not installed, the directory cannot be
+            written, or the server does not start.
     """
-    home = Path(os.path.abspath(home))  # noqa: PTH100 - keeps a symbolic link
+    _check_platform()
+    home = Path(os.path.abspath(home))  # noqa: PTH100 - keeps the link that root's data may be
     try:
         with _lock(home):
             return _start(home, settings or {})
@@ -74,6 +74,7 @@ def stop(home: Path) -> bool:
     Raises:
         EmbeddedError: It belongs to another account, or does not stop.
     """
+    _check_platform()
     account = _account()
     home = home.resolve()
     data = home / "data"
@@ -92,6 +93,13 @@ def stop(home: Path) -> bool:
         with suppress(OSError):  # not empty: another process has started it again
             sockets.rmdir()
     return done.returncode == 0
+
+
+def _check_platform() -> None:
+    if importlib.util.find_spec("fcntl") is None:
+        raise EmbeddedError(
+            "The embedded PostgreSQL needs Linux or macOS. Set DATABASE_URL to another server."
+        )
 
 
 def _start(home: Path, settings: Mapping[str, str]) -> URL:
@@ -176,7 +184,9 @@ def _pg_isready(programs: Path, sockets: Path) -> int:
 
 @contextmanager
 def _lock(home: Path) -> Iterator[None]:
-    """Let one process at a time start the server. Locks the parent directory: no lock file."""
+    """Let one process at a time start the server; a lock on the parent leaves no file."""
+    import fcntl
+
     descriptor = os.open(home.parent, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

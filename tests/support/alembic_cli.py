@@ -42,8 +42,9 @@ class Result:
 
     @property
     def messages(self) -> list[str]:
-        """What stderr says beside the notes on progress."""
-        return [line for line in self.stderr.splitlines() if not line.startswith("INFO ")]
+        """What stderr says beside the notes on progress, without the time."""
+        lines = (line.split(" ", 1)[-1] for line in self.stderr.splitlines())
+        return [line for line in lines if not line.startswith("INFO ")]
 
 
 @dataclass

@@ -79,11 +79,20 @@ def alembic_config(connection: Connection | Engine | None = None) -> Config:
     return Config(ROOT / "alembic.ini", attributes={"connection": connection})
 
 
-def migrate(url: str, revision: str = "head") -> None:
+def migrate(url: str, revision: str = "head", config: Config | None = None) -> None:
     """Upgrade a database, or downgrade it with a revision such as ``-1`` or ``base``."""
+    migrate_on(sync_engine(url), revision, config)
+
+
+def migrate_on(
+    connection: Connection | Engine, revision: str, config: Config | None = None
+) -> None:
+    """Migrate on a connection or engine, by default with the project's configuration."""
+    config = config or alembic_config()
+    config.attributes["connection"] = connection
     down = revision == "base" or revision.startswith("-")
     run = command.downgrade if down else command.upgrade
-    run(alembic_config(sync_engine(url)), revision)
+    run(config, revision)
 
 
 def version(url: str) -> str | None:

@@ -21,7 +21,7 @@ with op.get_context().autocommit_block():
 ADD_COLUMN = 'op.add_column("{}", sa.Column("{}", sa.Integer()))'
 DROP_COLUMN = 'op.drop_column("{}", "{}")'
 
-_REVISION = '''"""{revision}."""
+_REVISION = '''"""{docstring}"""
 
 import sqlalchemy as sa
 
@@ -32,13 +32,13 @@ down_revision = {down_revision!r}
 {more}
 
 
-def upgrade():
 {upgrade}
 
 
 def downgrade():
 {downgrade}
 '''
+_UPGRADE = "def upgrade():\n"
 
 
 class Revisions:
@@ -62,12 +62,23 @@ class Revisions:
         """What to give to the functions of ``alembic.command``."""
         return Config(self.ini)
 
-    def add(self, revision: str, upgrade: str, downgrade: str = "pass", more: str = "") -> None:
-        """Add a revision after the last one, with these bodies of its two functions."""
+    def add(
+        self,
+        revision: str,
+        upgrade: str,
+        downgrade: str = "pass",
+        more: str = "",
+        docstring: str = "A probe.",
+    ) -> None:
+        """Add a revision after the last one.
+
+        ``upgrade`` is the function of that name, and perhaps what it needs, or its body alone.
+        """
         text = _REVISION.format(
+            docstring=docstring,
             revision=revision,
             down_revision=self._last,
-            upgrade=indent(upgrade, "    "),
+            upgrade=upgrade if "def upgrade()" in upgrade else _UPGRADE + indent(upgrade, "    "),
             downgrade=indent(downgrade, "    "),
             more=more,
         )

@@ -16,11 +16,15 @@ from tools.document import (
     Document,
     Measured,
     benchmarks,
+    dangerous_operations,
     data_dictionary,
     diagram,
     different,
+    locks,
     mutation_table,
+    old_code,
     schema,
+    versions_sum,
 )
 from trading_bot_schema.embedded import EmbeddedError
 
@@ -29,7 +33,11 @@ DOCUMENTS: tuple[Document | Measured, ...] = (
     data_dictionary.DOCUMENT,
     benchmarks.DOCUMENT,
     schema.DOCUMENT,
+    locks.DOCUMENT,
+    dangerous_operations.DOCUMENT,
+    versions_sum.DOCUMENT,
     mutation_table.DOCUMENT,
+    old_code.DOCUMENT,
 )
 NAMES = [document.name for document in DOCUMENTS]
 

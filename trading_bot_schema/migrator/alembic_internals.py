@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.script import ScriptDirectory
 
 StepsOfCommand = Callable[..., Iterable[RevisionStep]]
 
@@ -37,6 +38,16 @@ def reads_only(migration: MigrationContext) -> bool:
     for revisions that do not exist.
     """
     return migration.opts.get("dont_mutate", False) or "destination_rev" not in migration.opts
+
+
+def upgrades_to_head(migration: MigrationContext, script: ScriptDirectory) -> bool:
+    """Say whether the command is ``alembic upgrade head``, or names the head revision.
+
+    ``context.get_revision_argument()`` does not say it of a downgrade or stamp.
+    """
+    return migration.opts["fn"].__name__ == "upgrade" and migration.opts.get(
+        "destination_rev"
+    ) in ("head", "heads", *script.get_heads())
 
 
 def uses_autocommit_block(step: RevisionStep) -> bool:

@@ -9,7 +9,8 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 
-from trading_bot_schema.migrator import alembic_internals
+from trading_bot_schema.migrator import alembic_internals, contract, guards
+from trading_bot_schema.migrator.lock import check_lock
 from trading_bot_schema.migrator.settings import Settings
 
 log = logging.getLogger("alembic.migrator")
@@ -32,9 +33,11 @@ class Plan:
         self._in_callers_transaction = connection is not None and connection.in_transaction()
         self.script = script
         self._settings = settings
+        self._upgrades_to_head = alembic_internals.upgrades_to_head(migration, script)
         self.remaining: list[RevisionStep] = []
         self._steps_of_command = alembic_internals.steps_of_command(migration)
         self._decided = False
+        self._has_old_code = False
         self.reads_only = alembic_internals.reads_only(migration)
         self.options = alembic_internals.options(self._run, self.reads_only)
         """Options for :func:`alembic.context.configure` that run the command by this plan."""
@@ -50,6 +53,18 @@ class Plan:
     def place(self) -> str:
         """What runs now, as the start of a message."""
         return f"In {self.remaining[0]}: " if self.remaining else ""
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """What runs now, for logs that machines read."""
+        if not self.remaining:
+            return {}
+        info = self.remaining[0].info
+        direction = "upgrade" if info.is_upgrade else "downgrade"
+        return {
+            "revision": info.up_revision_id,
+            "direction": "stamp" if info.is_stamp else direction,
+        }
 
     @property
     def remains(self) -> str:
@@ -71,15 +86,25 @@ class Plan:
         if not self._decided:
             self._decide(heads, migration)
         while self.remaining:
-            log.info("Running %s", self.remaining[0])
+            if self._has_old_code:
+                contract.warn(self.remaining[0])
+            if migration.connection is not None:
+                check_lock(migration.connection)
+            fields = self.fields
+            log.info("Running %s", self.remaining[0], extra=fields | {"event": "started"})
             started = time.monotonic()
             yield self.remaining[0]
             # Alembic asks for the next one when this one is committed.
-            log.info("Done in %.2f s", time.monotonic() - started)
+            seconds = round(time.monotonic() - started, 3)
+            log.info(
+                "Done in %.2f s", seconds, extra=fields | {"event": "done", "seconds": seconds}
+            )
             del self.remaining[0]
 
     def _decide(self, heads: tuple[str, ...], migration: MigrationContext) -> None:
-        _check_known(heads, self.script)
+        if self._is_ahead(heads):
+            self._decided = True
+            return
         try:
             self.remaining.extend(self._steps_of_command(heads, migration))
         except AssertionError as error:  # such as ``head+1``, or nothing at all
@@ -90,23 +115,44 @@ class Plan:
             if isinstance(error.__cause__, ResolutionError):
                 raise CommandError(f"{error}. `alembic history` lists the revisions.") from error
             raise
+        self._has_old_code = bool(heads)  # Otherwise, there are no tables.
+        if self._has_old_code and self._settings.contract == "refuse":
+            self.remaining[:] = contract.before_contract(self.remaining)
         for step in self.remaining:
             self._settings_for(step)
             if self._in_callers_transaction:
                 _check_transactional(step)
+        if migration.connection is not None:
+            guards.check(migration.connection, self.remaining, self._settings)
         self._decided = True
 
-
-def _check_known(heads: tuple[str, ...], script: ScriptDirectory) -> None:
-    for head in heads:
-        try:
-            script.get_revision(head)
-        except CommandError:
+    def _is_ahead(self, heads: tuple[str, ...]) -> bool:
+        """Say whether a newer version of the code has migrated the database, and that is fine."""
+        here = ", ".join(self.script.get_heads())
+        for head in heads:
+            if _is_known(head, self.script):
+                continue
+            what = (
+                f"The database is at revision {head}, which is not among the migrations here,"
+                f" whose head is {here}: a newer version of the code has migrated it."
+            )
+            if self._upgrades_to_head and self._settings.ahead == "accept":
+                fields = {"event": "ahead", "revision": head}
+                log.warning("%s Nothing is done, as ahead=accept says.", what, extra=fields)
+                return True
             raise CommandError(
-                f"The database is at revision {head}, which is not among the migrations here."
-                " Deploy the version of the code that has it; or, if the tables are those of a"
-                " revision that is here, record that with `alembic stamp --purge REVISION`."
-            ) from None
+                f"{what} Deploy that version, or downgrade with it first. Where this version of"
+                " the application works with it, `-x ahead=accept upgrade head` exits 0."
+            )
+        return False
+
+
+def _is_known(revision: str, script: ScriptDirectory) -> bool:
+    try:
+        script.get_revision(revision)
+    except CommandError:
+        return False
+    return True
 
 
 def _check_transactional(step: RevisionStep) -> None:

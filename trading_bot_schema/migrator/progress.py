@@ -54,7 +54,8 @@ class Progress:
             self._show(line)
             self._shown = True
         elif now - self._logged >= LOG_SECONDS:
-            log.info("%s", line[0].upper() + line[1:])
+            fields = {"event": "progress", "blockers": blockers or None}
+            log.info("%s", line[0].upper() + line[1:], extra=fields)
             self._logged = now
 
     def end(self) -> None:

@@ -20,6 +20,7 @@ from trading_bot_schema.migrator.errors import (
 from trading_bot_schema.migrator.hold import HeldTooLongError, Hold
 from trading_bot_schema.migrator.lock import migration_lock
 from trading_bot_schema.migrator.plan import Plan
+from trading_bot_schema.migrator.pooler import refuse_callers_pooling
 from trading_bot_schema.migrator.settings import Settings
 from trading_bot_schema.migrator.statements import limits
 from trading_bot_schema.migrator.timeouts import Timeouts
@@ -52,7 +53,8 @@ def run(
     except (SQLAlchemyError, KeyboardInterrupt) as error:
         cause = _cause(error)
         if isinstance(cause, DBAPIError):
-            message = f"{plan.place}{reason(cause)} {plan.remains}"
+            why = reason(cause, on_standby=_is_standby(connection))
+            message = f"{plan.place}{why} {plan.remains}"
             raise CommandError(message.rstrip()) from cause
         if isinstance(cause, KeyboardInterrupt):
             cause.add_note(
@@ -60,6 +62,12 @@ def run(
             )
             raise cause from None
         raise
+
+
+def _is_standby(connection: Connection) -> bool:
+    # Reported by PostgreSQL 14 and later when a connection is opened.
+    driver = None if connection.invalidated else connection.connection.driver_connection
+    return bool(driver and driver.info.parameter_status("in_hot_standby") == "on")
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -82,8 +90,11 @@ def run_for_caller(connection: Connection, plan: Plan, run_migrations: Callable[
     The caller keeps its own timeouts and exceptions, and a transaction that it has begun.
 
     Raises:
-        CommandError: Another migrator did not finish in time.
+        CommandError: Another migrator did not finish in time, or there is a pooler that does not
+            keep the lock.
     """
+    if not plan.reads_only and not connection.in_transaction():
+        refuse_callers_pooling(connection)
     with _lock_for(plan, connection):
         run_migrations()
 
@@ -124,10 +135,7 @@ def _try_repeatedly(
                 if sqlstate(error) not in (LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED):
                     raise
                 connection.rollback()
-                blocked = (
-                    f"{reason(error)} Blocked by"
-                    f" {watcher.blockers or 'a session that has ended since'}."
-                )
+                blocked = f"{reason(error)} Blocked by {watcher.blocked_by}."
                 if plan.remaining[:1] != [step]:
                     step, attempt = next(iter(plan.remaining), None), 0
                 attempt += 1
@@ -141,7 +149,14 @@ def _try_repeatedly(
             else:
                 return
             pause = min(2 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1)  # noqa: S311
-            log.warning("%s%s Trying again in %.1f s.", plan.place, blocked, pause)
+            log.warning(
+                "%s%s Trying again in %.1f s.",
+                plan.place,
+                blocked,
+                pause,
+                extra=plan.fields
+                | {"event": "blocked", "attempt": attempt, "blockers": watcher.blocked_by},
+            )
             time.sleep(pause)
 
 
@@ -151,5 +166,6 @@ def _log_result(connection: Connection, plan: Plan) -> None:
     if heads and set(heads) == set(plan.script.get_heads()):
         revision += " (head)"
     # The engine's URL has no password.
-    url = connection.engine.url.set(drivername="postgresql")
-    log.info("At %s: %s", revision, url.render_as_string())
+    target = connection.engine.url.set(drivername="postgresql").render_as_string()
+    fields = {"event": "finished", "revision": ", ".join(heads) or None, "target": target}
+    log.info("At %s: %s", revision, target, extra=fields)

@@ -1,4 +1,4 @@
-"""Timeouts and retry limits of a migration."""
+"""Timeouts, limits and guards of a migration."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -31,6 +31,24 @@ def positive_integer(name: str, value: str) -> int:
     raise CommandError(f"{name} is {value!r}, but should be a number from 1, such as 5.")
 
 
+def choice(*choices: str) -> Callable[[str, str], str]:
+    """Make a parser of one of some words."""
+
+    def parse(name: str, value: str) -> str:
+        if value in choices:
+            return value
+        raise CommandError(f"{name} is {value!r}, but should be {' or '.join(choices)}.")
+
+    return parse
+
+
+def identifier(name: str, value: str) -> str:
+    """Parse the name of a role: as it is, without quotation marks."""
+    if value:
+        return value
+    raise CommandError(f"{name} is empty, but should be the name of a role.")
+
+
 def setting(default: Any, parse: Callable[[str, str], Any], *, of_revision: bool = True) -> Any:
     """Define a setting: its default, the parser of its text, whether a revision may have it."""
     return field(default=default, metadata={"parse": parse, "of_revision": of_revision})
@@ -38,7 +56,7 @@ def setting(default: Any, parse: Callable[[str, str], Any], *, of_revision: bool
 
 @dataclass(frozen=True)
 class Settings:
-    """Timeouts and retry limits. Times are in milliseconds."""
+    """Timeouts, limits and guards. Times are in milliseconds."""
 
     lock_timeout: int = setting(500, milliseconds)
     """Longest wait for a lock on a table, during which others queue up behind it; 0: no limit."""
@@ -52,6 +70,18 @@ class Settings:
     """Longest time that one statement may take; 0: no limit."""
     wait_timeout: int = setting(600_000, milliseconds, of_revision=False)
     """Longest wait for another migrator to finish."""
+    contract: str = setting("warn", choice("warn", "refuse"), of_revision=False)
+    """What an upgrade does before a revision that breaks the code of the revision before it."""
+    connect_wait: int = setting(30_000, milliseconds, of_revision=False)
+    """Longest wait for a server that is starting, full, or does not listen; 0: none."""
+    role: str | None = setting(None, identifier, of_revision=False)
+    """Role to migrate as, where the one that connects is a member of the owner."""
+    ahead: str = setting("refuse", choice("refuse", "accept"), of_revision=False)
+    """What ``upgrade head`` does where a newer version of the code has migrated the database."""
+    lose: str = setting("warn", choice("warn", "refuse"), of_revision=False)
+    """What a downgrade does that loses rows."""
+    log: str = setting("text", choice("text", "json"), of_revision=False)
+    """What the lines on stderr are: text, or a JSON object each."""
     given: frozenset[str] = frozenset()
     """Names of the settings that ``-x`` gives, which no revision replaces."""
 

@@ -37,6 +37,7 @@ class Watcher:
         """Watch ``connection``; ``show`` replaces a line on the terminal, if there is one."""
         self.blockers = ""
         """The sessions that the connection waited for last; empty: none was seen."""
+        self._failure = ""  # why there is no second connection
         self._engine = connection.engine
         self._pid = connection.scalar(select(func.pg_backend_pid())) or 0
         connection.commit()
@@ -62,25 +63,36 @@ class Watcher:
         self._thread.join(1)  # it may wait for a server that is gone
         self._progress.end()
 
+    @property
+    def blocked_by(self) -> str:
+        """The sessions that the connection waited for last, or why they are unknown."""
+        if self.blockers:
+            return self.blockers
+        if self._failure:
+            return f"an unknown session, as there is no second connection ({self._failure})"
+        return "a session that was gone too soon to see"
+
     def _watch(self) -> None:
         failures = 0
         while not self._stop.wait(RECONNECT_SECONDS if failures > 1 else self._interval()):
             try:
                 with self._engine.connect() as watching:
                     watching.execution_options(isolation_level="AUTOCOMMIT")
+                    self._failure = ""
                     while True:
                         self._look(watching)
                         failures = 0
                         if self._stop.wait(self._interval()):
                             return
             except SQLAlchemyError as error:
+                self._failure = reason(error) if isinstance(error, DBAPIError) else str(error)
                 failures += 1
                 if failures == 2:  # one that broke is replaced without a word
-                    why = reason(error) if isinstance(error, DBAPIError) else str(error)
                     log.warning(
                         "No second connection, so nobody sees who blocks the migration, how far"
                         " it is, or whether it exceeds hold_timeout: %s",
-                        why,
+                        self._failure,
+                        extra={"event": "unwatched"},
                     )
 
     def _look(self, watching: Connection) -> None:

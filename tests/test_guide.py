@@ -1,0 +1,103 @@
+"""What CONTRIBUTING.md advises is safe, and what it warns of is measured.
+
+Every revision of a recipe runs on a database with rows, after those before it, and is judged by
+the rules for revisions, by squawk, and by an application that runs on meanwhile.
+"""
+
+import re
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from tests.support.catalogue import snapshot
+from tests.support.databases import ask
+from tests.support.generated_rows import FilledDatabases
+from tests.support.measured import PREPARED, Measured, measure_dangerous, measure_recipe
+from tests.support.operations import OPERATIONS, Operation
+from tests.support.probe_revisions import Revisions
+from tests.support.recipes import GUIDE
+from tests.support.rules import ANY_FORM, RULES, SAFE_FORMS
+from tools.document import COMMAND, dangerous_operations, read
+from tools.document.dangerous_operations import NAME, anchor, results
+from tools.lint_migrations import lint
+
+PAGE = read(dangerous_operations.GUIDE)
+DANGEROUS = [operation for operation in OPERATIONS if operation.dangerous]
+
+
+@pytest.fixture
+def release(server: str) -> int:
+    """The server's release, such as 18."""
+    return int(ask(server, "SHOW server_version_num")) // 10_000
+
+
+@pytest.fixture
+def check(release: int) -> Callable[..., None]:
+    """Compare what was measured with what the table says: ``check("safe", title, found)``."""
+
+    def compare(form: str, title: str, found: Measured) -> None:
+        if known := results().get(str(release)):
+            assert known[form][title] == found.effect, f"run: {COMMAND} {NAME}"
+
+    return compare
+
+
+def skip_if_too_old(title: str, release: int) -> None:
+    if release < GUIDE[title].since:
+        pytest.skip(f"not on PostgreSQL {release}")
+
+
+@pytest.mark.parametrize("title", GUIDE)
+def test_recipes_are_safe(
+    title: str,
+    check: Callable[..., None],
+    revisions: Revisions,
+    filled_database: FilledDatabases,
+    release: int,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    skip_if_too_old(title, release)
+    found = measure_recipe(title, revisions, filled_database)
+    assert found.broken_rules() == []
+    if "get_bind" not in "".join(GUIDE[title].revisions):  # which has no --sql
+        assert lint(revisions.config), capfd.readouterr().out
+    if title in {operation.safe for operation in OPERATIONS}:
+        check("safe", title, found)
+
+
+@pytest.mark.parametrize("operation", DANGEROUS, ids=[each.title for each in DANGEROUS])
+def test_the_table_says_what_is_dangerous(
+    operation: Operation,
+    check: Callable[..., None],
+    revisions: Revisions,
+    filled_database: FilledDatabases,
+) -> None:
+    found = measure_dangerous(operation, revisions, filled_database)
+    check("dangerous", operation.title, found)
+
+
+def test_every_link_leads_to_a_section() -> None:
+    sections = re.findall(r"^##+ (.*)", PAGE, re.MULTILINE)
+    assert set(re.findall(r"\(#([^)]+)\)", PAGE)) <= {anchor(title) for title in sections}
+    assert {form.safe for form in OPERATIONS} <= GUIDE.keys()
+    assert {section for _, (section, _) in SAFE_FORMS} <= GUIDE.keys()
+    named = {ANY_FORM[0], "Run again after an interruption", "Timeouts of one revision"}
+    assert named <= set(sections)
+    assert [rule for rule in RULES if f"`{rule}`" not in PAGE] == []
+
+
+@pytest.mark.parametrize("title", PREPARED)
+def test_a_column_that_was_made_not_null_is_like_one_that_always_was(
+    title: str,
+    revisions: Revisions,
+    filled_database: FilledDatabases,
+    release: int,
+    database: str,
+) -> None:
+    skip_if_too_old(title, release)
+    with psycopg.connect(database) as connection:
+        connection.execute("ALTER TABLE trades ALTER COLUMN commission_asset SET NOT NULL")
+    found = measure_recipe(title, revisions, filled_database)
+    key = "TABLE public.trades"
+    assert snapshot(found.url).objects[key] == snapshot(database).objects[key]
