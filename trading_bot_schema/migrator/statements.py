@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, event
 
 from trading_bot_schema.migrator.hold import HeldTooLongError, Hold
@@ -61,13 +60,13 @@ def limits(connection: Connection, timeouts: Timeouts, hold: Hold) -> Iterator[N
     ) -> None:
         if OWN.keys() <= context.execution_options.keys():
             return
-        begins = cursor.connection.info.transaction_status == TransactionStatus.IDLE
+        begins = _is_idle(cursor)
         concurrent = begins and cursor.connection.autocommit and is_concurrent(statement)
         timeouts.set_for(connection, concurrent)
         hold.before_statement(begins=begins, concurrent=concurrent)
 
     def after(connection: Connection, cursor: Any, *_: object) -> None:
-        if cursor.connection.info.transaction_status == TransactionStatus.IDLE:
+        if _is_idle(cursor):
             hold.after_lone_statement()
 
     def commit(connection: Connection) -> None:
@@ -95,3 +94,8 @@ def limits(connection: Connection, timeouts: Timeouts, hold: Hold) -> Iterator[N
     finally:
         for name, listener in listeners.items():
             event.remove(connection, name, listener)
+
+
+def _is_idle(cursor: Any) -> bool:
+    """Say whether the connection of a psycopg cursor is in no transaction."""
+    return bool(cursor.connection.info.transaction_status.name == "IDLE")
