@@ -22,7 +22,7 @@ from sqlalchemy import make_url
 
 from tests.support import databases
 from tests.support.alembic_cli import ROOT, Result, Server, wait_for
-from tests.support.catalogue import snapshot
+from trading_bot_schema.drift.catalogue import snapshot
 from tests.support.databases import version
 from tests.support.probe_revisions import HEAD
 from trading_bot_schema import embedded

@@ -8,7 +8,7 @@ from difflib import unified_diff
 
 import psycopg
 
-from tests.support.catalogue import snapshot
+from trading_bot_schema.drift.catalogue import snapshot
 from tests.support.databases import ROOT
 
 FILE = ROOT / "docs" / "schema.sql"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models import Base
 from tests.support import databases, history
-from tests.support.catalogue import differences, snapshot
+from trading_bot_schema.drift.catalogue import differences, snapshot
 from tests.support.databases import ROOT
 from tests.support.history import HISTORY, Databases
 
