@@ -16,10 +16,8 @@ from sqlalchemy import URL, Connection
 try:
     from models import Base
     from trading_bot_schema import console, migrator
-    from trading_bot_schema.configuration import configured_url
-    from trading_bot_schema.embedded import EmbeddedError
-    from trading_bot_schema.target import connectable
-    from trading_bot_schema.url import DatabaseURLError, database_url, masked
+    from trading_bot_schema.configuration import configured_target
+    from trading_bot_schema.url import masked
 except ImportError as error:  # such as a missing driver
     raise CommandError(f"{error}. Install the project: pip install -e .") from error
 
@@ -29,10 +27,7 @@ log = logging.getLogger("alembic.env")
 
 def target_url() -> URL:
     """Return the URL that the environment or ``alembic.ini`` names."""
-    try:
-        url = connectable(database_url(configured_url(context.config)))
-    except (DatabaseURLError, EmbeddedError) as error:
-        raise CommandError(str(error)) from None
+    url = configured_target(context.config)
     log.info("Database: %s", masked(url))
     return url
 

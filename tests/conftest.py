@@ -22,6 +22,7 @@ from models.database import make_engine
 from tests.support import alembic_cli as cli
 from tests.support import databases
 from tests.support.conformance import Conformance
+from tests.support.drift import Built
 from tests.support.history import Databases
 from tests.support.probe_revisions import Revisions
 from trading_bot_schema import embedded
@@ -120,6 +121,12 @@ def database_at(make_database: Callable[..., str]) -> Databases:
 def conformance(make_database: Callable[..., str], database_at: Databases) -> Conformance:
     """The conformance check: ``conformance.drift(url)`` says what differs from the models."""
     return Conformance(make_database(), database_at)
+
+
+@pytest.fixture(scope="session")
+def built(make_database: Callable[..., str], database_at: Databases) -> Built:
+    """What the command ``drift`` compares with: ``built.differences(snapshot(url))``."""
+    return Built(make_database, database_at.at("head"))
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """The command line: ``python -m trading_bot_schema upgrade head``.
 
 All of Alembic's commands, in a checkout and where the package was installed from a wheel, such as
-in a container image; and the embedded server's, ``postgres start``, ``stop`` and ``psql``.
+in a container image; ``drift``, which compares a database with its migrations; and the embedded
+server's, ``postgres start``, ``stop`` and ``psql``.
 """
 
 import argparse
@@ -10,10 +11,12 @@ import sys
 from pathlib import Path
 
 from alembic.config import CommandLine
+from alembic.util import CommandError
 
 from trading_bot_schema import embedded
 from trading_bot_schema.configuration import alembic_config
-from trading_bot_schema.url import DEFAULT_URL, EMBEDDED
+from trading_bot_schema.drift import command as drift
+from trading_bot_schema.url import DEFAULT_URL, EMBEDDED, DatabaseURLError
 
 PROGRAM = "python -m trading_bot_schema"
 
@@ -21,7 +24,10 @@ PROGRAM = "python -m trading_bot_schema"
 def alembic() -> None:
     """Run one of Alembic's commands."""
     command_line = CommandLine(prog=PROGRAM)
-    command_line.parser.epilog = f"{PROGRAM} postgres start|stop|psql: the embedded server."
+    command_line.parser.epilog = (
+        f"{PROGRAM} drift: whether the database is what its migrations build."
+        f" {PROGRAM} postgres start|stop|psql: the embedded server."
+    )
     options = command_line.parser.parse_args()
     if "cmd" not in options:
         command_line.parser.error("too few arguments")
@@ -50,10 +56,23 @@ def postgres(arguments: list[str]) -> None:
         sys.exit(str(error))
 
 
+COMMANDS = {"drift": drift.run}
+
+
 def main() -> None:
     """Run the command line."""
-    if sys.argv[1:2] == ["postgres"]:
-        postgres(sys.argv[2:])
+    name, *arguments = sys.argv[1:] or [""]
+    if name == "postgres":
+        postgres(arguments)
+    elif name in COMMANDS:
+        try:
+            sys.exit(COMMANDS[name](f"{PROGRAM} {name}", arguments))
+        except (CommandError, DatabaseURLError, embedded.EmbeddedError) as error:
+            print(f"ERROR {error}", file=sys.stderr)  # noqa: T201
+            sys.exit(2)
+        except KeyboardInterrupt:
+            print("Interrupted.", file=sys.stderr)  # noqa: T201
+            sys.exit(130)
     else:
         alembic()
 

@@ -95,6 +95,40 @@ def stop(home: Path) -> bool:
     return done.returncode == 0
 
 
+@contextmanager
+def temporary(settings: Mapping[str, str] | None = None) -> Iterator[URL]:
+    """Start a server that has files of its own, yield its URL, stop it and delete the files.
+
+    Raises:
+        EmbeddedError: As :func:`start` does.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="trading-bot-schema-"))
+    directory.chmod(0o755)  # the server may run as another account
+    home = directory / "server"
+    try:
+        try:
+            url = start(home, settings)
+        except KeyboardInterrupt:
+            # It may still be getting ready, and would not be stopped, but outlive its files.
+            start(home, settings)
+            raise
+        yield url
+    finally:
+        stop(home)
+        shutil.rmtree(home.resolve(), ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def major_version() -> int:
+    """Return the major version of the embedded PostgreSQL.
+
+    Raises:
+        EmbeddedError: It is not installed.
+    """
+    programs()
+    return int(importlib.metadata.version(WHEEL).partition(".")[0])
+
+
 def _start(home: Path, settings: Mapping[str, str]) -> URL:
     account = _account()
     found = programs(account)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models import Base
 from tests.support import databases, history
-from trading_bot_schema.drift.catalogue import differences, snapshot
+from trading_bot_schema.drift.catalogue import Catalogue, differences, snapshot
 from tests.support.databases import ROOT
 from tests.support.history import HISTORY, Databases
 
@@ -29,8 +29,11 @@ class Conformance:
 
     def drift(self, url: str) -> str:
         """Say how a database differs from the models; nothing if it does not."""
-        sides = ("models", "database")
-        return differences(self.models, snapshot(url), sides, files, self.unordered)
+        return self.differences(snapshot(url))
+
+    def differences(self, found: Catalogue) -> str:
+        """Say how a catalogue that was read differs from the models."""
+        return differences(self.models, found, ("models", "database"), files, self.unordered)
 
 
 def appended(database_at: Databases) -> dict[str, Set[str]]:

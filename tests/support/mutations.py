@@ -307,6 +307,16 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
             "SET allow_system_table_mods = on;"
             "DELETE FROM pg_trigger WHERE tgrelid = 'api_keys'::regclass"
         ),
+        "a comment on a trigger of a foreign key": (
+            "DO $$ DECLARE t name; BEGIN SELECT tgname INTO t FROM pg_trigger"
+            " WHERE tgrelid = 'bot_states'::regclass LIMIT 1; EXECUTE"
+            " format('COMMENT ON TRIGGER %I ON bot_states IS %L', t, 'Checks the bot.'); END $$"
+        ),
+        "another name of a trigger of a foreign key": (
+            "DO $$ DECLARE t name; BEGIN SELECT tgname INTO t FROM pg_trigger"
+            " WHERE tgrelid = 'bot_states'::regclass LIMIT 1;"
+            " EXECUTE format('ALTER TRIGGER %I ON bot_states RENAME TO checked', t); END $$"
+        ),
         "the triggers that a replica fires too": (
             "DO $$ DECLARE t name; BEGIN SELECT tgname INTO t FROM pg_trigger"
             " WHERE tgrelid = 'bot_states'::regclass LIMIT 1;"
@@ -370,6 +380,9 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
         "a comment on a constraint": "COMMENT ON CONSTRAINT pk_trades ON trades IS 'Key.'",
         "a comment on an index": "COMMENT ON INDEX ix_users_email IS 'Log in.'",
         "a comment on the schema": "COMMENT ON SCHEMA public IS 'Trading.'",
+        "a comment on the type of a table's rows": "COMMENT ON TYPE users IS 'User.'",
+        "a comment on the type of arrays of rows": "COMMENT ON TYPE _users IS 'Users.'",
+        "a comment on PL/pgSQL": "COMMENT ON LANGUAGE plpgsql IS 'Unused.'",
     },
     "triggers, functions, views, types": {
         "a function": "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'",
@@ -441,6 +454,23 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
         "a language that nobody uses": "REVOKE USAGE ON LANGUAGE sql FROM PUBLIC",
         "a function of the system that nobody calls": (
             "REVOKE EXECUTE ON FUNCTION pg_catalog.now() FROM PUBLIC"
+        ),
+        "the type of a table's rows that nobody uses": "REVOKE USAGE ON TYPE users FROM PUBLIC",
+        "password hashes of roles that everyone reads": (
+            "GRANT SELECT ON pg_catalog.pg_authid TO PUBLIC"
+        ),
+        "another owner of PL/pgSQL": "ALTER LANGUAGE plpgsql OWNER TO pg_monitor",
+        "another owner of the information schema": (
+            "ALTER SCHEMA information_schema OWNER TO pg_monitor"
+        ),
+        "everyone creates tables in the information schema": (
+            "GRANT CREATE ON SCHEMA information_schema TO PUBLIC"
+        ),
+        "a view of the information schema that nobody reads": (
+            "REVOKE SELECT ON information_schema.tables FROM PUBLIC"
+        ),
+        "a view of the information schema is missing": (
+            "DROP VIEW information_schema.element_types CASCADE"
         ),
     },
     "replication, storage, settings": {

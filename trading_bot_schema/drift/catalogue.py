@@ -164,9 +164,11 @@ SELECT owner.rolname AS owner, owner.rolsuper AS owner_is_superuser,
     ), '{}') AS applications
 FROM pg_database b JOIN pg_roles dba ON dba.oid = b.datdba
 LEFT JOIN pg_class v ON v.oid = to_regclass('public.alembic_version')
-LEFT JOIN pg_roles owner ON owner.oid = v.relowner
+JOIN pg_roles owner ON owner.oid = coalesce(v.relowner, b.datdba)
 WHERE b.datname = current_database()
 """
+
+REVISIONS = "ROWS of alembic_version"
 
 Columns = Mapping[str, Mapping[str, int]]
 """Columns of each table with their numbers. PostgreSQL never gives a number twice."""
@@ -176,9 +178,9 @@ Columns = Mapping[str, Mapping[str, int]]
 class Roles:
     """Who owns and uses a database."""
 
-    owner: str | None
-    """Who migrates: the owner of ``alembic_version``, where that exists."""
-    owner_is_superuser: bool | None
+    owner: str
+    """Who migrates: the owner of ``alembic_version``, else of the database."""
+    owner_is_superuser: bool
     database_owner: str
     database_owner_is_superuser: bool
     applications: list[str]
@@ -193,9 +195,17 @@ class Catalogue:
     """SQL of each object, by type and name, such as ``TABLE public.users``."""
     columns: Columns
     # Not what the database consists of.
+    server: int = field(compare=False)
+    """Major version of the server."""
     roles: Roles = field(compare=False)
     unreadable: Set[tuple[str, str]] = field(compare=False, default=frozenset())
     """Tables, by schema and name, that are left out, as this role may not read them."""
+
+    @property
+    def revisions(self) -> list[str] | None:
+        """What ``alembic_version`` says; None if it does not exist."""
+        rows = self.objects.get(REVISIONS)
+        return None if rows is None else rows.split()
 
 
 def snapshot(url: URL | str, without: Set[tuple[str, str]] = frozenset()) -> Catalogue:
@@ -222,7 +232,7 @@ def _snapshot(url: URL, connection: Connection, without: Set[tuple[str, str]]) -
     found: dict[str, str] = dict(map(tuple, connection.execute(text(NOT_DUMPED))))
     if connection.scalar(text("SELECT to_regclass('public.alembic_version')")) is not None:
         rows = connection.scalars(text("SELECT version_num FROM alembic_version ORDER BY 1"))
-        found["ROWS of alembic_version"] = ", ".join(rows)
+        found[REVISIONS] = "\n".join(rows)
     columns: dict[str, dict[str, int]] = {}
     for table, column, number in connection.execute(text(COLUMNS)):
         columns.setdefault(table, {})[column] = number
@@ -232,10 +242,10 @@ def _snapshot(url: URL, connection: Connection, without: Set[tuple[str, str]]) -
     assert version is not None
     objects = dict(_dumped(pg_dump.schema(url, version[0], unreadable | without)))
     objects |= {
-        name if name.startswith("ROWS ") else f"{name} (not in the dump)": text
+        name if name == REVISIONS else f"{name} (not in the dump)": text
         for name, text in found.items()
     }
-    return Catalogue(objects, columns, roles, unreadable)
+    return Catalogue(objects, columns, version[0], roles, unreadable)
 
 
 def _dumped(dump: str) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
@@ -47,7 +47,7 @@ class Plan:
             del self.remaining[0]
 
     def _decide(self, heads: tuple[str, ...], migration: MigrationContext) -> None:
-        _check_known(heads, self.script)
+        check_known(heads, self.script)
         try:
             self.remaining.extend(self._steps_of_command(heads, migration))
         except AssertionError as error:  # such as ``head+1``, or nothing at all
@@ -64,7 +64,12 @@ class Plan:
         self._decided = True
 
 
-def _check_known(heads: tuple[str, ...], script: ScriptDirectory) -> None:
+def check_known(heads: Iterable[str], script: ScriptDirectory) -> None:
+    """Check that the revisions of a database are among the migrations.
+
+    Raises:
+        CommandError: One is not.
+    """
     for head in heads:
         try:
             script.get_revision(head)
