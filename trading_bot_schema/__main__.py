@@ -7,6 +7,7 @@ server's, ``postgres start``, ``stop`` and ``psql``.
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def main() -> None:
     if name == "postgres":
         postgres(arguments)
     elif name in COMMANDS:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             sys.exit(COMMANDS[name](f"{PROGRAM} {name}", arguments))
         except (CommandError, DatabaseURLError, embedded.EmbeddedError) as error:

@@ -136,7 +136,7 @@ def _start(home: Path, settings: Mapping[str, str]) -> URL:
     data, log, sockets = home / "data", home / "log", _sockets(home, account)
     if not _ready(found, sockets):
         if not data.exists():
-            _initialise(found, account, data)
+            _initialise(found, account, data, durable=settings.get("fsync") != "off")
         options = {
             "listen_addresses": "",
             "unix_socket_directories": '"' + str(sockets).replace('"', '""') + '"',
@@ -173,7 +173,7 @@ def _reason(log: Path, done: subprocess.CompletedProcess[str]) -> str:
     return f"{reason.rpartition('FATAL:')[2].strip().removesuffix('.')}."
 
 
-def _initialise(programs: Path, account: str | None, data: Path) -> None:
+def _initialise(programs: Path, account: str | None, data: Path, *, durable: bool) -> None:
     # Built beside its place and renamed, so that an interrupted run leaves nothing half done.
     # The locale is PostgreSQL's own, so that text sorts alike on every machine.
     for leftover in data.parent.glob("new-*"):
@@ -186,6 +186,7 @@ def _initialise(programs: Path, account: str | None, data: Path) -> None:
         programs / "initdb",
         *("-D", fresh, "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"),
         *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--set=timezone=UTC"),
+        *([] if durable else ["--no-sync"]),
     )
     if done.returncode != 0:
         reason = (done.stderr.splitlines() or ["no reason given"])[-1]

@@ -26,7 +26,7 @@ _PRIVILEGES = re.compile(r"(DEFAULT )?ACL |OWNER of ")
 _REPLICATION = re.compile(r"(COMMENT )?(PUBLICATION|SUBSCRIPTION|REPLICATION SLOT)\b")
 _TABLE = re.compile(r"(?:TABLE|VIEW|MATERIALIZED VIEW) public\.(.+)")
 _STORED = re.compile(r"TABLE |INDEX |CONSTRAINT |MATERIALIZED VIEW ")
-_OWNED = re.compile(r"\n*^(?P<what>ALTER .+ OWNER TO )(?P<owner>.+);$", re.MULTILINE)
+_OWNED = re.compile(r"(?P<before>\n*)^(?P<what>ALTER .+ OWNER TO )(?P<owner>.+);$", re.MULTILINE)
 _PARAMETERS = re.compile(r"\s+WITH \((?:[\w.]+='?(?:[^',()]|'')*'?(?:, )?)+\)")
 _GRANT = re.compile(r"(?<=\bGRANT )[A-Z]+(?:,[A-Z]+)+(?= ON )")
 _STRING = r"'(?:[^']|'')*'"
@@ -122,7 +122,7 @@ def _adjusted(objects: Objects, roles: Roles, ignored: Set[str]) -> dict[str, st
             text = _LOCALE.sub("", text)
             if roles.database_owner_is_superuser and not roles.owner_is_superuser:
                 # As docs/roles.sql leaves it.
-                text = _OWNED.sub(rf"\n\n\g<what>{OWNER};", text)
+                text = _OWNED.sub(rf"\g<before>\g<what>{OWNER};", text)
         if _PRIVILEGES.match(name):
             text = _sorted_grants(same_role(text))
         else:

@@ -46,6 +46,11 @@ def schema(url: URL, server: int, without: Iterable[tuple[str, str]] = ()) -> st
         check=False,
     )
     if done.returncode != 0:
+        if "LOCK TABLE" in done.stderr and "timeout" in done.stderr:
+            raise CommandError(
+                f"A table is locked by another session, such as a migrator, for {LOCK_WAIT} now."
+                " Run this again when it is done."
+            )
         message = " ".join(done.stderr.replace("pg_dump: error: ", "").split())
         raise CommandError(f"pg_dump cannot read the schema: {message}")
     return done.stdout
