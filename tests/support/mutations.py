@@ -103,6 +103,10 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
             "ALTER TABLE api_keys ADD CONSTRAINT labelled NOT NULL label NOT VALID",
             18,
         ),
+        "NOT NULL is not enforced": (
+            "SET allow_system_table_mods = on; UPDATE pg_attribute SET attnotnull = false"
+            " WHERE attrelid = 'users'::regclass AND attname = 'email'"
+        ),
         "a generated column": (
             "ALTER TABLE trades DROP quote_quantity_filled; ALTER TABLE trades"
             " ADD quote_quantity_filled numeric(38, 18)"
@@ -317,6 +321,10 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
             " WHERE tgrelid = 'bot_states'::regclass LIMIT 1;"
             " EXECUTE format('ALTER TRIGGER %I ON bot_states RENAME TO checked', t); END $$"
         ),
+        "the triggers of a foreign key do not fire": (
+            "SET allow_system_table_mods = on; UPDATE pg_class SET relhastriggers = false"
+            " WHERE oid = 'trades'::regclass"
+        ),
         "the triggers that a replica fires too": (
             "DO $$ DECLARE t name; BEGIN SELECT tgname INTO t FROM pg_trigger"
             " WHERE tgrelid = 'bot_states'::regclass LIMIT 1;"
@@ -362,6 +370,10 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
         "an invalid index": (
             "SET allow_system_table_mods = on; UPDATE pg_index SET indisvalid = false"
             " WHERE indexrelid = 'ix_trades_user_id'::regclass"
+        ),
+        "a primary key is checked late": (
+            "SET allow_system_table_mods = on; UPDATE pg_index SET indimmediate = false"
+            " WHERE indexrelid = 'pk_users'::regclass"
         ),
         "an index that is the replica identity": (
             "ALTER TABLE users REPLICA IDENTITY USING INDEX ix_users_email"
@@ -428,6 +440,11 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
         ),
         "no comment on an extension": "COMMENT ON EXTENSION plpgsql IS NULL",
         "another schema": "CREATE SCHEMA reporting",
+        "no German text search": "DROP TEXT SEARCH CONFIGURATION german",
+        "PL/pgSQL is for superusers": (
+            "SET allow_system_table_mods = on;"
+            "UPDATE pg_language SET lanpltrusted = false WHERE lanname = 'plpgsql'"
+        ),
     },
     "policies, owners, grants": {
         "row security": "ALTER TABLE trades ENABLE ROW LEVEL SECURITY",

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from trading_bot_schema import migrator
 from trading_bot_schema.drift import pg_dump
-from trading_bot_schema.migrator.errors import reason
+from trading_bot_schema.migrator.errors import sqlstate
 
 HEADER = re.compile(
     r"^--\n-- Name: (?P<name>.+); Type: (?P<type>.+); Schema: (?P<schema>.+); "
@@ -42,9 +42,20 @@ SELECT format('TRIGGERS of CONSTRAINT %s', c.conname), string_agg(format(
 FROM pg_trigger t JOIN pg_constraint c ON c.oid = t.tgconstraint
 WHERE t.tgisinternal GROUP BY c.oid
 UNION ALL
-SELECT 'INDEX ' || i.indexrelid::regclass, format('ON %s: valid %s, ready %s, live %s',
-    i.indrelid::regclass, i.indisvalid, i.indisready, i.indislive)
-FROM pg_index i WHERE NOT (i.indisvalid AND i.indisready AND i.indislive)
+SELECT 'INDEX ' || i.indexrelid::regclass, format(
+    'ON %s: valid %s, ready %s, live %s, immediate %s',
+    i.indrelid::regclass, i.indisvalid, i.indisready, i.indislive, i.indimmediate)
+FROM pg_index i LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.contype IN ('p', 'u')
+WHERE NOT (i.indisvalid AND i.indisready AND i.indislive
+    AND (i.indimmediate OR coalesce(c.condeferrable, false)))
+UNION ALL
+-- What the catalogue says twice, and a change of the catalogue itself can say otherwise once.
+SELECT format('NOT NULL of %s.%s', a.attrelid::regclass, a.attname), 'is not enforced'
+FROM pg_attribute a JOIN pg_constraint c ON c.conrelid = a.attrelid AND a.attnum = ANY (c.conkey)
+WHERE c.contype = 'n' AND NOT a.attnotnull
+UNION ALL
+SELECT 'TRIGGERS of ' || c.oid::regclass, 'do not fire'
+FROM pg_class c WHERE NOT c.relhastriggers AND c.oid IN (SELECT tgrelid FROM pg_trigger)
 UNION ALL
 SELECT 'SEQUENCE ' || s.seqrelid::regclass, format('of an identity: AS %s', seqtypid::regtype)
 FROM pg_sequence s JOIN pg_depend d ON d.classid = 'pg_class'::regclass
@@ -71,7 +82,7 @@ UNION ALL
 -- 16384 is the first OID that is not the system's, and 10 the role that initdb makes.
 SELECT 'LANGUAGE ' || lanname, concat_ws(E'\n',
     'owner ' || CASE WHEN lanowner <> 10 THEN lanowner::regrole END,
-    'privileges ' || lanacl::text, obj_description(oid, 'pg_language'))
+    'privileges ' || lanacl::text, 'trusted ' || lanpltrusted, obj_description(oid, 'pg_language'))
 FROM pg_language WHERE oid < 16384
 UNION ALL
 SELECT 'OWNER of EXTENSION ' || extname, extowner::regrole::text
@@ -103,6 +114,10 @@ LEFT JOIN pg_init_privs i ON i.classoid = 'pg_class'::regclass AND i.objoid = c.
     AND i.objsubid = 0
 WHERE c.relnamespace::regnamespace::text = 'information_schema' AND c.oid < 16384
     AND c.relacl IS DISTINCT FROM i.initprivs
+UNION ALL
+SELECT 'TEXT SEARCH of PostgreSQL', format('%s configurations, %s dictionaries',
+    (SELECT count(*) FROM pg_ts_config WHERE oid < 16384),
+    (SELECT count(*) FROM pg_ts_dict WHERE oid < 16384))
 UNION ALL
 SELECT 'SUBSCRIPTION ' || subname, format('enabled %s, publications %s', subenabled,
     subpublications)
@@ -168,6 +183,8 @@ JOIN pg_roles owner ON owner.oid = coalesce(v.relowner, b.datdba)
 WHERE b.datname = current_database()
 """
 
+FORBIDDEN = "42501"
+
 REVISIONS = "ROWS of alembic_version"
 
 Columns = Mapping[str, Mapping[str, int]]
@@ -219,7 +236,9 @@ def snapshot(url: URL | str, without: Set[tuple[str, str]] = frozenset()) -> Cat
         try:
             return _snapshot(url, connection, without)
         except DBAPIError as error:
-            raise CommandError(f"The catalogue cannot be read: {reason(error)}") from error
+            what = " ".join(str(error.orig).split())
+            advice = ". Grant this role pg_read_all_data" if sqlstate(error) == FORBIDDEN else ""
+            raise CommandError(f"The catalogue cannot be read: {what}{advice}.") from error
 
 
 def _snapshot(url: URL, connection: Connection, without: Set[tuple[str, str]]) -> Catalogue:
