@@ -23,8 +23,10 @@ from tests.support import alembic_cli as cli
 from tests.support import databases
 from tests.support.conformance import Conformance
 from tests.support.drift import Built
+from tests.support.generated_rows import FilledDatabases
 from tests.support.history import Databases
-from tests.support.probe_revisions import Revisions
+from tests.support.observed_revision import ObservedRevision, Probe
+from tests.support.probe_revisions import HEAD, Revisions
 from trading_bot_schema import embedded
 from trading_bot_schema.url import parse
 
@@ -118,6 +120,12 @@ def database_at(make_database: Callable[..., str]) -> Databases:
 
 
 @pytest.fixture(scope="session")
+def filled_database(make_database: Callable[..., str], database_at: Databases) -> FilledDatabases:
+    """Databases at any revision, with rows: ``filled_database.at(revision)``."""
+    return FilledDatabases(make_database, database_at)
+
+
+@pytest.fixture(scope="session")
 def conformance(make_database: Callable[..., str], database_at: Databases) -> Conformance:
     """The conformance check: ``conformance.drift(url)`` says what differs from the models."""
     return Conformance(make_database(), database_at)
@@ -185,6 +193,28 @@ def alembic_cli() -> Iterator[cli.Server]:
 def revisions(tmp_path: Path) -> Revisions:
     """A copy of the migrations, to add some to."""
     return Revisions(tmp_path)
+
+
+@pytest.fixture
+def probe(revisions: Revisions, filled_database: FilledDatabases) -> Probe:
+    """Observe a revision of these: ``probe(upgrade, downgrade, docstring, after=earlier)``."""
+
+    def observed(
+        upgrade: str, downgrade: str = "pass", docstring: str = "", *, after: str = ""
+    ) -> ObservedRevision:
+        if after:
+            revisions.add("earlier", after)
+        revisions.add("probe", upgrade, downgrade, docstring or "A probe.")
+
+        def start() -> str:
+            url = filled_database.at(str(HEAD))
+            if after:
+                databases.migrate(url, "earlier", revisions.config())
+            return url
+
+        return ObservedRevision("probe", docstring, start, config=revisions.config)
+
+    return observed
 
 
 @pytest.fixture

@@ -3,131 +3,188 @@
 ``Downgrade: loses trades.note, orders.`` in the docstring of a revision says what a downgrade
 followed by an upgrade does not bring back; ``Upgrade: loses ...`` what an upgrade followed by a
 downgrade does not; ``Upgrade: changes ...`` which columns have other values after the upgrade.
-The names are tables and columns, and they are neither more nor fewer than what is found here.
+The names are tables and columns, and they are neither more nor fewer than what is found here,
+with the rows of ``tests/rows.py`` and those of ``tests/support/generated_rows.py``.
 """
 
-import re
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
 import psycopg
+import pytest
+from alembic.config import Config
 from alembic.script import Script
-from psycopg import sql
 from psycopg.rows import dict_row
 
 from tests.rows import ROWS
 from tests.support import databases, history
-from tests.support.history import Databases, each_revision, path
+from tests.support.content import Rows, column_names, columns, content, insert, lost, shared
+from tests.support.generated_rows import FilledDatabases, fill
+from tests.support.history import each_revision, path
+from tests.support.probe_revisions import HEAD, Revisions
+from trading_bot_schema.docstrings import names
 
-COLUMNS = """
-SELECT c.relname AS table, a.attname AS column, coalesce(a.attnum = ANY (k.indkey), false) AS key
-FROM pg_class c
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-LEFT JOIN pg_index k ON k.indrelid = c.oid AND k.indisprimary
-WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> 'alembic_version'
-    AND c.relnamespace = 'public'::regnamespace AND a.attgenerated = ''
-ORDER BY c.relname, a.attnum
-"""
-
-Rows = dict[tuple[Any, ...], dict[str, Any]]
-"""Rows of a table by primary key."""
+ConfigMaker = Callable[[], Config]
 
 
-def columns(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, dict[str, bool]]:
-    """Read the columns of all tables, and whether each is a part of the primary key."""
-    found: dict[str, dict[str, bool]] = {}
-    for row in connection.execute(COLUMNS):
-        found.setdefault(row["table"], {})[row["column"]] = row["key"]
-    return found
+class Journey(NamedTuple):
+    """What became of the rows on the way to another revision, and back."""
+
+    changed: set[str]
+    added: set[str]
+    """Columns that tables have got."""
+    lost: set[str]
+    """What is not as before after the way back."""
 
 
-def insert(url: str) -> None:
-    with psycopg.connect(url, row_factory=dict_row) as connection:
-        found = columns(connection)
-        missing = sorted(found.keys() - ROWS.keys())
-        assert not missing, f"tests/rows.py has no rows of {', '.join(missing)}. Add some."
-        for table in [table for table in ROWS if table in found]:
-            for row in ROWS[table]:
-                names = [name for name in row if name in found[table]]
-                statement = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({})")
-                connection.execute(
-                    statement.format(
-                        sql.Identifier(table),
-                        sql.SQL(", ").join(map(sql.Identifier, names)),
-                        sql.SQL(", ").join(sql.Placeholder() * len(names)),
-                    ),
-                    [row[name] for name in names],
-                )
-
-
-def content(url: str) -> dict[str, Rows]:
-    with psycopg.connect(url, row_factory=dict_row) as connection:
-        return {
-            table: {
-                tuple(row[column] for column, key in found.items() if key): row
-                for row in connection.execute(sql.SQL("TABLE {}").format(sql.Identifier(table)))
-            }
-            for table, found in columns(connection).items()
-        }
-
-
-def lost(before: dict[str, Rows], after: dict[str, Rows]) -> set[str]:
-    """Name the tables with other rows or none, and the columns with other values or none."""
-    names = set()
-    for table, rows in before.items():
-        if after.get(table, {}).keys() != rows.keys():
-            names.add(table)
-            continue
-        for key, row in rows.items():
-            now = after[table][key]
-            names |= {f"{table}.{name}" for name in row if now.get(name, ...) != row[name]}
-    return names
-
-
-def shared(rows: dict[str, Rows], other: dict[str, Rows]) -> dict[str, Rows]:
-    """Keep the tables and columns that the other one has, too."""
-
-    def names(table: str) -> set[str]:
-        return set().union(*other[table].values())
-
-    return {
-        table: {
-            key: {name: value for name, value in row.items() if name in names(table)}
-            for key, row in here.items()
-        }
-        for table, here in rows.items()
-        if table in other
-    }
-
-
-def declared(revision: Script, what: str) -> set[str]:
-    """Read the names after, for instance, ``Downgrade: loses``, up to a full stop."""
-    found = re.search(
-        rf"^{what} (?P<names>[\w.,\s]+?)(?:\.\s|\.?\Z)", revision.longdoc, re.MULTILINE
+def travel(
+    url: str, there: str, back: str, config: ConfigMaker = databases.alembic_config
+) -> Journey:
+    before = content(url)
+    databases.migrate(url, there, config())
+    between = content(url)
+    databases.migrate(url, back, config())
+    return Journey(
+        lost(shared(before, between), between),
+        column_names(between) - column_names(before),
+        lost(before, content(url)),
     )
-    return set(re.split(r",\s*", found["names"].strip())) if found else set()
 
 
 @each_revision
-def test_upgrade_and_back(revision: Script, database_at: Databases) -> None:
-    url = database_at.at(history.before(revision))
+def test_upgrade_and_back(revision: Script, filled_database: FilledDatabases) -> None:
+    url = filled_database.at(history.before(revision))
     insert(url)
-    before = content(url)
-    databases.migrate(url, revision.revision)
-    after = content(url)
-    changed = lost(shared(before, after), after)
-    assert changed == declared(revision, "Upgrade: changes"), path(revision)
-    databases.migrate(url, "-1")
-    assert lost(before, content(url)) == declared(revision, "Upgrade: loses"), path(revision)
+    found = travel(url, revision.revision, "-1")
+    # A new column that is filled in old rows may be named.
+    changes = names(revision.longdoc, "Upgrade", "changes") - (found.added - found.changed)
+    assert found.changed == changes, f"{path(revision)}: Upgrade: changes ..."
+    loses = names(revision.longdoc, "Upgrade", "loses")
+    assert found.lost == loses, f"{path(revision)}: Upgrade: loses ..."
 
 
 @each_revision
-def test_downgrade_and_back(revision: Script, database_at: Databases) -> None:
-    url = database_at.at(revision.revision)
+def test_downgrade_and_back(revision: Script, filled_database: FilledDatabases) -> None:
+    url = filled_database.at(revision.revision)
     insert(url)
-    before = content(url)
-    databases.migrate(url, "-1")
-    databases.migrate(url, revision.revision)
-    assert lost(before, content(url)) == declared(revision, "Downgrade: loses"), path(revision)
+    found = travel(url, "-1", revision.revision)
+    loses = names(revision.longdoc, "Downgrade", "loses")
+    assert found.lost == loses, f"{path(revision)}: Downgrade: loses ..."
+
+
+def column(table: str, name: str, kind: str, using: str = "") -> str:
+    using = f" USING {using}" if using else ""
+    return f'op.execute("ALTER TABLE {table} ALTER COLUMN {name} TYPE {kind}{using}")'
+
+
+def side(*values: str) -> str:
+    """Let a trade's side have other values."""
+    return (
+        'op.execute("ALTER TABLE trades DROP CONSTRAINT ck_trades_side_known")\n'
+        'op.execute("ALTER TABLE trades ADD CONSTRAINT ck_trades_side_known CHECK (side IN'
+        f' {values})")'
+    )
+
+
+BERLIN = "timestamp AT TIME ZONE 'Europe/Berlin'"
+QUIET_UPGRADES = {
+    # What it does: upgrade, downgrade, what changes, what is lost.
+    "rounds a price": (
+        column("trades", "price", "numeric(38, 8)", "trunc(price, 8)"),
+        column("trades", "price", "numeric(38, 18)"),
+        {"trades.price"},
+        {"trades.price"},
+    ),
+    "makes a number inexact": (
+        column("bot_configs", "stop_loss_perc", "real"),
+        column("bot_configs", "stop_loss_perc", "numeric(12, 6)"),
+        {"bot_configs.stop_loss_perc"},
+        {"bot_configs.stop_loss_perc"},
+    ),
+    "forgets the time zone": (
+        column("trades", "timestamp", "timestamp", BERLIN),
+        column("trades", "timestamp", "timestamptz", BERLIN),
+        {"trades.timestamp"},
+        {"trades.timestamp"},
+    ),
+    "shifts a time": (
+        "op.execute(\"UPDATE users SET created_at = created_at - interval '3 hours'\")",
+        "op.execute(\"UPDATE users SET created_at = created_at + interval '3 hours'\")",
+        {"users.created_at"},
+        set(),
+    ),
+    "removes duplicates": (
+        'op.execute("DELETE FROM bot_configs a USING bot_configs b WHERE a.user_id = b.user_id'
+        ' AND a.name = b.name AND a.id > b.id")',
+        "pass",
+        {"bot_configs", "bot_states"},
+        {"bot_configs", "bot_states"},
+    ),
+    "fills NULLs": (
+        "op.execute(\"UPDATE api_keys SET label = '' WHERE label IS NULL\")",
+        "pass",
+        {"api_keys.label"},
+        {"api_keys.label"},
+    ),
+    "trims names": (
+        'op.execute("UPDATE bot_configs SET name = trim(name)")',
+        "pass",
+        {"bot_configs.name"},
+        {"bot_configs.name"},
+    ),
+    "cuts seconds": (
+        column("bot_states", "last_run_at", "timestamptz(0)"),
+        column("bot_states", "last_run_at", "timestamptz"),
+        {"bot_states.last_run_at"},
+        {"bot_states.last_run_at"},
+    ),
+}
+QUIET_DOWNGRADES = {
+    # What it does: upgrade, downgrade, what is lost.
+    "cuts long text": (
+        column("api_keys", "label", "varchar(200)"),
+        column("api_keys", "label", "varchar(100)", "left(label, 100)"),
+        {"api_keys.label"},
+    ),
+    "maps two values to one": (
+        side("BUY", "SELL", "SWAP"),
+        "op.execute(\"UPDATE trades SET side = 'SELL' WHERE side = 'SWAP'\")\n"
+        + side("BUY", "SELL"),
+        {"trades.side"},
+    ),
+    "rounds": (
+        column("bot_configs", "stop_loss_perc", "numeric(18, 9)"),
+        column("bot_configs", "stop_loss_perc", "numeric(12, 6)"),
+        {"bot_configs.stop_loss_perc"},
+    ),
+    "fills what may be NULL": (
+        'op.alter_column("trades", "timestamp", nullable=True)',
+        'op.execute("UPDATE trades SET timestamp = now() WHERE timestamp IS NULL")\n'
+        'op.alter_column("trades", "timestamp", nullable=False)',
+        {"trades.timestamp"},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", QUIET_UPGRADES)
+def test_an_upgrade_that_changes_data_is_seen(
+    what: str, revisions: Revisions, filled_database: FilledDatabases
+) -> None:
+    upgrade, downgrade, changed, gone = QUIET_UPGRADES[what]
+    revisions.add("probe", upgrade, downgrade)
+    found = travel(filled_database.at(str(HEAD)), "probe", "-1", revisions.config)
+    assert (found.changed, found.lost) == (changed, gone)
+
+
+@pytest.mark.parametrize("what", QUIET_DOWNGRADES)
+def test_a_downgrade_that_changes_data_is_seen(
+    what: str, revisions: Revisions, database: str
+) -> None:
+    upgrade, downgrade, gone = QUIET_DOWNGRADES[what]
+    revisions.add("probe", upgrade, downgrade)
+    databases.migrate(database, "probe", revisions.config())
+    fill(database)
+    assert travel(database, "-1", "probe", revisions.config).lost == gone
 
 
 def test_rows_are_representative(database: str) -> None:

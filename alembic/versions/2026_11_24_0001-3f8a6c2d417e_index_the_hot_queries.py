@@ -4,9 +4,9 @@ Why: the last trades of a bot or a user, a day's count and the realised pnl read
 trades grow, and so does the search for bots that are due as bots are given up. And a bot's
 state, rewritten at every run, needs room on its page for the next version, else each run moves
 it and has to write to the indexes too. docs/benchmarks.md has the measurements.
-Locks: SHARE UPDATE EXCLUSIVE on trades, bot_configs and bot_states; they can be read and
-written meanwhile. Each index waits for the transactions that are open on its table, and takes
-about a second for a million trades.
+Locks: SHARE UPDATE EXCLUSIVE on trades, bot_configs and bot_states, while their rows are read.
+They can be read and written meanwhile. Each index waits for the transactions that are open on its
+table, and takes about a second for a million trades.
 Downgrade: keeps all data.
 
 Revision ID: 3f8a6c2d417e

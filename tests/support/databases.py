@@ -11,7 +11,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from psycopg import sql
-from sqlalchemy import URL, Engine, create_engine, make_url, pool
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url, pool
 
 from trading_bot_schema import embedded
 
@@ -56,17 +56,21 @@ def alembic_config() -> Config:
     return Config(ROOT / "alembic.ini")
 
 
-def migrate(url: str, revision: str = "head") -> None:
+def migrate(url: str, revision: str = "head", config: Config | None = None) -> None:
     """Upgrade a database, or downgrade it with a revision such as ``-1`` or ``base``."""
-    config = alembic_config()
-    engine = sync_engine(url)
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
-        if revision == "base" or revision.startswith("-"):
-            command.downgrade(config, revision)
-        else:
-            command.upgrade(config, revision)
+    with sync_engine(url).connect() as connection:
+        migrate_on(connection, revision, config)
         connection.commit()
+
+
+def migrate_on(connection: Connection, revision: str, config: Config | None = None) -> None:
+    """Upgrade or downgrade on a connection, by default with the project's configuration."""
+    config = config or alembic_config()
+    config.attributes["connection"] = connection
+    if revision == "base" or revision.startswith("-"):
+        command.downgrade(config, revision)
+    else:
+        command.upgrade(config, revision)
 
 
 def version(url: str) -> str | None:

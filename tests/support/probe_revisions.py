@@ -4,13 +4,14 @@ import shutil
 from pathlib import Path
 from textwrap import indent
 
+from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from tests.support.databases import ROOT, alembic_config
 
 HEAD = ScriptDirectory.from_config(alembic_config()).get_current_head()
 
-_REVISION = '''"""{revision}."""
+_REVISION = '''"""{docstring}"""
 
 import sqlalchemy as sa
 
@@ -20,7 +21,6 @@ revision = {revision!r}
 down_revision = {down_revision!r}
 
 
-def upgrade():
 {upgrade}
 
 
@@ -45,12 +45,26 @@ class Revisions:
         """What to give to ``alembic -c``."""
         return str(self._directory / "alembic.ini")
 
-    def add(self, revision: str, upgrade: str, downgrade: str = "pass") -> None:
+    def config(self) -> Config:
+        """Return Alembic's configuration."""
+        return Config(self.ini)
+
+    def add(
+        self, revision: str, upgrade: str, downgrade: str = "pass", docstring: str = "A probe."
+    ) -> None:
         """Add a revision after the last one, with these bodies of its two functions."""
+        upgrade = f"def upgrade():\n{indent(upgrade, '    ')}"
+        self.add_function(revision, upgrade, downgrade, docstring)
+
+    def add_function(
+        self, revision: str, upgrade: str, downgrade: str = "pass", docstring: str = "A probe."
+    ) -> None:
+        """Add a revision, given the whole function ``upgrade()``, and perhaps what it needs."""
         text = _REVISION.format(
+            docstring=docstring,
             revision=revision,
             down_revision=self._last,
-            upgrade=indent(upgrade, "    "),
+            upgrade=upgrade,
             downgrade=indent(downgrade, "    "),
         )
         (self._directory / "alembic" / "versions" / f"{revision}.py").write_text(text)

@@ -1,0 +1,90 @@
+"""What an application that runs on sees of a migration, through its own engine.
+
+Its connection has prepared what it does with every table; asyncpg refuses a prepared statement
+whose result has other types than before, once.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterator
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Executable, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
+
+from models import Base
+from models.database import make_engine
+from tests.support.factories import SMALLEST
+from tests.support.generated_rows import FIRST_KEY
+from tests.support.observation import FLUSH
+
+NOTHING = "nothing"
+ONCE = "fails once"
+ALWAYS = "errors until deployed"
+ATTEMPTS = 3
+
+
+class Application:
+    """A process with one connection, which goes on while the database is migrated."""
+
+    def __init__(self, url: str, without: Collection[str] = ()) -> None:
+        """Let it connect to a database; it does not use some tables and columns."""
+        self._runner = asyncio.Runner()
+        self._engine = make_engine(url, pool_size=1, max_overflow=0)
+        self._statements = list(statements(without))
+
+    def __enter__(self) -> Self:
+        """Prepare all statements."""
+        assert self.sees() == NOTHING
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        """Disconnect."""
+        self._runner.run(self._engine.dispose())
+        self._runner.close()
+
+    def sees(self) -> str:
+        """Say what becomes of its statements now: the worst that one of them sees."""
+        return self._runner.run(self._sees())
+
+    async def _sees(self) -> str:
+        failures = [await self._failures(statement) for statement in self._statements]
+        async with self._engine.connect() as connection:
+            # Lest what it read is taken for what a migration reads.
+            await connection.execute(text(FLUSH))
+        worst = max(failures)
+        return ALWAYS if worst == ATTEMPTS else ONCE if worst else NOTHING
+
+    async def _failures(self, statement: Executable) -> int:
+        """Count how often a statement fails before it succeeds."""
+        for attempt in range(ATTEMPTS):
+            async with self._engine.connect() as connection:
+                try:
+                    await connection.execute(statement)
+                except DBAPIError:
+                    continue
+                else:
+                    return attempt
+                finally:
+                    await connection.rollback()
+        return ATTEMPTS
+
+
+def statements(without: Collection[str]) -> Iterator[Executable]:
+    """Yield what an application does with each table: read, change and write rows."""
+    for table in Base.metadata.sorted_tables:
+        if table.name in without:
+            continue
+        columns = [c for c in table.columns if f"{table.name}.{c.name}" not in without]
+        (key,) = table.primary_key.columns
+        yield select(*columns).where(key == FIRST_KEY)
+        yield update(table).where(key == FIRST_KEY).values({c: c for c in columns if c is not key})
+        if table.name != "bot_states":  # Every bot has its row.
+            parents = dict.fromkeys(("user_id", "bot_config_id"), FIRST_KEY)
+            # It writes the column that a recipe makes NOT NULL.
+            given = parents | {"commission_asset": "BNB"}
+            row = SMALLEST[table.name] | {n: v for n, v in given.items() if n in table.columns}
+            written = {n: v for n, v in row.items() if f"{table.name}.{n}" not in without}
+            yield insert(table).values(written).returning(key)

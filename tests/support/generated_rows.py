@@ -1,0 +1,333 @@
+"""Rows made from the columns and CHECKs of a database, for what few rows by hand do not show.
+
+Every value that a type and its CHECKs allow and that is easily lost is there: the longest text,
+text that differs only in case or in a space at its end, the extremes of a number and the smallest
+step beside them, each value that a CHECK or a revision names, NULL, moments around a change of
+clocks. Rows vary the first row of ``tests/rows.py`` in one column, so that all the others, keys
+aside, are duplicates.
+"""
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Context, Decimal, localcontext
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import make_url
+
+from tests.rows import ROWS
+from tests.support.history import HISTORY, Databases
+
+FIRST_KEY = 1001
+"""Keys start above those of ``tests/rows.py``, so that a database can have both."""
+
+# Of both hours that are the same on the clock in autumn, and of the one that is missing in spring.
+MOMENTS = [
+    *(datetime(2026, 10, 25, hour, 30, tzinfo=UTC) for hour in (0, 1)),  # Europe
+    *(datetime(2026, 11, 1, hour, 30, tzinfo=UTC) for hour in (5, 6)),  # New York
+    datetime(2026, 3, 29, 1, 30, tzinfo=UTC),
+    datetime(2026, 3, 29, 2, 30, tzinfo=UTC),
+    datetime(2026, 1, 1, 0, 0, 0, 1, tzinfo=UTC),
+    datetime(2026, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC),
+    datetime(2026, 6, 30, 23, 59, 59, 999_999, tzinfo=UTC),
+    datetime(1970, 1, 1, tzinfo=UTC),
+]
+INTEGERS = {"int2": 15, "int4": 31, "int8": 63}
+TEXT_LENGTH = 10_000
+"""Characters of a text that has no longest one."""
+
+COLUMNS = """
+SELECT c.relname, a.attname, t.typname, a.atttypmod, a.attnotnull, a.attgenerated <> '',
+    coalesce((SELECT array_agg(enumlabel::text) FROM pg_enum WHERE enumtypid = t.oid), '{}')
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> 'alembic_version'
+    AND c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY c.relname, a.attnum
+"""
+KEYS = """
+SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum)
+FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
+WHERE i.indisunique AND c.relnamespace = 'public'::regnamespace
+GROUP BY c.relname, i.indexrelid ORDER BY count(*), i.indexrelid
+"""
+FOREIGN_KEYS = """
+SELECT c.relname, p.relname, (
+    SELECT array_agg(ARRAY[a.attname, b.attname]::text[])
+    FROM unnest(k.conkey, k.confkey) AS pair (own, other)
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = own
+    JOIN pg_attribute b ON b.attrelid = p.oid AND b.attnum = other)
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_class p ON p.oid = k.confrelid
+WHERE k.contype = 'f' ORDER BY cardinality(k.conkey) DESC, k.conname
+"""
+CHECKS = """
+SELECT c.relname, pg_get_constraintdef(k.oid)
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid WHERE k.contype = 'c'
+"""
+
+# Says of each row, in order, why the table did not take it, or NULL.
+TRY_ROWS = """
+CREATE FUNCTION pg_temp.try_rows(name regclass, rows jsonb) RETURNS SETOF text
+LANGUAGE plpgsql AS $$
+DECLARE
+    tried jsonb;
+    names text;
+    inserted integer;
+BEGIN
+    FOR tried IN SELECT jsonb_array_elements(rows) LOOP
+        SELECT string_agg(quote_ident(key), ', ') INTO names FROM jsonb_object_keys(tried) AS key;
+        BEGIN
+            EXECUTE format(
+                'INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE SELECT %2$s'
+                ' FROM jsonb_populate_record(NULL::%1$s, $1) ON CONFLICT DO NOTHING', name, names)
+            USING tried;
+            GET DIAGNOSTICS inserted = ROW_COUNT;
+            RETURN NEXT CASE inserted WHEN 0 THEN 'It is there.' END;
+        EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+            RETURN NEXT sqlerrm;
+        END;
+    END LOOP;
+END $$
+"""
+
+Row = dict[str, Any]
+
+
+class FilledDatabases:
+    """Databases at any revision that have rows, each filled once."""
+
+    def __init__(self, make_database: Callable[..., str], database_at: Databases) -> None:
+        """Take the fixtures that make databases."""
+        self._make, self._database_at = make_database, database_at
+        self._template = cache(self._filled)
+
+    def at(self, revision: str) -> str:
+        """Return the URL of a new database at a revision, or an empty one at "base"."""
+        return self._make(self._template(revision))
+
+    def _filled(self, revision: str) -> str:
+        url = self._database_at.at(revision)
+        # The revision that led here and the one that leads on name values worth a row.
+        near = [r for r in HISTORY if revision in (r.revision, r.down_revision)]
+        fill(url, *(Path(r.path).read_text() for r in near))
+        return str(make_url(url).database)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, and of what type it is."""
+
+    name: str
+    type: str
+    modifier: int
+    not_null: bool
+    labels: Sequence[str]
+
+
+@dataclass
+class Table:
+    """A table, and how it hangs together with others."""
+
+    name: str
+    columns: dict[str, Column]
+    unique: set[str]
+    """A column of each unique key, in which no two rows may be the same."""
+    references: list[tuple[str, dict[str, str]]]
+    """Tables that it refers to, and which of its columns to which of theirs."""
+    checks: str = ""
+
+
+@dataclass(frozen=True)
+class Literals:
+    """Values that CHECKs and revisions name."""
+
+    texts: Sequence[str]
+    numbers: Sequence[Decimal]
+
+
+def literals(checks: str, *sources: str) -> Literals:
+    """Return the texts in single quotes, and the numbers of the CHECKs."""
+    texts = re.findall(r"'((?:[^'\n]|'')*)'", "\n".join([checks, *sources]))
+    return Literals(
+        sorted({text.replace("''", "'") for text in texts}),
+        sorted({Decimal(number) for number in re.findall(r"\b\d+\.?\d*", checks)}),
+    )
+
+
+def fill(url: str, *sources: str) -> None:
+    """Insert rows into every table of a database.
+
+    Args:
+        url: The database.
+        sources: Revisions, whose literals are values worth a row, as are those of the CHECKs.
+    """
+    with psycopg.connect(url, options="-c synchronous_commit=off") as connection:
+        connection.execute(TRY_ROWS)
+        rows: dict[str, list[Row]] = {}
+        for table in _tables(connection):
+            tried = list(_variations(table, rows, literals(table.checks, *sources)))
+            statement = "SELECT pg_temp.try_rows(%s, %s)"
+            document = json.dumps(tried, default=str)
+            errors = [error for (error,) in connection.execute(statement, [table.name, document])]
+            if errors[0] is not None:
+                pytest.fail(
+                    f"tests/rows.py has no valid row of {table.name} at first: {errors[0]}"
+                )
+            rows[table.name] = [row for row, error in zip(tried, errors, strict=True) if not error]
+        connection.execute("ANALYZE")  # before autovacuum does, at some time
+
+
+def grow(url: str, names: Collection[str], rows: int) -> None:
+    """Add copies of one row to some tables, and to those that share their keys."""
+    with psycopg.connect(url, options="-c synchronous_commit=off") as connection:
+        tables = {table.name: table for table in _tables(connection)}
+        wanted = {*names} & tables.keys()
+        for table in reversed(tables.values()):
+            if table.name in wanted:
+                wanted |= {o for o, pairs in table.references if pairs.keys() & table.unique}
+        for table in tables.values():
+            if table.name not in wanted:
+                continue
+            values = [
+                sql.SQL("{} + n" if column.type in INTEGERS else "{} || '-' || n").format(
+                    sql.Literal(FIRST_KEY * 100 if column.type in INTEGERS else "grown")
+                )
+                if column.name in table.unique
+                else sql.Identifier(column.name)
+                for column in table.columns.values()
+            ]
+            connection.execute(
+                sql.SQL(
+                    "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values}"
+                    " FROM (SELECT * FROM {table} LIMIT 1) AS one, generate_series(1, {rows}) AS n"
+                ).format(
+                    table=sql.Identifier(table.name),
+                    columns=sql.SQL(", ").join(map(sql.Identifier, table.columns)),
+                    values=sql.SQL(", ").join(values),
+                    rows=sql.Literal(rows),
+                )
+            )
+
+
+def _tables(connection: psycopg.Connection[Any]) -> Iterator[Table]:
+    """Read the tables, each after those that it refers to."""
+    found: dict[str, Table] = {}
+    for table, name, kind, modifier, not_null, generated, labels in connection.execute(COLUMNS):
+        here = found.setdefault(table, Table(table, {}, set(), []))
+        if not generated:
+            here.columns[name] = Column(name, kind, modifier, not_null, labels)
+    for table, names in connection.execute(KEYS):
+        if table in found and not found[table].unique & set(names):
+            found[table].unique.add(names[0])
+    for table, other, pairs in connection.execute(FOREIGN_KEYS):
+        if table != other:
+            found[table].references.append((other, dict(pairs)))
+    for table, check in connection.execute(CHECKS):
+        found[table].checks += check
+    done: set[str] = set()
+    while len(done) < len(found):
+        for name, table in found.items():
+            if name not in done and done.issuperset(other for other, _ in table.references):
+                done.add(name)
+                yield table
+
+
+def _variations(table: Table, rows: Mapping[str, list[Row]], known: Literals) -> Iterator[Row]:
+    """Make rows that differ in one column from the first."""
+    referring: dict[str, tuple[str, str]] = {}
+    for other, pairs in table.references:
+        for own, their in pairs.items():
+            referring.setdefault(own, (other, their))
+    numbers = count(FIRST_KEY)
+    given = [
+        {name: value for name, value in row.items() if name in table.columns}
+        for row in ROWS.get(table.name, [{}])
+    ]
+    free = [column for name, column in table.columns.items() if name not in referring]
+    first = {
+        column.name: next((v for v in _values(column, None, known) if v is not None), None)
+        for column in free
+        if column.not_null and table.name not in ROWS
+    } | given[0]
+
+    def complete(row: Row) -> Row | None:
+        number = next(numbers)
+        keys: Row = {}
+        for name, (other, their) in referring.items():
+            index = number - FIRST_KEY if name in table.unique else 0
+            if index >= len(rows[other]):
+                return None
+            keys[name] = rows[other][index][their]
+        for name in table.unique - keys.keys():
+            column = table.columns[name]
+            keys[name] = number if column.type in INTEGERS else f"row-{number}"
+        return first | keys | row
+
+    optional = [column.name for column in free if not column.not_null]
+    others = [column.name for column in free if column.name not in table.unique]
+    changes: list[Row] = [{}, {}, {}, dict.fromkeys(optional)]
+    changes += [{name: row[name] for name in others if name in row} for row in given[1:]]
+    for column in free:
+        if column.name in table.unique and column.type in INTEGERS:
+            continue
+        for value in _values(column, first.get(column.name), known):
+            # tests/rows.py may be inserted as well.
+            if column.name in others or value not in [row.get(column.name) for row in given]:
+                changes.append({column.name: value})
+    for name in referring.keys() - table.unique:
+        if not table.columns[name].not_null:
+            changes.append({name: None})
+    for change in changes:
+        row = complete(change)
+        if row is not None:
+            yield row
+
+
+def _values(column: Column, usual: Any, known: Literals) -> Iterator[Any]:
+    """Yield values that a column may have, those that its type does not allow left out."""
+    if not column.not_null:
+        yield None
+    if column.type in ("varchar", "bpchar", "text"):
+        longest = column.modifier - 4 if column.modifier >= 4 else TEXT_LENGTH
+        yield from ("x" * longest, "x" * (longest - 1) + "y", "é" * longest)
+        yield from ("", " ", "a", "A", "a ", "ß", "e\u0301", "\u00e9", "İ", "0", "NULL")
+        if isinstance(usual, str):
+            yield from (usual.upper(), usual.lower(), f"{usual} ")
+        yield from (text for text in known.texts if len(text) <= longest)
+    elif column.type in INTEGERS:
+        most = 2 ** INTEGERS[column.type] - 1
+        steps = {int(number) + step for number in known.numbers for step in (-1, 0, 1)}
+        yield from sorted({-most - 1, -1, 0, 1, 2, most, *(n for n in steps if abs(n) <= most)})
+    elif column.type == "numeric":
+        scale = (column.modifier - 4) & 0x7FF if column.modifier >= 4 else 20
+        digits = (column.modifier - 4) >> 16 if column.modifier >= 4 else 40
+        step = Decimal((0, (1,), -scale))
+        most = Decimal((0, (9,) * digits, -scale))
+        near = {*known.numbers, Decimal(0), Decimal("0.5"), Decimal("1.5"), Decimal("2.5")}
+        if isinstance(usual, Decimal) and usual < most:
+            near.add(usual)
+        yield from (most, most.copy_negate(), step, step.copy_negate())
+        with localcontext(Context(prec=100)):
+            yield from sorted({value for number in near for value in (number, number + step)})
+    elif column.type == "bool":
+        yield from (True, False)
+    elif column.type == "timestamptz":
+        yield from MOMENTS
+        yield from (moment + timedelta(microseconds=1) for moment in MOMENTS[:1])
+    elif column.type == "timestamp":
+        yield from (moment.replace(tzinfo=None) for moment in MOMENTS)
+    elif column.type == "date":
+        yield from (date(2024, 2, 29), date(2026, 12, 31), date(1970, 1, 1))
+    elif column.type in ("float4", "float8"):
+        yield from (0.1, -0.0, 1e300 if column.type == "float8" else 1e30, 1 / 3)
+    elif column.type in ("json", "jsonb"):
+        yield from ("{}", "[]", "null", '{"a": 1.10, "é": [null, "x"]}')
+    yield from column.labels

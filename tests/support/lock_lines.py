@@ -1,0 +1,172 @@
+"""The lines ``Locks:`` and ``Downgrade locks:`` of a docstring, beside what was observed.
+
+CONTRIBUTING.md has the form, and what has to be declared.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+from textwrap import fill
+
+from tests.support.observation import Observation, Taken, locks_taken
+from trading_bot_schema.docstrings import LOCKS, DeclaredLock, DocstringError, line, locks
+
+WIDTH = 99
+# Weaker ones block nothing but another revision.
+DECLARED = LOCKS[LOCKS.index("ROW EXCLUSIVE") :]
+# A statement that changes rows has to read some.
+READS_DECLARED = LOCKS[LOCKS.index("SHARE UPDATE EXCLUSIVE") :]
+
+NEGATED = re.compile(r"\b(?:no|not|none|nothing|never|without|neither|nor)\b")
+READS = re.compile(r"\brows (?:are|is|being) read|\breads? (?:all|every|each|its|the)\b|\bscan")
+# Also says it, but may mean something else.
+MAY_MEAN_READS = re.compile(READS.pattern + r"|\bread|\bbuil[dt]|\bvalidat|\bcheck")
+REWRITES = re.compile(r"\brewr(?:ite|itten|ote)")
+
+READS_TEXT = "while its rows are read"
+REWRITES_TEXT = "while it is rewritten"
+MILLISECONDS = "for milliseconds"
+
+
+def named_locks(observation: Observation) -> str:
+    """Name the locks that a docstring should have: what follows ``Locks:``."""
+    return _all_named(_required(locks_taken(observation)))
+
+
+def upgrade_line(observation: Observation) -> str:
+    """Return the line ``Locks:`` that a docstring should have."""
+    return _line("Locks", _required(locks_taken(observation)))
+
+
+def check_upgrade(docstring: str, observation: Observation) -> str:
+    """Say what is wrong with the line ``Locks:``, and what to paste; nothing: it is right."""
+    text = line(docstring, "Locks")
+    if text is None:
+        found = "The docstring has no line Locks:."
+    else:
+        found = _compare(text, locks_taken(observation))
+    return _paste(found, "Locks", _required(locks_taken(observation)))
+
+
+def check_downgrade(docstring: str, observation: Observation, dropped: Collection[str]) -> str:
+    """Say what is wrong with what the docstring says about the locks of the downgrade.
+
+    Without a line ``Downgrade locks:`` it does no more than ``Locks:`` says. A table that the
+    downgrade drops, as its docstring says with ``Downgrade: loses``, need not be named.
+    """
+    taken = {taken for taken in locks_taken(observation) if taken.table not in dropped}
+    text = line(docstring, "Downgrade locks")
+    if text is not None:
+        found = _compare(text, taken, {*locks_taken(observation)})
+    else:
+        try:
+            declared = locks(line(docstring, "Locks") or "none")
+        except DocstringError:
+            return ""  # check_upgrade() says so
+        found = "\n".join(
+            f"The downgrade takes {_named(lock)}, which is more than Locks: says."
+            for lock in _required(taken)
+            if not any(_covers(one, lock) for one in declared)
+        )
+    return _paste(found, "Downgrade locks", _required(taken))
+
+
+def _covers(declared: DeclaredLock, taken: Taken) -> bool:
+    return (
+        taken.table in declared.tables
+        and LOCKS.index(declared.lock) >= LOCKS.index(taken.lock)
+        and (not _reads(taken) or _says(MAY_MEAN_READS, declared.text))
+        and (not taken.rewrites or _says(REWRITES, declared.text))
+    )
+
+
+def _compare(text: str, taken: Iterable[Taken], allowed: Iterable[Taken] = ()) -> str:
+    taken = set(taken)
+    try:
+        declared = locks(text)
+    except DocstringError as error:
+        return str(error)
+    said: dict[tuple[str, str], list[str]] = {}
+    for part in declared:
+        for table in part.tables:
+            said.setdefault((table, part.lock), []).append(part.text)
+    found = []
+    for lock in _required(taken):
+        texts = said.get((lock.table, lock.lock))
+        if texts is None:
+            found.append(f"It takes {_named(lock)}, which the docstring does not say.")
+        elif _reads(lock) and not any(_says(MAY_MEAN_READS, text) for text in texts):
+            found.append(
+                f"All rows of {lock.table} are read under {lock.lock}, which the docstring does"
+                " not say."
+            )
+        elif lock.rewrites and not any(_says(REWRITES, text) for text in texts):
+            found.append(
+                f"{lock.table} is rewritten under {lock.lock}, which the docstring does not say."
+            )
+    known = {(lock.table, lock.lock): lock for lock in {*taken, *allowed}}
+    for (table, name), texts in said.items():
+        if (table, name) not in known:
+            found.append(f"The docstring says {name} on {table}, which it does not take.")
+            continue
+        if not known[table, name].reads and any(_says(READS, text) for text in texts):
+            found.append(f"The docstring says that rows of {table} are read, which they are not.")
+        if not known[table, name].rewrites and any(_says(REWRITES, text) for text in texts):
+            found.append(f"The docstring says that {table} is rewritten, which it is not.")
+    return "\n".join(found)
+
+
+def _required(taken: Iterable[Taken]) -> list[Taken]:
+    """Return what has to be declared: the strongest lock on each table, and scans."""
+    taken = [lock for lock in taken if lock.lock in DECLARED]
+    strongest = {
+        table: max((lock for lock in taken if lock.table == table), key=_strength)
+        for table in {lock.table for lock in taken}
+    }
+    chosen = {*strongest.values(), *(lock for lock in taken if _reads(lock) or lock.rewrites)}
+    return sorted(chosen, key=lambda lock: (-_strength(lock), lock.table))
+
+
+def _strength(lock: Taken) -> int:
+    return LOCKS.index(lock.lock)
+
+
+def _reads(lock: Taken) -> bool:
+    return lock.reads and not lock.rewrites and lock.lock in READS_DECLARED
+
+
+def _says(pattern: re.Pattern[str], text: str) -> bool:
+    return any(
+        pattern.search(phrase) and not NEGATED.search(phrase) for phrase in re.split(r"[,:]", text)
+    )
+
+
+def _all_named(taken: list[Taken]) -> str:
+    """Name locks, and the tables with the same lock at once."""
+    tables: dict[tuple[str, str], list[str]] = {}
+    for lock in taken:
+        tables.setdefault((lock.lock, _text(lock)), []).append(lock.table)
+    parts = []
+    for (name, text), (*others, last) in tables.items():
+        first = f"{', '.join(others)} and " if others else ""
+        parts.append(f"{name} on {first}{last}, {text}")
+    return "; ".join(parts) or "none"
+
+
+def _named(lock: Taken) -> str:
+    return _all_named([lock])
+
+
+def _text(lock: Taken) -> str:
+    if lock.rewrites:
+        return REWRITES_TEXT
+    if _reads(lock):
+        return READS_TEXT
+    return "while rows change" if lock.lock == "ROW EXCLUSIVE" else MILLISECONDS
+
+
+def _line(heading: str, taken: list[Taken]) -> str:
+    return fill(f"{heading}: {_all_named(taken)}.", WIDTH, break_on_hyphens=False)
+
+
+def _paste(found: str, heading: str, taken: list[Taken]) -> str:
+    return f"{found}\nThe docstring should have:\n\n{_line(heading, taken)}" if found else ""

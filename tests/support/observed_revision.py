@@ -1,0 +1,117 @@
+"""A revision, observed: what its upgrade and its downgrade do, and what is wrong with that."""
+
+from collections.abc import Callable
+from functools import cached_property
+
+from alembic.config import Config
+from sqlalchemy import Connection
+
+from tests.support import databases, generated_rows
+from tests.support.lock_lines import check_downgrade, check_upgrade
+from tests.support.observation import Observation, observe
+from tests.support.rules import Violation, judge, violations
+from tests.support.running_again import run_again
+from trading_bot_schema.docstrings import DocstringError, names
+
+MANY_ROWS = 20_000
+"""Rows of a big table: more than a revision may change in one transaction."""
+
+
+Probe = Callable[..., "ObservedRevision"]
+"""The fixture ``probe``: makes a revision, and observes it."""
+
+
+class ObservedRevision:
+    """What a revision does, found out when it is asked for."""
+
+    def __init__(
+        self,
+        name: str,
+        docstring: str,
+        start: Callable[[], str],
+        end: Callable[[], str] | None = None,
+        config: Callable[[], Config] = databases.alembic_config,
+    ) -> None:
+        """Name a revision.
+
+        Args:
+            name: Its identifier.
+            docstring: What it declares.
+            start: Makes a database at the revision before it, with rows in every table.
+            end: Makes one at the revision itself; by default the one that was upgraded.
+            config: Makes Alembic's configuration.
+        """
+        self.docstring = docstring
+        self._name, self._start, self._end, self._config = name, start, end, config
+
+    def _upgrade(self, connection: Connection) -> None:
+        databases.migrate_on(connection, self._name, self._config())
+
+    @cached_property
+    def _upgraded(self) -> tuple[str, Observation]:
+        url = self._start()
+        return url, observe(url, self._upgrade)
+
+    @property
+    def url(self) -> str:
+        """The database that was upgraded."""
+        return self._upgraded[0]
+
+    @property
+    def upgrade(self) -> Observation:
+        """What the upgrade did."""
+        return self._upgraded[1]
+
+    @cached_property
+    def downgrade(self) -> Observation:
+        """What the downgrade did."""
+        url = self._end() if self._end else self.url
+        return observe(url, lambda c: databases.migrate_on(c, "-1", self._config()))
+
+    def _violations(self) -> list[Violation]:
+        found = violations(self.upgrade)
+        if large := {t for v in found if v.rule == "every-row" for t in v.tables}:
+            # A batch of some thousands is every row of a small table.
+            url = self._start()
+            generated_rows.grow(url, large, MANY_ROWS)
+            found = violations(observe(url, self._upgrade))
+        return [*found, *run_again(self.upgrade, self._upgrade, self.url, self._start)]
+
+    def broken_rules(self) -> list[str]:
+        """Say which rules the upgrade breaks, and what to do instead."""
+        found = self._violations()
+        try:
+            return judge(self.docstring, found)
+        except DocstringError as error:
+            return [f"The docstring's line Accepts: {error}"]
+
+    def wrong_locks(self) -> str:
+        """Say what is wrong with the docstring's lines on locks; nothing: they are right."""
+        dropped = names(self.docstring, "Downgrade", "loses")
+        found = (
+            check_upgrade(self.docstring, self.upgrade),
+            check_downgrade(self.docstring, self.downgrade, dropped),
+        )
+        return "\n\n".join(filter(None, found))
+
+    def undeclared_changes(self) -> list[str]:
+        """Say which rows of existing tables the upgrade changes without the docstring's word."""
+        changes = {name.partition(".")[0] for name in names(self.docstring, "Upgrade", "changes")}
+        loses = {name.partition(".")[0] for name in names(self.docstring, "Upgrade", "loses")}
+        found = []
+        for table in self.upgrade.rows:
+            updated = sum(s.updated[table] for s in self.upgrade.statements)
+            deleted = sum(s.deleted[table] for s in self.upgrade.statements)
+            emptied = any(table in s.emptied for s in self.upgrade.statements)
+            if updated and table not in changes:
+                found.append(
+                    f"The upgrade updates {updated} of the {self.upgrade.rows[table]} rows of"
+                    f" {table}. Declare the columns in the docstring: Upgrade: changes"
+                    f" {table}.<column>."
+                )
+            if (deleted or emptied) and table not in loses:
+                found.append(
+                    f"The upgrade deletes {deleted or 'all'} of the {self.upgrade.rows[table]}"
+                    f" rows of {table}. Declare it in the docstring: Upgrade: loses {table}."
+                )
+        return found

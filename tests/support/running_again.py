@@ -1,0 +1,182 @@
+"""A revision that is interrupted, wherever something of it is committed, is run again.
+
+``autocommit_block()`` commits what came before it, without the revision's stamp in
+``alembic_version``: the next run does everything once more. And a statement that runs outside
+transactions may be interrupted in its middle, as ``CREATE INDEX CONCURRENTLY`` then leaves an
+invalid index behind.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError
+
+from tests.support import databases
+from tests.support.catalogue import differences, snapshot
+from tests.support.content import content, lost
+from tests.support.observation import POLL, Observation, Statement
+from tests.support.rules import GUIDE, Violation
+
+TABLES = """
+SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
+WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
+"""
+
+
+class _Interrupted(Exception):  # noqa: N818
+    """The interruption of a run."""
+
+
+def run_again(
+    observation: Observation,
+    migrate: Callable[[Connection], object],
+    done: str,
+    start: Callable[[], str],
+) -> Iterator[Violation]:
+    """Interrupt a migration at one place after the other, and let it run to its end at last.
+
+    Args:
+        observation: What it does when nothing interrupts it.
+        migrate: Runs it.
+        done: URL of a database on which it has run.
+        start: Makes a database on which it has not.
+    """
+    places = list(_places(observation))
+    if not places:
+        return
+    url = start()
+    for place, within in [*places, (None, False)]:
+        try:
+            with databases.sync_engine(url).connect() as connection:
+                with _interruption(connection, place, within=within):
+                    migrate(connection)
+                connection.commit()
+        except _Interrupted:
+            continue
+        except DBAPIError as error:
+            failed = Statement(error.statement or "", 0)
+            yield Violation(
+                "run-again",
+                frozenset(),
+                f"{failed.short}: fails when the revision is run again after an interruption:"
+                f" {str(error.orig).splitlines()[0]}. autocommit_block() commits what came before"
+                f" it, here {_committed(observation, places)}, but not that the revision was run."
+                " Make two revisions of it, one for what is in autocommit_block() and one for the"
+                f" rest. See “Run again after an interruption” in {GUIDE}.",
+            )
+            return
+    if difference := _difference(done, url, migrate, start):
+        yield Violation(
+            "run-again",
+            frozenset(),
+            f"{_committed(observation, places)}: when the revision is run again after an"
+            " interruption, the result is another than that of one run."
+            " autocommit_block() commits each statement, but not that the revision was run, so"
+            " everything in it has to do nothing the second time, or start anew (an index: DROP"
+            " INDEX CONCURRENTLY IF EXISTS first, since an interrupted one is left invalid). See"
+            f" “Run again after an interruption” in {GUIDE}. The difference:\n{difference}",
+        )
+
+
+def _places(observation: Observation) -> Iterator[tuple[int, bool]]:
+    """Yield the numbers of statements to interrupt before, or within (True)."""
+    statements = observation.statements
+    stamp = next((n for n, s in enumerate(statements) if _is_stamp(s)), len(statements) - 1)
+    for number, statement in enumerate(statements[: stamp + 1]):
+        earlier = statements[number - 1] if number else None
+        if earlier and earlier.writes and earlier.transaction != statement.transaction:
+            yield number, False
+        if not statement.can_be_in_transaction and statement.writes:
+            yield number, True
+
+
+def _is_stamp(statement: Statement) -> bool:
+    return "alembic_version" in statement.sql and statement.writes
+
+
+def _committed(observation: Observation, places: list[tuple[int, bool]]) -> str:
+    """Name what is committed before the revision's stamp."""
+    last = max(number for number, _ in places)
+    found = [s.short for s in observation.statements[:last] if s.writes and not _is_stamp(s)]
+    return "; ".join(found) or observation.statements[last].short
+
+
+@contextmanager
+def _interruption(connection: Connection, place: int | None, *, within: bool) -> Iterator[None]:
+    """Interrupt a connection before its nth statement, or within it while it waits for others."""
+    engine = connection.engine
+    number = -1
+    stop = threading.Event()
+    interrupted = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def cancel(pid: int, ready: threading.Event) -> None:
+        url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as aside:
+            (tables,) = aside.execute(TABLES).fetchone() or ("",)
+            # Whoever builds or drops an index concurrently waits for the end of writers.
+            holder.execute(f"LOCK TABLE {tables} IN ROW EXCLUSIVE MODE")
+            ready.set()
+            while not stop.wait(POLL):
+                waits = aside.execute("SELECT pg_blocking_pids(%s) <> '{}'", [pid]).fetchone()
+                if waits == (True,):
+                    interrupted.set()
+                    aside.execute("SELECT pg_cancel_backend(%s)", [pid])
+                    stop.wait()
+
+    def interrupt() -> None:
+        interrupted.set()
+        raise _Interrupted
+
+    def before(_: Any, cursor: Any, *__: Any) -> None:
+        nonlocal number
+        number += 1
+        if number != place:
+            return
+        if not within:
+            interrupt()
+        ready = threading.Event()
+        thread = threading.Thread(target=cancel, args=(cursor.connection.info.backend_pid, ready))
+        threads.append(thread)
+        thread.start()
+        while not ready.wait(POLL):
+            assert thread.is_alive(), "the tables cannot be locked"
+
+    def after(*_: Any) -> None:
+        if threads and not interrupted.is_set():
+            interrupt()
+
+    event.listen(engine, "before_cursor_execute", before)
+    event.listen(engine, "after_cursor_execute", after)
+    try:
+        yield
+    except Exception:
+        if interrupted.is_set():
+            raise _Interrupted from None
+        raise
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def _difference(
+    done: str, again: str, migrate: Callable[[Connection], object], start: Callable[[], str]
+) -> str:
+    """Say how a database differs from one on which the migration ran once, if it does."""
+    sides = ("run once", "run again")
+    report = differences(snapshot(done), snapshot(again), sides, lambda _: "the revision", {})
+    changed = lost(content(done), content(again))
+    if changed:
+        # Such as the time at which a row was changed: it differs between any two runs.
+        other = start()
+        with databases.sync_engine(other).connect() as connection:
+            migrate(connection)
+            connection.commit()
+        changed -= lost(content(done), content(other))
+    rows = [f"rows of {name}" for name in sorted(changed)]
+    return "\n".join([report, *rows] if report else rows)

@@ -1,0 +1,82 @@
+"""The lines of a revision's docstring are read as CONTRIBUTING.md says."""
+
+import pytest
+
+from trading_bot_schema.docstrings import (
+    Acceptance,
+    DeclaredLock,
+    DocstringError,
+    acceptances,
+    line,
+    lines,
+    locks,
+    names,
+)
+
+DOCSTRING = """Add a note.
+
+Why: people ask
+for it. Note this: a colon in prose.
+Locks: ACCESS EXCLUSIVE on trades, for milliseconds: no row is rewritten; SHARE UPDATE EXCLUSIVE
+on trades, users and api_keys, while their rows are read. Each takes 1.5 s.
+Downgrade: loses trades.note, orders. The rest is kept.
+Upgrade: changes users.email.
+Upgrade: loses users.nickname.
+Accepts: scan-under-lock on users, since it has ten rows; timeout, since it waits for a person.
+
+Revision ID: 0b6e46a18d05
+Revises: 7c1d0e5a9b42
+"""
+
+
+def test_lines_go_on_until_the_next() -> None:
+    assert [heading for heading, _ in lines(DOCSTRING)] == [
+        "Why",
+        "Locks",
+        "Downgrade",
+        "Upgrade",
+        "Upgrade",
+        "Accepts",
+        "Revises",
+    ]
+    assert line(DOCSTRING, "Why") == "people ask for it. Note this: a colon in prose."
+    assert line(DOCSTRING, "Old code") is None
+
+
+def test_names_end_with_a_full_stop() -> None:
+    assert names(DOCSTRING, "Downgrade", "loses") == {"trades.note", "orders"}
+    assert names(DOCSTRING, "Upgrade", "changes") == {"users.email"}
+    assert names(DOCSTRING, "Upgrade", "loses") == {"users.nickname"}
+    assert names("Downgrade: keeps all data.", "Downgrade", "loses") == set()
+
+
+def test_locks() -> None:
+    assert locks(line(DOCSTRING, "Locks") or "") == [
+        DeclaredLock("ACCESS EXCLUSIVE", ("trades",), "for milliseconds: no row is rewritten"),
+        DeclaredLock(
+            "SHARE UPDATE EXCLUSIVE",
+            ("trades", "users", "api_keys"),
+            "while their rows are read",
+        ),
+    ]
+    assert locks("SHARE on trades and users.") == [DeclaredLock("SHARE", ("trades", "users"), "")]
+    assert locks("none. The tables are new.") == []
+
+
+@pytest.mark.parametrize(
+    "text", ["none that matters.", "EXCLUSIVE LOCK on trades.", "trades.", "ACCESS EXCLUSIVE.", ""]
+)
+def test_locks_in_another_form(text: str) -> None:
+    with pytest.raises(DocstringError, match=r"is not of the form 'ACCESS EXCLUSIVE on trades"):
+        locks(text)
+
+
+def test_exceptions_have_reasons() -> None:
+    assert acceptances(DOCSTRING) == [
+        Acceptance("scan-under-lock", ("users",), "it has ten rows"),
+        Acceptance("timeout", (), "it waits for a person"),
+    ]
+    assert acceptances("A revision.") == []
+    for text in ("scan-under-lock on users.", "since it is safe", "all of it, since it is safe"):
+        with pytest.raises(DocstringError, match="is not of the form 'scan-under-lock on users,"):
+            acceptances(f"Accepts: {text}")

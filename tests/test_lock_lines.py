@@ -1,0 +1,132 @@
+"""A docstring that says less or more about locks than is taken is refused, with the line to paste.
+
+The declarations of real revisions are compared in ``test_locks.py``.
+"""
+
+import pytest
+
+from tests.support.lock_lines import check_downgrade, check_upgrade
+from tests.support.observation import Observation, Statement
+from tests.support.observed_revision import Probe
+
+NOTE = 'op.add_column("trades", sa.Column("note", sa.Text()))'
+BRIEFLY = "ACCESS EXCLUSIVE on trades, for milliseconds"
+READING = "SHARE UPDATE EXCLUSIVE on trades, while its rows are read"
+REWRITING = "ACCESS EXCLUSIVE on trades, while it is rewritten"
+
+
+def observation(*statements: Statement) -> Observation:
+    return Observation({"trades": 9, "users": 9}, set(), list(statements))
+
+
+def taking(
+    lock: str, table: str = "trades", *, transaction: int = 0, reads: bool = False
+) -> Statement:
+    read = {table} if reads else set()
+    return Statement("ALTER TABLE", transaction, locks={table: {lock}}, read=read)
+
+
+ADDS = observation(taking("ACCESS EXCLUSIVE"))
+VALIDATES = observation(taking("SHARE UPDATE EXCLUSIVE", reads=True))
+BOTH = observation(
+    taking("ACCESS EXCLUSIVE"), taking("SHARE UPDATE EXCLUSIVE", transaction=1, reads=True)
+)
+REWRITES = observation(
+    Statement(
+        "ALTER TABLE",
+        0,
+        locks={"trades": {"ACCESS EXCLUSIVE"}},
+        read={"trades"},
+        rewritten={"trades"},
+    )
+)
+TWO_TABLES = observation(taking("SHARE"), taking("SHARE", "users"))
+READS_ONLY = observation(taking("ACCESS SHARE", reads=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "did"),
+    [
+        (BRIEFLY, ADDS),
+        ("ACCESS EXCLUSIVE on trades, for milliseconds: no row is read or rewritten", ADDS),
+        ("ACCESS EXCLUSIVE on trades", ADDS),
+        (READING, VALIDATES),
+        ("SHARE UPDATE EXCLUSIVE on trades, while the index is built", VALIDATES),
+        (f"{BRIEFLY}; {READING}", BOTH),
+        (REWRITING, REWRITES),
+        ("SHARE on trades and users, while they can be read", TWO_TABLES),
+        ("SHARE on trades, briefly; SHARE on users, briefly", TWO_TABLES),
+        ("none", READS_ONLY),
+        ("ACCESS SHARE on trades", READS_ONLY),
+        ("none", observation()),
+    ],
+)
+def test_the_truth_passes(text: str, did: Observation) -> None:
+    assert check_upgrade(f"Locks: {text}.", did) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "did", "message", "paste"),
+    [
+        ("none", ADDS, "It takes ACCESS EXCLUSIVE on trades", BRIEFLY),
+        ("none that matters", ADDS, "is not of the form", BRIEFLY),
+        ("SHARE on trades", ADDS, "The docstring says SHARE on trades, which it", BRIEFLY),
+        (f"{BRIEFLY}; SHARE on users", ADDS, "says SHARE on users, which it does not", BRIEFLY),
+        (REWRITING, ADDS, "says that trades is rewritten, which it is not", BRIEFLY),
+        (READING.replace("read", "not read"), VALIDATES, "All rows of trades are", READING),
+        ("SHARE UPDATE EXCLUSIVE on trades, briefly", VALIDATES, "All rows of trades", READING),
+        (BRIEFLY, BOTH, "It takes SHARE UPDATE EXCLUSIVE on trades", f"{BRIEFLY}; {READING}"),
+        (READING, BOTH, "It takes ACCESS EXCLUSIVE on trades", f"{BRIEFLY}; {READING}"),
+        (BRIEFLY, REWRITES, "trades is rewritten under ACCESS EXCLUSIVE", REWRITING),
+        (
+            "ACCESS EXCLUSIVE on trades, while its rows are read",
+            ADDS,
+            "says that rows of trades are read, which they are not",
+            BRIEFLY,
+        ),
+        (
+            "SHARE on trades",
+            TWO_TABLES,
+            "It takes SHARE on users",
+            "SHARE on trades and users, for milliseconds",
+        ),
+        (BRIEFLY, observation(), "says ACCESS EXCLUSIVE on trades", "none"),
+    ],
+)
+def test_a_lie_is_refused(text: str, did: Observation, message: str, paste: str) -> None:
+    found = check_upgrade(f"Locks: {text}.", did)
+    assert message in found
+    pasted = " ".join(found.partition("The docstring should have:\n\n")[2].split())
+    assert pasted == f"Locks: {paste}."
+    assert check_upgrade(pasted, did) == ""
+
+
+def test_a_docstring_without_the_line() -> None:
+    assert "Locks: none." in check_upgrade("A revision.", observation())
+
+
+def test_a_downgrade_does_no_more_than_the_line_says() -> None:
+    assert check_downgrade(f"Locks: {BRIEFLY}.", ADDS, set()) == ""
+    assert check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES, {"users"}) == ""
+    found = check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES, set())
+    assert "The downgrade takes SHARE on users" in found
+    assert "Downgrade locks: SHARE on trades and users, for milliseconds." in found
+    found = check_downgrade(f"Locks: {BRIEFLY}.", REWRITES, set())
+    assert f"Downgrade locks: {REWRITING}." in found
+
+
+def test_a_downgrade_does_what_its_own_line_says() -> None:
+    docstring = f"Locks: none.\nDowngrade locks: {REWRITING}."
+    assert check_downgrade(docstring, REWRITES, set()) == ""
+    assert "says that trades is rewritten" in check_downgrade(docstring, ADDS, set())
+    # A table that is dropped may be named.
+    docstring = f"Locks: none.\nDowngrade locks: {BRIEFLY}."
+    assert check_downgrade(docstring, ADDS, {"trades"}) == ""
+
+
+def test_a_revision_that_lies_in_both_directions(probe: Probe) -> None:
+    rewrite = 'op.execute("ALTER TABLE bot_states ADD COLUMN r float DEFAULT random()")'
+    docstring = "A probe.\n\nLocks: SHARE on trades.\nDowngrade: keeps all data."
+    found = probe(NOTE, rewrite, docstring).wrong_locks()
+    assert f"Locks: {BRIEFLY}." in found
+    assert "Downgrade locks: ACCESS EXCLUSIVE on bot_states, while it is rewritten." in found

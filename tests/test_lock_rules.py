@@ -1,0 +1,291 @@
+"""A careless revision is refused, with what it does and what to do instead; a careful one passes.
+
+Each revision here is added to the project's own, and judged by what it does.
+"""
+
+import pytest
+
+from tests.support.observed_revision import Probe
+
+ADD_COLUMN = 'op.add_column("trades", sa.Column("note", sa.Text()))'
+CHECK = (
+    'op.create_check_constraint(op.f("ck_probe"), "trades", "price < 1e30",'
+    " postgresql_not_valid=True)"
+)
+VALIDATE = 'op.execute("ALTER TABLE trades VALIDATE CONSTRAINT {}")'
+FOREIGN_KEY = """
+op.create_foreign_key(
+    "fk_probe", "trades", "api_keys", ["{}"], ["id"], postgresql_not_valid={}
+)
+"""
+AUTOCOMMIT = "with op.get_context().autocommit_block():\n"
+INDEX = 'op.create_index("ix_probe", "trades", ["symbol"], postgresql_concurrently=True{})'
+DROP_INDEX = 'op.drop_index("ix_probe", if_exists=True, postgresql_concurrently=True)'
+BATCHES = """
+last = op.get_bind().scalar(sa.text("SELECT max(id) FROM trades"))
+for first in range(0, last + 1, 5_000):
+    op.execute(
+        "UPDATE trades SET commission_asset = 'none' WHERE {only}"
+        f" id >= {{first}} AND id < {{first + 5_000}}"
+    )
+"""
+
+
+def indented(*statements: str) -> str:
+    """Put statements into an autocommit_block()."""
+    lines = "\n".join(statements).strip().splitlines()
+    return AUTOCOMMIT + "\n".join(f"    {line}" for line in lines)
+
+
+CARELESS: dict[str, tuple[str, str, str, str]] = {
+    # What it does: rule, upgrade, what an earlier revision did, what the message says.
+    "a CHECK that is validated at once": (
+        "scan-under-lock",
+        'op.create_check_constraint(op.f("ck_probe"), "trades", "price < 1e30")',
+        "",
+        "ACCESS EXCLUSIVE on trades, which blocks reads and writes. Instead, add it NOT VALID,"
+        " VALIDATE it in the next revision. See “Add or change a CHECK” in CONTRIBUTING.md.",
+    ),
+    "SET NOT NULL without a proof": (
+        "scan-under-lock",
+        'op.alter_column("bot_states", "last_updated_at", nullable=False)',
+        'op.alter_column("bot_states", "last_updated_at", nullable=True)',
+        "reads all rows of bot_states under ACCESS EXCLUSIVE on bot_states",
+    ),
+    "an index that is not built concurrently": (
+        "scan-under-lock",
+        'op.create_index("ix_probe", "trades", ["symbol"])',
+        "",
+        "under SHARE on trades, which blocks writes. Instead, build it CONCURRENTLY",
+    ),
+    "an index that is not built concurrently, outside a transaction": (
+        "scan-under-lock",
+        indented('op.execute("CREATE INDEX IF NOT EXISTS ix_probe ON trades (symbol)")'),
+        "",
+        "under SHARE on trades, which blocks writes. Instead, build it CONCURRENTLY",
+    ),
+    "a unique constraint": (
+        "scan-under-lock",
+        'op.create_unique_constraint("uq_probe", "trades", ["id", "symbol"])',
+        "",
+        "reads all rows of trades under ACCESS EXCLUSIVE on trades",
+    ),
+    "a foreign key that is validated at once": (
+        "scan-under-lock",
+        FOREIGN_KEY.format("probe_id", False),
+        'op.add_column("trades", sa.Column("probe_id", sa.Integer()))',
+        "SHARE ROW EXCLUSIVE on trades, which block writes. Instead, add it NOT VALID",
+    ),
+    "a new table that is filled beside its foreign key": (
+        "scan-under-lock",
+        'op.execute("CREATE TABLE probe (id integer REFERENCES users)")\n'
+        'op.execute("INSERT INTO probe SELECT id FROM users")',
+        "",
+        "reads all rows of users under SHARE ROW EXCLUSIVE on users",
+    ),
+    "another type": (
+        "rewrite-under-lock",
+        'op.alter_column("bot_states", "daily_trades_count", type_=sa.BigInteger())',
+        "",
+        "rewrites bot_states under ACCESS EXCLUSIVE on bot_states, which blocks reads and writes."
+        " Instead, add a column of the new type",
+    ),
+    "a default that is another value in each row": (
+        "rewrite-under-lock",
+        'op.execute("ALTER TABLE trades ADD COLUMN tag uuid DEFAULT gen_random_uuid()")',
+        "",
+        "rewrites trades under ACCESS EXCLUSIVE on trades",
+    ),
+    "VACUUM FULL": (
+        "rewrite-under-lock",
+        indented('op.execute("VACUUM FULL users")'),
+        "",
+        "rewrites users under ACCESS EXCLUSIVE on users",
+    ),
+    "a column and a foreign key in one revision": (
+        "second-table",
+        'op.add_column("trades", sa.Column("probe_id", sa.Integer()))\n'
+        + FOREIGN_KEY.format("probe_id", True),
+        "",
+        "asks for SHARE ROW EXCLUSIVE on api_keys while the transaction holds ACCESS EXCLUSIVE on"
+        " trades, which blocks reads and writes for as long as it waits. Make two revisions",
+    ),
+    "columns of two tables": (
+        "second-table",
+        f'{ADD_COLUMN}\nop.add_column("users", sa.Column("note", sa.Text()))',
+        "",
+        "asks for ACCESS EXCLUSIVE on users while the transaction holds ACCESS EXCLUSIVE on"
+        " trades",
+    ),
+    "a foreign key, then a column": (
+        "second-table",
+        f'op.execute("CREATE TABLE probe (id integer REFERENCES users)")\n{ADD_COLUMN}',
+        "",
+        "asks for ACCESS EXCLUSIVE on trades while the transaction holds SHARE ROW EXCLUSIVE on"
+        " users",
+    ),
+    "a table with two foreign keys is dropped": (
+        "second-table",
+        'op.drop_table("trades")',
+        "",
+        "Instead, drop its foreign keys first, each in a revision of its own. See “Drop a table”",
+    ),
+    "an UPDATE of every row": (
+        "every-row",
+        "op.execute(\"UPDATE trades SET commission_asset = 'BNB'\")",
+        "",
+        "changes every row of trades in one transaction",
+    ),
+    "batches in one transaction": (
+        "every-row",
+        BATCHES.format(only=""),
+        "",
+        "Instead, in batches of some thousands, each committed by autocommit_block()",
+    ),
+    "TRUNCATE": ("every-row", 'op.execute("TRUNCATE bot_states")', "", "every row of bot_states"),
+    "rows change in the transaction of a strong lock": (
+        "rows-under-lock",
+        f"{ADD_COLUMN}\nop.execute(\"UPDATE trades SET note = '' WHERE id = 1001\")",
+        "",
+        "changes rows of trades in the transaction that has ACCESS EXCLUSIVE on trades",
+    ),
+    "VALIDATE in the transaction of its ADD": (
+        "validate-with-add",
+        f"{CHECK}\n{VALIDATE.format('ck_probe')}",
+        "",
+        "validates a constraint in the transaction that added it, so all rows of trades are read"
+        " under ACCESS EXCLUSIVE on trades",
+    ),
+    "NOT NULL in three statements": (
+        "scan-before-lock",
+        f"{VALIDATE.format('ck_probe')}\n"
+        'op.execute("ALTER TABLE trades ALTER COLUMN commission_asset SET NOT NULL")\n'
+        'op.execute("ALTER TABLE trades DROP CONSTRAINT ck_probe")',
+        "op.execute(\"UPDATE trades SET commission_asset = '' WHERE commission_asset IS NULL\")\n"
+        + CHECK.replace("price < 1e30", "commission_asset IS NOT NULL"),
+        "asks for ACCESS EXCLUSIVE on trades, which blocks reads and writes, after ALTER TABLE"
+        " trades VALIDATE CONSTRAINT ck_probe has read all rows of trades",
+    ),
+    "a column before an index that is built concurrently": (
+        "run-again",
+        f"{ADD_COLUMN}\n{indented(DROP_INDEX, INDEX.format(''))}",
+        "",
+        "ALTER TABLE trades ADD COLUMN note TEXT: fails when the revision is run again",
+    ),
+    "a foreign key before its VALIDATE": (
+        "run-again",
+        FOREIGN_KEY.format("probe_id", True) + indented(VALIDATE.format("fk_probe")),
+        'op.add_column("trades", sa.Column("probe_id", sa.Integer()))',
+        'constraint "fk_probe" for relation "trades" already exists',
+    ),
+    "an UPDATE that does its work twice": (
+        "run-again",
+        indented(
+            "op.execute(\"UPDATE users SET hashed_password = hashed_password || 'x' WHERE"
+            ' id = 1001")'
+        ),
+        "",
+        "the result is another than that of one run",
+    ),
+    "an index that may be left invalid": (
+        "run-again",
+        indented(INDEX.format(", if_not_exists=True")),
+        "",
+        "INDEX ix_probe (not in the dump)",
+    ),
+    "no limit to waiting": (
+        "timeout",
+        f'op.execute("SET LOCAL lock_timeout = 0")\n{ADD_COLUMN}',
+        "",
+        "SET LOCAL lock_timeout = 0: sets lock_timeout to no limit.",
+    ),
+    "a longer wait": (
+        "timeout",
+        f"op.execute(\"SELECT set_config('lock_timeout', '1min', true)\")\n{ADD_COLUMN}",
+        "",
+        "sets lock_timeout to 60000 ms",
+    ),
+    "no limit to a statement, outside a transaction": (
+        "timeout",
+        indented('op.execute("SET statement_timeout = 0")', DROP_INDEX, INDEX.format("")),
+        "",
+        "sets statement_timeout to no limit",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CARELESS)
+def test_a_careless_revision_is_refused(what: str, probe: Probe) -> None:
+    rule, upgrade, after, message = CARELESS[what]
+    broken = probe(upgrade, after=after).broken_rules()
+    assert any(text.startswith(f"[{rule}] ") and message in text for text in broken), broken
+    assert {text.split("]")[0] for text in broken} == {f"[{rule}"}, broken
+
+
+HARMLESS: dict[str, tuple[str, str]] = {
+    # What it does: upgrade, what an earlier revision did.
+    "nothing": ("pass", ""),
+    "a column": (ADD_COLUMN, ""),
+    "a column with a default": (
+        'op.add_column("trades", sa.Column("n", sa.Integer(), nullable=False,'
+        ' server_default=sa.text("0")))',
+        "",
+    ),
+    "a wider varchar": (
+        'op.alter_column("users", "hashed_password", type_=sa.String(512))',
+        "",
+    ),
+    "a CHECK that is not validated": (CHECK, ""),
+    "another CHECK in the place of one": (
+        f'op.drop_constraint("ck_trades_side_known", "trades")\n{CHECK}',
+        "",
+    ),
+    "VALIDATE": (VALIDATE.format("ck_probe"), CHECK),
+    "VALIDATE outside a transaction": (indented(VALIDATE.format("ck_probe")), CHECK),
+    "NOT NULL behind a proof": (
+        'op.execute("ALTER TABLE trades ALTER COLUMN price SET NOT NULL")\n'
+        'op.execute("ALTER TABLE trades DROP CONSTRAINT ck_probe")',
+        'op.execute("ALTER TABLE trades ALTER COLUMN price DROP NOT NULL")\n'
+        'op.create_check_constraint(op.f("ck_probe"), "trades", "price IS NOT NULL")',
+    ),
+    "a foreign key": (
+        FOREIGN_KEY.format("probe_id", True),
+        'op.add_column("trades", sa.Column("probe_id", sa.Integer()))',
+    ),
+    "a new table with two foreign keys": (
+        'op.execute("CREATE TABLE probe (id integer REFERENCES users, bot integer REFERENCES'
+        ' bot_configs)")',
+        "",
+    ),
+    "a table with one foreign key is dropped": ('op.drop_table("api_keys")', ""),
+    "an index, built concurrently": (indented(DROP_INDEX, INDEX.format("")), ""),
+    "a unique constraint from an index": (
+        'op.execute("ALTER TABLE trades ADD CONSTRAINT ix_probe UNIQUE USING INDEX ix_probe")',
+        indented('op.execute("CREATE UNIQUE INDEX CONCURRENTLY ix_probe ON trades (id, symbol)")'),
+    ),
+    "batches outside a transaction": (
+        indented(BATCHES.format(only="commission_asset IS NULL AND")),
+        "",
+    ),
+    "few rows": ("op.execute(\"UPDATE trades SET pnl = 0 WHERE pnl < 0 AND symbol = '0'\")", ""),
+    "a shorter wait": (f"op.execute(\"SET LOCAL lock_timeout = '100ms'\")\n{ADD_COLUMN}", ""),
+    "storage and comments": (
+        'op.execute("ALTER TABLE trades SET (fillfactor = 90)")\n'
+        "op.execute(\"COMMENT ON TABLE trades IS 'Filled orders.'\")",
+        "",
+    ),
+    "VACUUM": (indented('op.execute("VACUUM users")'), ""),
+    "a trigger": (
+        "op.execute(\"CREATE FUNCTION probe() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN"
+        " NEW; END'\")\n"
+        'op.execute("CREATE TRIGGER probe BEFORE INSERT ON trades FOR EACH ROW EXECUTE FUNCTION'
+        ' probe()")',
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HARMLESS)
+def test_a_careful_revision_passes(what: str, probe: Probe) -> None:
+    upgrade, after = HARMLESS[what]
+    assert probe(upgrade, after=after).broken_rules() == []

@@ -1,0 +1,57 @@
+"""What a revision does to a database that serves traffic is observed, and its docstring says so.
+
+Each revision runs, up and down, on a database with rows in every table; ``tests/support/``
+(``observation.py``, ``rules.py``, ``running_again.py``) has how. CONTRIBUTING.md has the lines of
+the docstring, and the safe forms.
+"""
+
+from functools import cache
+
+import pytest
+from alembic.script import Script
+
+from tests.support import history
+from tests.support.generated_rows import FilledDatabases
+from tests.support.history import SCRIPTS, each_revision, path
+from tests.support.observed_revision import ObservedRevision
+
+
+class Observed:
+    """The revisions of the project, each observed once."""
+
+    def __init__(self, filled_database: FilledDatabases) -> None:
+        self._filled = filled_database
+        self.revision = cache(self._revision)
+
+    def _revision(self, name: str) -> ObservedRevision:
+        script = SCRIPTS.get_revision(name)
+        return ObservedRevision(
+            name,
+            script.longdoc,
+            lambda: self._filled.at(history.before(script)),
+            lambda: self._filled.at(name),
+        )
+
+
+@pytest.fixture(scope="module")
+def observed(filled_database: FilledDatabases) -> Observed:
+    """The revisions: ``observed.revision(name)``."""
+    return Observed(filled_database)
+
+
+@each_revision
+def test_the_docstring_says_which_locks_are_taken(revision: Script, observed: Observed) -> None:
+    found = observed.revision(revision.revision).wrong_locks()
+    assert not found, f"{path(revision)}: {found}"
+
+
+@each_revision
+def test_the_upgrade_breaks_no_rule(revision: Script, observed: Observed) -> None:
+    found = observed.revision(revision.revision).broken_rules()
+    assert not found, f"{path(revision)}\n" + "\n\n".join(found)
+
+
+@each_revision
+def test_changed_rows_are_declared(revision: Script, observed: Observed) -> None:
+    found = observed.revision(revision.revision).undeclared_changes()
+    assert not found, f"{path(revision)}: " + "\n".join(found)

@@ -1,0 +1,135 @@
+"""What the docstring of a revision declares, line by line: ``Why``, ``Locks``, ``Downgrade``.
+
+CONTRIBUTING.md describes the lines. An operator reads them before a deployment, and the test
+suite compares them with what the revision does.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+LOCKS = (
+    "ACCESS SHARE",
+    "ROW SHARE",
+    "ROW EXCLUSIVE",
+    "SHARE UPDATE EXCLUSIVE",
+    "SHARE",
+    "SHARE ROW EXCLUSIVE",
+    "EXCLUSIVE",
+    "ACCESS EXCLUSIVE",
+)
+"""PostgreSQL's locks on tables, the weakest first.
+
+https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-TABLES
+"""
+
+_LINE = re.compile(r"^([A-Z][a-z]*(?: [a-z]+)*): +", re.MULTILINE)
+# A full stop ends what a line declares; the rest of the line is prose.
+_END = re.compile(r"\.(?:\s|\Z)")
+_TABLES = r"[\w.]+(?:(?:, [\w.]+)* and [\w.]+)?"
+_LOCK = re.compile(rf"(?P<lock>[A-Z ]+) on (?P<tables>{_TABLES})(?P<text>(?:[,:].*)?)")
+_ACCEPTANCE = re.compile(
+    rf"(?P<rule>[a-z-]+)(?: on (?P<tables>{_TABLES}))?,? (?:since|because) (?P<reason>.+)"
+)
+
+
+class DocstringError(ValueError):
+    """A line is not in the form that CONTRIBUTING.md describes. The message says which."""
+
+
+@dataclass(frozen=True)
+class DeclaredLock:
+    """One part of a line ``Locks:``, such as ``ACCESS EXCLUSIVE on trades, for milliseconds``."""
+
+    lock: str
+    """One of :data:`LOCKS`."""
+    tables: tuple[str, ...]
+    text: str
+    """What follows the tables: for how long, and what happens meanwhile."""
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """One part of a line ``Accepts:``: a rule that the revision breaks, and why it may."""
+
+    rule: str
+    tables: tuple[str, ...]
+    reason: str
+
+
+def lines(docstring: str) -> Iterator[tuple[str, str]]:
+    """Split a docstring into its lines, such as ``("Locks", "none.")``, each on one line.
+
+    A line goes on until the next one, or an empty one. ``Upgrade`` may occur more than once.
+    """
+    for paragraph in re.split(r"\n\s*\n", docstring):
+        _, *parts = _LINE.split(paragraph)
+        for heading, text in zip(parts[::2], parts[1::2], strict=True):
+            yield heading, " ".join(text.split())
+
+
+def line(docstring: str, heading: str) -> str | None:
+    """Return the text of a line, or None if there is no such line."""
+    return dict(lines(docstring)).get(heading)
+
+
+def names(docstring: str, heading: str, verb: str) -> set[str]:
+    """Return the tables and columns that lines such as ``Downgrade: loses a.b, c.`` name."""
+    found: set[str] = set()
+    for name, text in lines(docstring):
+        if name == heading and text.startswith(f"{verb} "):
+            declared = _END.split(text.removeprefix(f"{verb} "))[0]
+            found |= set(re.split(r",\s*(?:and )?| and ", declared))
+    return found
+
+
+def locks(text: str) -> list[DeclaredLock]:
+    """Read the text of a line ``Locks:`` or ``Downgrade locks:``.
+
+    Raises:
+        DocstringError: It is in another form.
+    """
+    declared = _END.split(text)[0].strip()
+    if declared == "none":
+        return []
+    return [_lock(part) for part in re.split(r";\s*", declared)]
+
+
+def _lock(part: str) -> DeclaredLock:
+    match = _LOCK.fullmatch(part)
+    if match is None or match["lock"] not in LOCKS:
+        raise DocstringError(
+            f"{part!r} is not of the form 'ACCESS EXCLUSIVE on trades, for milliseconds' with one"
+            f" of the locks {', '.join(LOCKS)}."
+        )
+    return DeclaredLock(match["lock"], _tables(match["tables"]), match["text"].lstrip(",: "))
+
+
+def acceptances(docstring: str) -> list[Acceptance]:
+    """Read the line ``Accepts:``.
+
+    Raises:
+        DocstringError: It is in another form, such as without a reason.
+    """
+    text = line(docstring, "Accepts")
+    if text is None:
+        return []
+    found = []
+    for part in re.split(r";\s*", text.removesuffix(".")):
+        match = _ACCEPTANCE.fullmatch(part)
+        if match is None:
+            raise DocstringError(
+                f"{part!r} is not of the form 'scan-under-lock on users, since it has ten rows'."
+            )
+        tables = _tables(match["tables"]) if match["tables"] else ()
+        found.append(Acceptance(match["rule"], tables, match["reason"]))
+    return found
+
+
+def _tables(text: str) -> tuple[str, ...]:
+    return tuple(re.split(r", | and ", text))
+
+
+def strongest(locks: Iterable[str]) -> str:
+    """Return the strongest of some locks."""
+    return max(locks, key=LOCKS.index)
