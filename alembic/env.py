@@ -13,22 +13,28 @@ from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection
 
+from trading_bot_schema import console
+
 try:
     from models import Base
-    from trading_bot_schema import console, migrator
+    from trading_bot_schema import migrator, signals
     from trading_bot_schema.configuration import configured_target
     from trading_bot_schema.url import masked
 except ImportError as error:  # such as a missing driver
+    console.set_up(context.config)
     raise CommandError(f"{error}. Install the project: pip install -e .") from error
 
-console.set_up(context.config)
+x_arguments = context.get_x_argument(as_dictionary=True)
+log_format = x_arguments.get("log", os.environ.get("MIGRATION_LOG"))
+status_line = console.set_up(context.config, as_json=log_format == "json")
 log = logging.getLogger("alembic.env")
 
 
 def target_url() -> URL:
     """Return the URL that the environment or ``alembic.ini`` names."""
     url = configured_target(context.config)
-    log.info("Database: %s", masked(url))
+    target = masked(url)
+    log.info("Database: %s", target, extra={"event": "target", "target": target})
     return url
 
 
@@ -49,10 +55,10 @@ def run_migrations() -> None:
         context.run_migrations()
 
 
-def configure_plan(connection: Connection) -> migrator.Plan:
+def configure_plan(connection: Connection, settings: migrator.Settings) -> migrator.Plan:
     """Configure Alembic to run the command by a plan, which outlasts an attempt that fails."""
     configure(connection=connection)
-    plan = migrator.Plan(context.get_context(), context.script)
+    plan = migrator.Plan(context.get_context(), context.script, settings)
     configure(connection=connection, **plan.options)
     return plan
 
@@ -65,20 +71,21 @@ def run_migrations_offline() -> None:
 
 def run_migrations_online() -> None:
     """Run the migrations, one migrator at a time."""
-    settings = migrator.Settings.read(context.get_x_argument(as_dictionary=True), os.environ)
+    settings = migrator.Settings.read(x_arguments, os.environ)
     given = context.config.attributes.get("connection")
     if given is None:
         with migrator.connect(target_url(), settings) as connection:
-            plan = configure_plan(connection)
-            migrator.run(connection, plan, settings, run_migrations)
+            plan = configure_plan(connection, settings)
+            migrator.run(connection, plan, run_migrations, status_line)
     else:
         callers = nullcontext(given) if isinstance(given, Connection) else given.connect()
         with callers as connection:
-            plan = configure_plan(connection)
-            migrator.run_for_caller(connection, plan, settings, run_migrations)
+            plan = configure_plan(connection, settings)
+            migrator.run_for_caller(connection, plan, run_migrations)
 
 
 if context.is_offline_mode():
     run_migrations_offline()
 else:
-    run_migrations_online()
+    with signals.end_cleanly(context.config):
+        run_migrations_online()

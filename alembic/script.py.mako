@@ -15,6 +15,8 @@ ${imports if imports else ""}
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
+# Where the defaults (docs/operations.md, "Settings") do not fit this revision:
+# timeouts = {"lock_timeout": "500ms", "lock_attempts": "12", "hold_timeout": "10s"}
 
 
 def upgrade() -> None:

@@ -7,7 +7,6 @@ the database is looked for (see :mod:`trading_bot_schema.url`) when the first co
 import asyncio
 from typing import Any
 
-import asyncpg
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
@@ -15,11 +14,12 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
+from sqlalchemy.util import await_only
 
 from models.base import Base
 from trading_bot_schema.redaction import hide_values
 from trading_bot_schema.target import connectable
-from trading_bot_schema.url import database_url
+from trading_bot_schema.url import POOLER, database_url
 
 __all__ = ["Base", "SessionLocal", "engine", "make_engine"]
 
@@ -30,15 +30,21 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
     """Make an engine for a database, by default the one that the environment names.
 
     ``options`` go to :func:`sqlalchemy.ext.asyncio.create_async_engine`, their ``connect_args`` to
-    :func:`asyncpg.connect`. A connection that cannot be opened raises what asyncpg raises, or
+    :func:`asyncpg.connect`, but for SQLAlchemy's own (``prepared_statement_cache_size``,
+    ``prepared_statement_name_func``). A URL with ``pooler=transaction`` needs none of them. A
+    connection that cannot be opened raises what asyncpg raises, or
     :class:`trading_bot_schema.url.DatabaseURLError`.
     """
     connect_args = options.pop("connect_args", {})
 
-    async def connect() -> asyncpg.Connection:
-        # In a thread, as it may have to start the embedded server.
-        target = await asyncio.to_thread(lambda: connectable(url or database_url()))
-        return await asyncpg.connect(**(connect_arguments(target) | connect_args))
+    def connect() -> Any:
+        # As create_async_engine(async_creator=...) does, which has no place for arguments.
+        target = await_only(
+            # In a thread, as it may have to start the embedded server.
+            asyncio.to_thread(lambda: connectable(url or database_url()))
+        )
+        driver = engine.sync_engine.dialect.loaded_dbapi
+        return driver.connect(**(connect_arguments(target) | connect_args))
 
     defaults: dict[str, Any] = {
         # Bound values include key material: keep them out of logs and error messages.
@@ -50,17 +56,19 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
     }
     if "poolclass" not in options:
         defaults |= {"pool_size": 5, "max_overflow": 10}
-    engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=connect, **(defaults | options)
-    )
+    engine = create_async_engine("postgresql+asyncpg://", creator=connect, **(defaults | options))
     hide_values(engine.sync_engine)
     return engine
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:
-    """Translate a URL for :func:`asyncpg.connect`, which has names of its own for some parts."""
+    """Translate a URL for SQLAlchemy and asyncpg, which have names of their own for some parts."""
     options = dict(url.query)
     arguments: dict[str, Any] = url.translate_connect_args(username="user")
+    if options.pop(POOLER, None):
+        # asyncpg then uses the unnamed statement alone, and prepares it anew each time, as the
+        # next one may be in another session. Source: asyncpg docs, "Frequently Asked Questions".
+        arguments["statement_cache_size"] = 0
     if timeout := int(str(options.pop("connect_timeout", 0))):  # 0: the driver's default
         arguments["timeout"] = timeout
     options.setdefault("application_name", APPLICATION_NAME)

@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from tests.support import databases
-from tests.support.history import HISTORY
+from tests.support.history import HISTORY, SCRIPTS
 from trading_bot_schema.migrator import alembic_internals
 
 RENAMED = "Alembic has renamed what trading_bot_schema/migrator/alembic_internals.py uses"
@@ -42,6 +42,19 @@ def test_commands(configured: Callable[..., MigrationContext]) -> None:
         revision.revision for revision in HISTORY
     ], RENAMED
     assert alembic_internals.reads_only(configured(command.current)), RENAMED
+
+
+def test_upgrading_to_the_head(configured: Callable[..., MigrationContext]) -> None:
+    for function, target, expected in (
+        (command.upgrade, "head", True),
+        (command.upgrade, "heads", True),
+        (command.upgrade, HISTORY[-1].revision, True),
+        (command.upgrade, HISTORY[0].revision, False),
+        (command.downgrade, "base", False),
+        (command.stamp, "head", False),
+    ):
+        migration = configured(function, target)
+        assert alembic_internals.upgrades_to_head(migration, SCRIPTS) is expected, RENAMED
 
 
 def test_options(connection: Connection) -> None:

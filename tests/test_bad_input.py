@@ -117,9 +117,10 @@ def test_bad_url(refused: Callable[..., str], url: str, messages: list[str]) -> 
 def test_refused_port(refused: Callable[..., str]) -> None:
     with socket.socket() as bound:  # but not listening
         bound.bind(("127.0.0.1", 0))
-        line = refused(f"postgresql://user:{SECRET}@127.0.0.1:{bound.getsockname()[1]}/db")
+        url = f"postgresql://user:{SECRET}@127.0.0.1:{bound.getsockname()[1]}/db"
+        line = refused(url, "-x", "connect_wait=0", "upgrade", "head")
     assert "Connection refused" in line
-    assert "Check DATABASE_URL (user, password, host, port, database, sslmode)" in line
+    assert "Is it up, and are host and port in DATABASE_URL right?" in line
 
 
 def test_missing_database(refused: Callable[..., str], server: str) -> None:
@@ -229,7 +230,8 @@ def test_read_only_server(refused: Callable[..., str], empty_database: str, serv
     )
     line = refused(empty_database)
     assert "cannot execute CREATE TABLE in a read-only transaction" in line
-    assert "point DATABASE_URL at the primary" in line
+    assert "see default_transaction_read_only" in line
+    assert "standby" not in line
     assert snapshot(empty_database).columns == {}
 
 
@@ -261,7 +263,9 @@ def test_database_at_a_revision_that_is_not_here(
     before = snapshot(database)
     line = refused(database, *arguments)
     assert "The database is at revision future, which is not among the migrations here" in line
-    assert "Deploy the version of the code that has it" in line
+    assert f"whose head is {HEAD}" in line
+    assert "Deploy that version, or downgrade with it first." in line
+    assert "stamp" not in line
     assert snapshot(database) == before
 
 

@@ -1,8 +1,6 @@
 """A migration that is interrupted, anywhere, leaves all or nothing; running it again finishes."""
 
 import itertools
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,22 +137,6 @@ def test_process_interrupted(
     else:
         assert alembic_cli.run(name, target, database=url).status == 0
     assert state(url) == expected
-
-
-def test_interrupted_from_the_keyboard(alembic_cli: Server, empty_database: str) -> None:
-    before = state(empty_database)
-    for number in (1, 5):
-        migrator = alembic_cli.start(
-            "upgrade", "head", database=empty_database, stop_before=number
-        )
-        assert migrator.wait_until_stopped()
-        os.kill(migrator.pid, signal.SIGINT)
-        migrator.resume()
-        result = migrator.result()
-        assert result.status > 0
-        (message,) = result.messages
-        assert "Interrupted. What was not committed is undone: run it again." in message
-        assert state(empty_database) == before
 
 
 @pytest.mark.parametrize("name", ["upgrade", "downgrade"])

@@ -176,7 +176,7 @@ def test_a_reader_blocks_an_upgrade_until_it_is_gone(
         result = alembic_cli.run(*arguments, "upgrade", "head", database=database)
         assert result.status != 0
         retry, error = result.messages
-        assert retry.startswith("WARNI [alembic.migrator] upgrade")
+        assert retry.startswith("WARNI [alembic.migrator] In upgrade")
         assert "Trying again in" in retry
         assert "Tried 2 times, for 0.5 s each." in error
         for message in (retry, error):
@@ -214,7 +214,7 @@ def test_an_index_that_was_built_in_part_is_built_anew(
     alembic_cli: Server, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
-    arguments = ("-c", revisions.ini, "-x", "lock_timeout=200ms")
+    arguments = ("-c", revisions.ini, "-x", "concurrent_lock_timeout=200ms")
     with psycopg.connect(database) as writer:
         writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
         result = alembic_cli.run(
@@ -222,6 +222,8 @@ def test_an_index_that_was_built_in_part_is_built_anew(
         )
         assert result.status != 0
         assert f"Blocked by pid {writer.info.backend_pid} " in result.messages[0]
+        assert "Tried 1 times, for 0.2 s each." in result.messages[0]
+        assert "marked invalid; the next run builds that anew" in result.messages[0]
         assert _index_is_valid(database) is False
         assert version(database) == HEAD
         again = alembic_cli.start(*arguments, "upgrade", "head", database=database)
@@ -247,7 +249,8 @@ def test_a_deadlock_is_tried_again(
     with psycopg.connect(database) as other:
         other.execute("SET deadlock_timeout = '1h'")  # so that the migration is the victim
         other.execute("LOCK TABLE trades")
-        upgrade = alembic_cli.start("-c", revisions.ini, "upgrade", "head", database=database)
+        arguments = ("-c", revisions.ini, "-x", "lock_timeout=1min", "upgrade", "head")
+        upgrade = alembic_cli.start(*arguments, database=database)
         wait_for(lambda: _somebody_waits_for_a_table(database))
         other.execute("LOCK TABLE users")  # waits for the migration, until it is the victim
         wait_for(lambda: "deadlock detected" in upgrade.stderr())
@@ -296,7 +299,12 @@ def test_settings_hold_on_the_migration_connection(
 
 def test_defaults_of_the_settings() -> None:
     assert Settings.read({}, {}) == Settings(
-        lock_timeout=5_000, lock_attempts=5, statement_timeout=0, wait_timeout=600_000
+        lock_timeout=500,
+        concurrent_lock_timeout=0,
+        lock_attempts=12,
+        hold_timeout=10_000,
+        statement_timeout=0,
+        wait_timeout=600_000,
     )
 
 

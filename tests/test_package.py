@@ -74,15 +74,19 @@ def test_an_application_can_migrate(installed: Path, tmp_path: Path, empty_datab
     assert "(head)" in done.stdout
 
 
-def test_no_data_among_installed_packages(installed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("variable", ["OTHER", "DATABSE_URL"])
+def test_there_is_no_default_database(installed: Path, tmp_path: Path, variable: str) -> None:
+    environment = {"PYTHONPATH": str(installed), variable: "embedded:///.postgres"}
+    done = commandline.run("trading_bot_schema", "upgrade", "head", cwd=tmp_path, **environment)
+    assert done.returncode != 0
+    assert "DATABASE_URL is not set. Set it to postgresql://" in done.stderr
+    assert "Traceback" not in done.stderr
     (tmp_path / "application.py").write_text(
-        "from trading_bot_schema.configuration import alembic_config\n"
-        "from trading_bot_schema.url import DEFAULT_URL\n"
-        "print(DEFAULT_URL, alembic_config().get_main_option('sqlalchemy.url'))\n"
+        "import asyncio\nfrom models import engine\nasyncio.run(engine.connect().start())\n"
     )
-    done = commandline.run("application", cwd=tmp_path, PYTHONPATH=str(installed))
-    # Below the current directory.
-    assert done.stdout.split() == ["embedded:///.postgres"] * 2, done.stderr
+    done = commandline.run("application", cwd=tmp_path, **environment)
+    assert "DatabaseURLError: DATABASE_URL is not set." in done.stderr
+    assert not (tmp_path / ".postgres").exists()
 
 
 def test_the_same_command_in_a_checkout(database: str) -> None:

@@ -90,6 +90,7 @@ def test_upgrading_a_standby_is_refused(servers: Servers) -> None:
     done = commandline.run("alembic", "upgrade", "head", DATABASE_URL=servers.standby)
     assert done.returncode != 0
     assert "read-only" in done.stderr
+    assert "This server is a standby: point DATABASE_URL at the primary." in done.stderr
     assert databases.version(servers.standby) == before
     databases.migrate(servers.primary)
     servers.wait()

@@ -13,7 +13,13 @@ from models.database import connect_arguments, make_engine
 from tests.support import databases
 from trading_bot_schema import url as urls
 from trading_bot_schema.target import connectable
-from trading_bot_schema.url import DatabaseURLError, database_url, masked, parse
+from trading_bot_schema.url import (
+    DatabaseURLError,
+    database_url,
+    masked,
+    parse,
+    without_pooler,
+)
 
 SECRET = "s3cr:t@/%x"  # noqa: S105
 ENCODED = "s3cr%3At%40%2F%25x"
@@ -64,6 +70,7 @@ def test_schemes(scheme: str) -> None:
         (f"postgresql://ada:{ENCODED}@db/bot?keepalives=1", "do not share: keepalives"),
         (f"postgresql://ada:{ENCODED}@db/bot?sslmode=a&sslmode=b", "more than once: sslmode"),
         (f"postgresql://ada:{ENCODED}@db/bot?connect_timeout=soon", "not a number of seconds"),
+        (f"postgresql://ada:{ENCODED}@db/bot?pooler=statement", "can only be transaction"),
     ],
 )
 def test_refusals_say_why_and_show_no_password(url: str, reason: str) -> None:
@@ -94,7 +101,7 @@ async def ask_asyncpg(url: str, query: str) -> Any:
 
 
 def ask_psycopg(url: str, query: str) -> Any:
-    with databases.sync_engine(parse(url)).connect() as connection:
+    with databases.sync_engine(without_pooler(parse(url))).connect() as connection:
         return connection.scalar(text(query))
 
 
@@ -112,6 +119,7 @@ drivers = pytest.mark.parametrize(
         ("connect_timeout=7", "SELECT 1", 1),
         ("connect_timeout=0", "SELECT 1", 1),
         ("sslmode=prefer", "SELECT 1", 1),
+        ("pooler=transaction", "SELECT 1", 1),
         ("target_session_attrs=read-write", "SHOW transaction_read_only", "off"),
     ],
 )

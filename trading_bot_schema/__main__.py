@@ -7,17 +7,21 @@ server's, ``postgres start``, ``stop`` and ``psql``.
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 
 from alembic.config import CommandLine
 from alembic.util import CommandError
 
-from trading_bot_schema import embedded
+from trading_bot_schema import embedded, signals
 from trading_bot_schema.configuration import alembic_config
 from trading_bot_schema.drift import command as drift
-from trading_bot_schema.url import DEFAULT_URL, EMBEDDED, DatabaseURLError
+from trading_bot_schema.url import (
+    DEFAULT_URL,
+    EMBEDDED,
+    ENVIRONMENT_VARIABLE,
+    DatabaseURLError,
+)
 
 PROGRAM = "python -m trading_bot_schema"
 
@@ -37,13 +41,21 @@ def alembic() -> None:
     command_line.run_cmd(alembic_config(options), options)
 
 
+def embedded_home() -> Path:
+    """Return the directory that ``DATABASE_URL`` names, or the default one."""
+    url = os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
+    if not url.startswith(EMBEDDED):
+        url = DEFAULT_URL or f"{EMBEDDED}.postgres"
+    return Path(url.removeprefix(EMBEDDED))
+
+
 def postgres(arguments: list[str]) -> None:
-    """Start or stop the embedded server, or open psql on it."""
+    """Start or stop the embedded server (of DATABASE_URL, or in .postgres), or open psql on it."""
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} postgres", description=postgres.__doc__)
     parser.add_argument("command", choices=["start", "stop", "psql"])
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="for psql, such as -c '\\d'")
     options = parser.parse_args(arguments)
-    home = Path(DEFAULT_URL.removeprefix(EMBEDDED))
+    home = embedded_home()
     try:
         if options.command == "stop":
             print("stopped" if embedded.stop(home) else "was not running")  # noqa: T201
@@ -66,15 +78,15 @@ def main() -> None:
     if name == "postgres":
         postgres(arguments)
     elif name in COMMANDS:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            sys.exit(COMMANDS[name](f"{PROGRAM} {name}", arguments))
+            with signals.raised():
+                sys.exit(COMMANDS[name](f"{PROGRAM} {name}", arguments))
         except (CommandError, DatabaseURLError, embedded.EmbeddedError) as error:
             print(f"ERROR {error}", file=sys.stderr)  # noqa: T201
             sys.exit(2)
-        except KeyboardInterrupt:
-            print("Interrupted.", file=sys.stderr)  # noqa: T201
-            sys.exit(130)
+        except signals.Interrupted as error:
+            print(f"ERROR Interrupted by {error.signal.name}.", file=sys.stderr)  # noqa: T201
+            sys.exit(128 + error.signal)
     else:
         alembic()
 

@@ -9,13 +9,7 @@ from sqlalchemy import URL
 
 from trading_bot_schema.embedded import EmbeddedError
 from trading_bot_schema.target import connectable
-from trading_bot_schema.url import (
-    DEFAULT_URL,
-    INSTALLED,
-    PACKAGE,
-    DatabaseURLError,
-    database_url,
-)
+from trading_bot_schema.url import INSTALLED, PACKAGE, DatabaseURLError, database_url
 
 
 def alembic_config(options: Namespace | None = None) -> Config:
@@ -30,7 +24,7 @@ def alembic_config(options: Namespace | None = None) -> Config:
     )
     if INSTALLED.exists():
         # The file's own would be a server with its data among the installed packages.
-        config.set_main_option("sqlalchemy.url", DEFAULT_URL)
+        config.remove_main_option("sqlalchemy.url")
     return config
 
 

@@ -1,13 +1,25 @@
-"""How Alembic's commands look on a terminal."""
+"""What Alembic's commands write to stderr: on a terminal, in a log, for machines."""
 
+import json
 import logging
 import os
+import sys
+import time
+from contextlib import nullcontext
 from logging.config import fileConfig
+from pathlib import Path
+from typing import TextIO
 
 from alembic.config import Config
 
 COLOURS = {logging.INFO: 32, logging.WARNING: 33, logging.ERROR: 31, logging.CRITICAL: 31}
 """Green, yellow and red, as in "ECMA-48", Select Graphic Rendition."""
+
+FIELDS = ("event", "revision", "direction", "attempt", "seconds", "target", "blockers")
+"""What a record may have beside its message, as ``extra``."""
+
+ERASE_LINE = "\r\x1b[K"
+"""Carriage Return, and "ECMA-48", Erase in Line."""
 
 
 class ColouredFormatter(logging.Formatter):
@@ -20,22 +32,85 @@ class ColouredFormatter(logging.Formatter):
         return text.replace(record.levelname, f"\x1b[{colour}m{record.levelname}\x1b[0m", 1)
 
 
-def set_up(config: Config) -> None:
-    """Set up logging for the command line.
+class TimedFormatter(logging.Formatter):
+    """Starts with the time: UTC, as in RFC 3339."""
 
-    What is written to a terminal is coloured, unless NO_COLOR is set (https://no-color.org); with
-    ``-q``, there is no progress. An application that calls Alembic has its own logging.
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+
+class JsonFormatter(TimedFormatter):
+    """Makes one JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record, with those of FIELDS that it has."""
+        known = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.levelno >= logging.ERROR:
+            known["event"] = "failed"
+        return json.dumps(
+            known | {name: value for name, value in vars(record).items() if name in FIELDS}
+        )
+
+
+class StatusLine(logging.Formatter):
+    """The last line of a terminal, which changes; what is logged takes its place."""
+
+    def __init__(self, handler: "logging.StreamHandler[TextIO]", formatter: logging.Formatter):
+        """Share a terminal with a handler, whose formatter this becomes."""
+        super().__init__()
+        self._handler = handler
+        self._formatter = formatter
+        self._shown = False
+        handler.setFormatter(self)
+
+    def __call__(self, text: str) -> None:
+        """Replace the line, cut to the width of the terminal; an empty text removes it."""
+        stream = self._handler.stream
+        with self._handler.lock or nullcontext():
+            columns = os.get_terminal_size(stream.fileno()).columns or 80
+            stream.write(ERASE_LINE + text[: columns - 1])
+            stream.flush()
+            self._shown = bool(text)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record; the handler, which calls this, holds its lock until it is written."""
+        erase = ERASE_LINE if self._shown else ""
+        self._shown = False
+        return erase + self._formatter.format(record)
+
+
+def set_up(config: Config, *, as_json: bool = False) -> StatusLine | None:
+    """Set up logging for the command line; return the terminal's status line, if it has one.
+
+    What is written to a terminal is coloured, unless NO_COLOR is set (https://no-color.org); what
+    is not, has the time. With ``-q``, there is no progress. An application that calls Alembic has
+    its own logging.
     """
     if config.cmd_opts is None or config.config_file_name is None:
-        return
+        return None
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as with 2>&-
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     fileConfig(config.config_file_name, disable_existing_loggers=False)
     if config.cmd_opts.quiet:
         logging.getLogger("alembic").setLevel(logging.WARNING)
+    status_line = None
     for handler in logging.root.handlers:
-        if (
-            isinstance(handler, logging.StreamHandler)
-            and handler.formatter is not None
-            and handler.stream.isatty()
-            and not os.environ.get("NO_COLOR")
-        ):
-            handler.setFormatter(ColouredFormatter(handler.formatter._fmt))
+        formatter = handler.formatter
+        if not isinstance(handler, logging.StreamHandler) or formatter is None:
+            continue
+        if as_json:
+            handler.setFormatter(JsonFormatter())
+        elif not handler.stream.isatty():
+            handler.setFormatter(TimedFormatter(f"%(asctime)s {formatter._fmt}"))
+        else:
+            if not os.environ.get("NO_COLOR"):
+                formatter = ColouredFormatter(formatter._fmt)
+            status_line = StatusLine(handler, formatter)
+    return None if config.cmd_opts.quiet or os.environ.get("TERM") == "dumb" else status_line

@@ -14,7 +14,6 @@ they are put below ``/var/lib/trading-bot-schema`` instead (the data directory b
 no existing directory has its permissions changed.
 """
 
-import fcntl
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -55,9 +54,10 @@ def start(home: Path, settings: Mapping[str, str] | None = None) -> URL:
     server settings, such as ``{"fsync": "off"}``, and count when the server is started.
 
     Raises:
-        EmbeddedError: The programs are not installed, the directory cannot be written, or the
-            server does not start.
+        EmbeddedError: This is Windows, the programs are not installed, the directory cannot be
+            written, or the server does not start.
     """
+    _check_platform()
     home = Path(os.path.abspath(home))  # noqa: PTH100 - keeps the link that root's data may be
     try:
         with _lock(home):
@@ -75,6 +75,7 @@ def stop(home: Path) -> bool:
     Raises:
         EmbeddedError: It is another account's, or does not stop.
     """
+    _check_platform()
     account = _account()
     home = home.resolve()
     data = home / "data"
@@ -127,6 +128,13 @@ def major_version() -> int:
     """
     programs()
     return int(importlib.metadata.version(WHEEL).partition(".")[0])
+
+
+def _check_platform() -> None:
+    if importlib.util.find_spec("fcntl") is None:
+        raise EmbeddedError(
+            "The embedded PostgreSQL needs Linux or macOS. Set DATABASE_URL to another server."
+        )
 
 
 def _start(home: Path, settings: Mapping[str, str]) -> URL:
@@ -213,6 +221,8 @@ def _pg_isready(programs: Path, sockets: Path) -> int:
 @contextmanager
 def _lock(home: Path) -> Iterator[None]:
     """Let one process at a time start the server; a lock on the parent leaves no file."""
+    import fcntl
+
     descriptor = os.open(home.parent, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

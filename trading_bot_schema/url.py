@@ -1,9 +1,10 @@
 """Where the database is: one rule for the application and for Alembic.
 
-``DATABASE_URL`` comes first, then ``sqlalchemy.url`` of ``alembic.ini`` (for Alembic), then an
-embedded server with its data in ``.postgres``: at the root of the checkout, or in the current
-directory where the package was installed from a wheel. The same URL serves both drivers: asyncpg
-for the application, psycopg for Alembic.
+``DATABASE_URL`` comes first, then ``sqlalchemy.url`` of ``alembic.ini`` (for Alembic), then, in a
+checkout, an embedded server with its data in ``.postgres``. Where the package was installed from
+a wheel, such as in an image, there is no default: a deployment that lacks ``DATABASE_URL`` must
+not succeed on a database of its own. The same URL serves both drivers: asyncpg for the
+application, psycopg for Alembic.
 """
 
 import os
@@ -19,7 +20,7 @@ EMBEDDED = "embedded:///"
 PACKAGE = Path(__file__).resolve().parent
 INSTALLED = PACKAGE / "_alembic"
 """The migrations, where the package was installed from a wheel; a checkout has none here."""
-DEFAULT_URL = f"{EMBEDDED}{'' if INSTALLED.exists() else f'{PACKAGE.parent}/'}.postgres"
+DEFAULT_URL = None if INSTALLED.exists() else f"{EMBEDDED}{PACKAGE.parent}/.postgres"
 
 EXAMPLE = "postgresql://user:password@host:5432/database"
 MALFORMED = (
@@ -51,6 +52,13 @@ OPTIONS = frozenset(
 Sources: PostgreSQL docs, "Parameter Key Words"; asyncpg docs, ``connect()``.
 """
 
+POOLER = "pooler"
+"""The one option that is not libpq's: ``pooler=transaction``, for the application.
+
+It says that the URL leads to a pooler that lends a server connection for a transaction, such as
+PgBouncer with ``pool_mode = transaction``.
+"""
+
 
 class DatabaseURLError(ValueError):
     """The database URL is not usable. The message says why and never repeats the URL."""
@@ -62,12 +70,17 @@ def database_url(
     """Say where the database is: ``DATABASE_URL``, else ``configured``, else the default.
 
     Raises:
-        DatabaseURLError: ``DATABASE_URL`` is set, but empty. Falling back to another
-            database would hide a broken deployment.
+        DatabaseURLError: ``DATABASE_URL`` is set, but empty, or there is no default. Falling back
+            to another database would hide a broken deployment.
     """
     url = environment.get(ENVIRONMENT_VARIABLE)
     if url is None:
-        return configured or DEFAULT_URL
+        if found := configured or DEFAULT_URL:
+            return found
+        raise DatabaseURLError(
+            f"{ENVIRONMENT_VARIABLE} is not set. Set it to {EXAMPLE}; or, for a private server"
+            f" with its data in a directory, to {EMBEDDED}path."
+        )
     if not url.strip():
         raise DatabaseURLError(
             f"{ENVIRONMENT_VARIABLE} is set but empty. Set it to {EXAMPLE}, or unset it."
@@ -95,11 +108,12 @@ def parse(url: str) -> URL:
             f"The database URL starts with {parsed.drivername}://, which is not supported."
             f" Start it with one of: {', '.join(f'{scheme}://' for scheme in SCHEMES)}."
         )
-    unknown = sorted(set(parsed.query) - OPTIONS)
+    unknown = sorted(set(parsed.query) - OPTIONS - {POOLER})
     if unknown:
         raise DatabaseURLError(
             f"The database URL has options that asyncpg and psycopg do not share:"
-            f" {', '.join(unknown)}. Remove them; supported are {', '.join(sorted(OPTIONS))}."
+            f" {', '.join(unknown)}. Remove them; supported are"
+            f" {', '.join(sorted(OPTIONS | {POOLER}))}."
         )
     repeated = sorted(name for name, value in parsed.query.items() if not isinstance(value, str))
     if repeated:
@@ -117,7 +131,16 @@ def parse(url: str) -> URL:
     timeout = parsed.query.get("connect_timeout")
     if timeout is not None and not re.fullmatch("[0-9]+", str(timeout)):
         raise DatabaseURLError("connect_timeout in the database URL is not a number of seconds.")
+    if parsed.query.get(POOLER, "transaction") != "transaction":
+        raise DatabaseURLError(
+            "pooler in the database URL can only be transaction; leave it out for session mode."
+        )
     return parsed.set(drivername="postgresql")
+
+
+def without_pooler(url: URL) -> URL:
+    """Return a URL for a driver, which does not know the option ``pooler``."""
+    return url.difference_update_query([POOLER])
 
 
 def masked(url: URL) -> str:

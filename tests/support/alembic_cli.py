@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,8 +42,9 @@ class Result:
 
     @property
     def messages(self) -> list[str]:
-        """What stderr says beside the notes on progress."""
-        return [line for line in self.stderr.splitlines() if not line.startswith("INFO ")]
+        """What stderr says beside the notes on progress, without the time."""
+        lines = (line.split(" ", 1)[-1] for line in self.stderr.splitlines())
+        return [line for line in lines if not line.startswith("INFO ")]
 
 
 @dataclass
@@ -89,8 +90,12 @@ class Server:
         database: str | None = None,
         environment: Mapping[str, str] | None = None,
         stop_before: int | None = None,
+        ignoring: Sequence[signal.Signals] = (),
     ) -> Command:
-        """Start ``alembic`` with arguments, to stop before the nth statement that changes."""
+        """Start ``alembic`` with arguments, to stop before the nth statement that changes.
+
+        It ignores signals as one that is started by ``nohup`` does.
+        """
         self.count += 1
         output = self.directory / str(self.count)
         for suffix in (".out", ".err"):
@@ -101,6 +106,7 @@ class Server:
             "environment": {**os.environ, **given, **(environment or {})},
             "output": str(output),
             "stop_before": stop_before,
+            "ignoring": ignoring,
         }
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(request) + "\n")
@@ -205,6 +211,9 @@ def _become_alembic(request: dict[str, Any]) -> None:
     for target, stream in enumerate(streams):
         os.dup2(stream, target)
         os.close(stream)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        ignored = number in request["ignoring"]
+        signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(request["environment"])
     if request["stop_before"] is not None:

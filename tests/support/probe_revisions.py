@@ -19,6 +19,7 @@ from alembic import op
 
 revision = {revision!r}
 down_revision = {down_revision!r}
+{more}
 
 
 {upgrade}
@@ -50,14 +51,24 @@ class Revisions:
         return Config(self.ini)
 
     def add(
-        self, revision: str, upgrade: str, downgrade: str = "pass", docstring: str = "A probe."
+        self,
+        revision: str,
+        upgrade: str,
+        downgrade: str = "pass",
+        docstring: str = "A probe.",
+        more: str = "",
     ) -> None:
         """Add a revision after the last one, with these bodies of its two functions."""
         upgrade = f"def upgrade():\n{indent(upgrade, '    ')}"
-        self.add_function(revision, upgrade, downgrade, docstring)
+        self.add_function(revision, upgrade, downgrade, docstring, more)
 
     def add_function(
-        self, revision: str, upgrade: str, downgrade: str = "pass", docstring: str = "A probe."
+        self,
+        revision: str,
+        upgrade: str,
+        downgrade: str = "pass",
+        docstring: str = "A probe.",
+        more: str = "",
     ) -> None:
         """Add a revision, given the whole function ``upgrade()``, and perhaps what it needs."""
         text = _REVISION.format(
@@ -66,6 +77,7 @@ class Revisions:
             down_revision=self._last,
             upgrade=upgrade,
             downgrade=indent(downgrade, "    "),
+            more=more,
         )
         (self._directory / "alembic" / "versions" / f"{revision}.py").write_text(text)
         self._last = revision

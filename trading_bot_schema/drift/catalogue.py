@@ -232,7 +232,7 @@ def snapshot(url: URL | str, without: Set[tuple[str, str]] = frozenset()) -> Cat
         CommandError: It cannot be read. The message says why.
     """
     url = make_url(url).set(drivername="postgresql")
-    with migrator.connect(url, migrator.Settings()) as connection:
+    with migrator.connect(url, migrator.Settings(connect_wait=0)) as connection:
         try:
             return _snapshot(url, connection, without)
         except DBAPIError as error:

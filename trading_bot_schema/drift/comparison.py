@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import URL
 
 from trading_bot_schema.configuration import alembic_config
 from trading_bot_schema.drift import scratch
 from trading_bot_schema.drift.catalogue import Catalogue, differences, snapshot
 from trading_bot_schema.drift.expected import as_migrated, comparable
-from trading_bot_schema.migrator.plan import check_known
+from trading_bot_schema.migrator.plan import is_known
 
 SIDES = ("migrations", "database")
 
@@ -41,7 +42,13 @@ def compare(url: URL, elsewhere: URL | None, ignored: Set[str] = frozenset()) ->
         CommandError: They cannot be compared. The message says why.
     """
     live = snapshot(url)
-    check_known(live.revisions or [], ScriptDirectory.from_config(alembic_config()))
+    script = ScriptDirectory.from_config(alembic_config())
+    for revision in live.revisions or []:
+        if not is_known(revision, script):
+            raise CommandError(
+                f"The database is at revision {revision}, which is not among the migrations here:"
+                " a newer version of the code has migrated it. Run this with that version."
+            )
     with scratch.server(live.server, elsewhere) as server, built(server, live) as reference:
         report = differences_from(reference, live, ignored, lambda: _restored(server, reference))
     return Comparison(

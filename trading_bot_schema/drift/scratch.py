@@ -39,7 +39,7 @@ def server(version: int, scratch: URL | None) -> Iterator[URL]:
                 " scratch database may be created and dropped: --scratch postgresql://..."
             )
     with nullcontext(scratch) if scratch else embedded.temporary({"fsync": "off"}) as url:
-        with migrator.connect(url, migrator.Settings()) as connection:
+        with migrator.connect(url, migrator.Settings(connect_wait=0)) as connection:
             (found, *_) = connection.dialect.server_version_info or (0,)
         if found != version:
             raise CommandError(
@@ -71,7 +71,7 @@ def migrate(url: URL, revisions: Iterable[str]) -> None:
         CommandError: They fail.
     """
     config = alembic_config()
-    with migrator.connect(url, migrator.Settings()) as connection:
+    with migrator.connect(url, migrator.Settings(connect_wait=0)) as connection:
         config.attributes["connection"] = connection
         try:
             command.stamp(config, "base")
@@ -91,7 +91,7 @@ def restore(url: URL, objects: Mapping[str, str]) -> None:
     Raises:
         CommandError: They cannot be created.
     """
-    with migrator.connect(url, migrator.Settings()) as connection:
+    with migrator.connect(url, migrator.Settings(connect_wait=0)) as connection:
         try:
             connection.execute(text("SET search_path = ''"))
             for name, sql in objects.items():
@@ -103,7 +103,7 @@ def restore(url: URL, objects: Mapping[str, str]) -> None:
 
 
 def _execute(server: URL, statement: str) -> None:
-    with migrator.connect(server, migrator.Settings()) as connection:
+    with migrator.connect(server, migrator.Settings(connect_wait=0)) as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         try:
             connection.execute(text(statement))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.script import ScriptDirectory
 
 StepsOfCommand = Callable[..., Iterable[RevisionStep]]
 
@@ -39,6 +40,16 @@ def reads_only(migration: MigrationContext) -> bool:
     return migration.opts.get("dont_mutate", False) or "destination_rev" not in migration.opts
 
 
+def upgrades_to_head(migration: MigrationContext, script: ScriptDirectory) -> bool:
+    """Say whether the command is ``alembic upgrade head``, or names the head revision.
+
+    ``context.get_revision_argument()`` does not say it of a downgrade or stamp.
+    """
+    return migration.opts["fn"].__name__ == "upgrade" and migration.opts.get(
+        "destination_rev"
+    ) in ("head", "heads", *script.get_heads())
+
+
 def uses_autocommit_block(step: RevisionStep) -> bool:
     """Say whether a revision's function calls ``autocommit_block()``.
 
@@ -46,3 +57,9 @@ def uses_autocommit_block(step: RevisionStep) -> bool:
     the caller's with an assertion that says nothing.
     """
     return "autocommit_block" in step.migration_fn.__code__.co_names
+
+
+def timeouts_of(step: RevisionStep) -> object:
+    """Return what a revision's file says in ``timeouts``; stamping runs no revision."""
+    revision = getattr(step, "revision", None)
+    return {} if revision is None else getattr(revision.module, "timeouts", {})

@@ -1,13 +1,8 @@
 """The sessions that a migration waits for."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from threading import Event, Thread
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, select, text
-from sqlalchemy.exc import SQLAlchemyError
-
-from trading_bot_schema.migrator.settings import Settings
 
 # Never the text of a query: it may hold secrets. Others' times need pg_read_all_stats.
 _SESSIONS = text(
@@ -39,31 +34,7 @@ def describe_sessions(connection: Connection, pids: Sequence[int]) -> str:
     return "; ".join(connection.scalars(_SESSIONS, {"pids": list(pids)}))
 
 
-@contextmanager
-def watch_blockers(connection: Connection, settings: Settings) -> Iterator[list[str]]:
-    """Collect, on a connection of its own, who blocks a connection while it works.
-
-    After the statement has failed, the server no longer knows. The list has the sessions that were
-    seen last, or nothing.
-    """
-    blockers: list[str] = []
-    pid = connection.scalar(select(func.pg_backend_pid()))
-    connection.commit()
-    interval = min(max(settings.lock_timeout / 5000, 0.02), 1)
-    stop = Event()
-
-    def watch() -> None:
-        while not stop.wait(interval):
-            with suppress(SQLAlchemyError), connection.engine.connect() as watcher:
-                watcher.execution_options(isolation_level="AUTOCOMMIT")
-                while not stop.wait(interval):
-                    if pids := watcher.scalar(select(func.pg_blocking_pids(pid))):
-                        blockers[:] = [describe_sessions(watcher, pids)]
-
-    thread = Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield blockers
-    finally:
-        stop.set()
-        thread.join()
+def describe_blockers(connection: Connection, pid: int) -> str:
+    """Describe the sessions that a session waits for; an empty string: none."""
+    pids = connection.scalar(select(func.pg_blocking_pids(pid)))
+    return describe_sessions(connection, pids) if pids else ""

@@ -1,17 +1,28 @@
 """The connection that migrates."""
 
+import logging
+import random
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, func, pool, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, pool, select, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from trading_bot_schema.migrator.errors import reason
+from trading_bot_schema.migrator.errors import not_connected, reason
+from trading_bot_schema.migrator.pooler import refuse_transaction_pooling
 from trading_bot_schema.migrator.settings import Settings
 from trading_bot_schema.redaction import hide_values
+from trading_bot_schema.url import without_pooler
+
+log = logging.getLogger("alembic.migrator")
 
 CONNECT_SECONDS = 10
+
+# Where the server knows it: transaction_timeout came with PostgreSQL 17.
+_SET = text("SELECT set_config(name, :value, false) FROM pg_settings WHERE name = :name")
 
 
 @contextmanager
@@ -19,32 +30,37 @@ def connect(url: URL, settings: Settings) -> Iterator[Connection]:
     """Open a connection to migrate with; it is closed, not pooled, afterwards.
 
     Raises:
-        CommandError: The driver is missing or the database cannot be reached.
+        CommandError: The driver is missing, the database cannot be reached or only through a
+            pooler that does not keep sessions, or the role cannot be set.
     """
     engine = _engine(url)
-    hide_values(engine)
-    try:
-        connection = engine.connect()
-        for name, value in _server_settings(settings).items():
-            connection.execute(select(func.set_config(name, value, False)))
-        connection.commit()
-    except DBAPIError as error:
-        raise CommandError(
-            f"Cannot connect to the database: {reason(error)} Check DATABASE_URL (user, password,"
-            " host, port, database, sslmode), and that the server is up."
-        ) from error
-    with connection:
-        yield connection
+    # Before SQLAlchemy's own first statements, which need a transaction.
+    event.listen(engine, "connect", _refuse_transaction_pooling, insert=True)
+    with _open(engine, settings) as connection:
+        event.remove(engine, "connect", _refuse_transaction_pooling)
+        _set_up(connection, settings)
+        try:
+            yield connection
+        finally:
+            # A pooler may give the session to another client, with its settings.
+            with suppress(SQLAlchemyError):
+                if not connection.invalidated:
+                    connection.rollback()
+                    connection.execution_options(isolation_level="AUTOCOMMIT")
+                    connection.execute(text("DISCARD ALL"))
 
 
 def _engine(url: URL) -> Engine:
     defaults = {"fallback_application_name": "alembic", "connect_timeout": CONNECT_SECONDS}
     arguments = {name: defaults[name] for name in defaults.keys() - url.query.keys()}
     try:
-        return create_engine(
+        engine = create_engine(
             # Without the password, so that nothing that shows or pickles the engine's URL does.
-            url._replace(drivername="postgresql+psycopg", password=None),
-            connect_args=arguments | ({"password": url.password} if url.password else {}),
+            without_pooler(url)._replace(drivername="postgresql+psycopg", password=None),
+            connect_args=arguments
+            # No named prepared statement is left in a session that a pooler gives to others.
+            | {"prepare_threshold": None}
+            | ({"password": url.password} if url.password else {}),
             poolclass=pool.NullPool,
             hide_parameters=True,
         )
@@ -53,6 +69,50 @@ def _engine(url: URL) -> Engine:
             f"The driver psycopg cannot be loaded: {error}. Install it with"
             " pip install 'psycopg[binary]'."
         ) from error
+    hide_values(engine)
+    return engine
+
+
+def _refuse_transaction_pooling(driver: Any, _: object) -> None:
+    refuse_transaction_pooling(driver)
+
+
+def _open(engine: Engine, settings: Settings) -> Connection:
+    """Connect, again and again while the server is starting, full, or does not listen."""
+    deadline = time.monotonic() + settings.connect_wait / 1000
+    pause = 0.0
+    while True:
+        try:
+            return engine.connect()
+        except DBAPIError as error:
+            message, temporary = not_connected(error)
+            longer = min(2 * pause, 5) or random.uniform(0.1, 0.3)  # noqa: S311
+            if not temporary or time.monotonic() + longer > deadline:
+                raise CommandError(message) from error
+            if not pause:
+                seconds = settings.connect_wait / 1000
+                fields = {"event": "unreachable", "target": engine.url.render_as_string()}
+                log.warning("%s Trying again for %g s.", message, seconds, extra=fields)
+            pause = longer
+            time.sleep(pause)
+
+
+def _set_up(connection: Connection, settings: Settings) -> None:
+    try:
+        for name, value in _server_settings(settings).items():
+            connection.execute(_SET, {"name": name, "value": value})
+        connection.commit()
+    except DBAPIError as error:
+        raise CommandError(f"Cannot set up the connection: {reason(error)}") from error
+    if settings.role:
+        try:
+            connection.execute(select(func.set_config("role", settings.role, False)))
+            connection.commit()
+        except DBAPIError as error:
+            raise CommandError(
+                f"Cannot migrate as the role {settings.role}: {error.orig}. See the settings role"
+                " and MIGRATION_ROLE; the role of DATABASE_URL has to be a member of it."
+            ) from error
 
 
 def _server_settings(settings: Settings) -> dict[str, str]:
@@ -61,6 +121,9 @@ def _server_settings(settings: Settings) -> dict[str, str]:
         "statement_timeout": f"{settings.statement_timeout}ms",
         # A migrator that was killed, or whose host vanished, gives its locks back soon.
         "idle_in_transaction_session_timeout": "5min",
+        # One that pauses between two attempts keeps its lock.
+        "idle_session_timeout": "0",
+        "transaction_timeout": "0",
         "client_connection_check_interval": "5s",
         "tcp_keepalives_idle": "30s",
         "tcp_keepalives_interval": "10s",

@@ -1,12 +1,15 @@
 """The wording of database errors."""
 
+import re
+
 from sqlalchemy.exc import DBAPIError
 
 LOCK_NOT_AVAILABLE = "55P03"
 DEADLOCK_DETECTED = "40P01"
 
 ADVICE = {
-    "25006": "This server is read-only, perhaps a standby: point DATABASE_URL at the primary.",
+    "25006": "Transactions are read-only here: see default_transaction_read_only, which ALTER"
+    " DATABASE, ALTER ROLE or the server's configuration set.",
     "42501": "Migrate as the role that owns the tables, or grant this one the CREATE privilege:"
     " GRANT CREATE, USAGE ON SCHEMA public.",
     "42P07": "The database has it already, but not from these migrations: use an empty database,"
@@ -17,18 +20,47 @@ ADVICE = {
 }
 """What to do about a SQLSTATE. Source: PostgreSQL docs, "PostgreSQL Error Codes"."""
 
+STANDBY = "This server is a standby: point DATABASE_URL at the primary."
+
+TEMPORARY = {
+    "the database system is": "It is starting, stopping or recovering: run this again when it is"
+    " up.",
+    "too many clients|too many connections|connection slots": "All connections that it allows are"
+    " in use: run this again, or see max_connections and the role's CONNECTION LIMIT.",
+    "Is the server running": "Is it up, and are host and port in DATABASE_URL right?",
+}
+"""What to do where a server cannot be connected to for now, by what the message has.
+
+57P03, 53300 and a refused port: libpq gives no SQLSTATE for a connection that failed.
+"""
+
 
 def sqlstate(error: DBAPIError) -> str | None:
     """Return the SQLSTATE of an error, or None where the server did not send it."""
     return getattr(error.orig, "sqlstate", None)
 
 
-def reason(error: DBAPIError) -> str:
+def reason(error: DBAPIError, *, on_standby: bool = False) -> str:
     """Say on one line what happened and what to do about it."""
     what = " ".join(str(error.orig).split()).removeprefix("connection failed: ")
     if error.connection_invalidated:
         advice = "The connection broke and what was not committed is undone: run it again."
+    elif on_standby and sqlstate(error) == "25006":
+        advice = STANDBY
     else:
         advice = ADVICE.get(sqlstate(error) or "", "")
     end = "" if what.endswith((".", "?")) else "."
     return f"{what}{end} {advice}".strip()
+
+
+def not_connected(error: DBAPIError) -> tuple[str, bool]:
+    """Say on one line why a connection failed, what to do, and whether it may work later."""
+    what = reason(error)
+    for text, advice in TEMPORARY.items():
+        if re.search(text, what):
+            return f"Cannot connect to the database: {what} {advice}", True
+    return (
+        f"Cannot connect to the database: {what} Check DATABASE_URL (user, password, host, port,"
+        " database, sslmode).",
+        False,
+    )

@@ -19,11 +19,18 @@ log = logging.getLogger("alembic.migrator")
 LOCK_KEY = int.from_bytes(b"migrate")
 """Key of the advisory lock that the one migrator of a database holds."""
 
+LOST = (
+    "The migration's session no longer holds its lock, so that another migrator may be at work."
+    " Migrate over a direct connection, or a pooler in session mode, and see `alembic current`."
+)
+
 _HOLDERS = text(
     "SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
     " WHERE locktype = 'advisory' AND granted AND datname = current_database()"
     " AND (classid::bigint << 32) + objid::bigint = :key AND objsubid = 1"
 )
+
+_IS_HOLDER = text(f"{_HOLDERS} AND pid = pg_backend_pid()")
 
 
 @contextmanager
@@ -34,7 +41,7 @@ def migration_lock(connection: Connection, settings: Settings) -> Iterator[None]
     the connection. In a transaction that the caller has begun, it lasts until that ends instead.
 
     Raises:
-        CommandError: Another migrator did not finish in time.
+        CommandError: Another migrator did not finish in time, or the lock was lost.
     """
     if connection.in_transaction():
         _wait(connection, settings, func.pg_try_advisory_xact_lock(LOCK_KEY), lambda: None)
@@ -44,12 +51,31 @@ def migration_lock(connection: Connection, settings: Settings) -> Iterator[None]
     try:
         yield
         connection.commit()
-    finally:
+    except BaseException:
         # A connection that broke, or was interrupted within a statement, gave the lock back.
-        with suppress(SQLAlchemyError):
-            connection.rollback()
-            connection.execute(select(func.pg_advisory_unlock(LOCK_KEY)))
-            connection.commit()
+        if not connection.invalidated:
+            with suppress(SQLAlchemyError):
+                connection.rollback()
+                _unlock(connection)
+        raise
+    if not _unlock(connection):
+        raise CommandError(LOST)
+
+
+def check_lock(connection: Connection) -> None:
+    """Check that the server process that answers is the one that holds the lock.
+
+    Raises:
+        CommandError: It is another one, such as behind a pooler that changes them.
+    """
+    if connection.scalar(_IS_HOLDER, {"key": LOCK_KEY}) is None:
+        raise CommandError(LOST)
+
+
+def _unlock(connection: Connection) -> bool:
+    unlocked = connection.scalar(select(func.pg_advisory_unlock(LOCK_KEY)))
+    connection.commit()
+    return bool(unlocked)
 
 
 def _wait(
@@ -72,6 +98,7 @@ def _wait(
                 " has finished, or wait longer with `-x wait_timeout=30min`."
             )
         if not waiting:
-            log.info("Waiting for another migrator: %s", holder)
+            fields = {"event": "waiting", "blockers": holder}
+            log.info("Waiting for another migrator: %s", holder, extra=fields)
             waiting = True
         time.sleep(random.uniform(0.1, 0.5))  # noqa: S311

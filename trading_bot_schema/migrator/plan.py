@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
@@ -10,6 +10,8 @@ from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 
 from trading_bot_schema.migrator import alembic_internals
+from trading_bot_schema.migrator.lock import check_lock
+from trading_bot_schema.migrator.settings import Settings
 
 log = logging.getLogger("alembic.migrator")
 
@@ -20,7 +22,9 @@ class Plan:
     Decided once: a second attempt must not count ``-1`` or ``+2`` from where the first one ended.
     """
 
-    def __init__(self, migration: MigrationContext, script: ScriptDirectory) -> None:
+    def __init__(
+        self, migration: MigrationContext, script: ScriptDirectory, settings: Settings
+    ) -> None:
         """Plan the command that ``migration`` was configured for; ``script`` has the revisions.
 
         In a transaction that the caller has begun, every step has to run within it.
@@ -28,6 +32,8 @@ class Plan:
         connection = migration.connection
         self._in_callers_transaction = connection is not None and connection.in_transaction()
         self.script = script
+        self._settings = settings
+        self._upgrades_to_head = alembic_internals.upgrades_to_head(migration, script)
         self.remaining: list[RevisionStep] = []
         self._steps_of_command = alembic_internals.steps_of_command(migration)
         self._decided = False
@@ -35,19 +41,65 @@ class Plan:
         self.options = alembic_internals.options(self._run, self.reads_only)
         """Options for :func:`alembic.context.configure` that run the command by this plan."""
 
+    @property
+    def settings(self) -> Settings:
+        """The settings for what runs now."""
+        return self._settings_for(self.remaining[0]) if self.remaining else self._settings
+
+    @property
+    def place(self) -> str:
+        """What runs now, as the start of a message."""
+        return f"In {self.remaining[0]}: " if self.remaining else ""
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """What runs now, for logs that machines read."""
+        if not self.remaining:
+            return {}
+        info = self.remaining[0].info
+        direction = "upgrade" if info.is_upgrade else "downgrade"
+        return {
+            "revision": info.up_revision_id,
+            "direction": "stamp" if info.is_stamp else direction,
+        }
+
+    @property
+    def remains(self) -> str:
+        """What is left of a revision that failed."""
+        if self.remaining and alembic_internals.uses_autocommit_block(self.remaining[0]):
+            return (
+                "What is outside of a transaction remains, such as a part of an index, which is"
+                " marked invalid; the next run builds that anew."
+            )
+        return "Nothing is changed."
+
+    def _settings_for(self, step: RevisionStep) -> Settings:
+        try:
+            return self._settings.for_revision(alembic_internals.timeouts_of(step))
+        except CommandError as error:
+            raise CommandError(f"In {step}: {error}") from None
+
     def _run(self, heads: tuple[str, ...], migration: MigrationContext) -> Iterator[RevisionStep]:
         if not self._decided:
             self._decide(heads, migration)
         while self.remaining:
-            log.info("Running %s", self.remaining[0])
+            if migration.connection is not None:
+                check_lock(migration.connection)
+            fields = self.fields
+            log.info("Running %s", self.remaining[0], extra=fields | {"event": "started"})
             started = time.monotonic()
             yield self.remaining[0]
             # Alembic asks for the next one when this one is committed.
-            log.info("Done in %.2f s", time.monotonic() - started)
+            seconds = round(time.monotonic() - started, 3)
+            log.info(
+                "Done in %.2f s", seconds, extra=fields | {"event": "done", "seconds": seconds}
+            )
             del self.remaining[0]
 
     def _decide(self, heads: tuple[str, ...], migration: MigrationContext) -> None:
-        check_known(heads, self.script)
+        if self._is_ahead(heads):
+            self._decided = True
+            return
         try:
             self.remaining.extend(self._steps_of_command(heads, migration))
         except AssertionError as error:  # such as ``head+1``, or nothing at all
@@ -58,27 +110,40 @@ class Plan:
             if isinstance(error.__cause__, ResolutionError):
                 raise CommandError(f"{error}. `alembic history` lists the revisions.") from error
             raise
-        if self._in_callers_transaction:
-            for step in self.remaining:
+        for step in self.remaining:
+            self._settings_for(step)
+            if self._in_callers_transaction:
                 _check_transactional(step)
         self._decided = True
 
-
-def check_known(heads: Iterable[str], script: ScriptDirectory) -> None:
-    """Check that the revisions of a database are among the migrations.
-
-    Raises:
-        CommandError: One is not.
-    """
-    for head in heads:
-        try:
-            script.get_revision(head)
-        except CommandError:
+    def _is_ahead(self, heads: tuple[str, ...]) -> bool:
+        """Say whether a newer version of the code has migrated the database, and that is fine."""
+        here = ", ".join(self.script.get_heads())
+        for head in heads:
+            if is_known(head, self.script):
+                continue
+            what = (
+                f"The database is at revision {head}, which is not among the migrations here,"
+                f" whose head is {here}: a newer version of the code has migrated it."
+            )
+            if self._upgrades_to_head and self._settings.ahead == "accept":
+                fields = {"event": "ahead", "revision": head}
+                log.warning("%s Nothing is done, as ahead=accept says.", what, extra=fields)
+                return True
             raise CommandError(
-                f"The database is at revision {head}, which is not among the migrations here."
-                " Deploy the version of the code that has it; or, if the tables are those of a"
-                " revision that is here, record that with `alembic stamp --purge REVISION`."
-            ) from None
+                f"{what} Deploy that version, or downgrade with it first. Where this version of"
+                " the application works with it, `-x ahead=accept upgrade head` exits 0."
+            )
+        return False
+
+
+def is_known(revision: str, script: ScriptDirectory) -> bool:
+    """Say whether a revision is among the migrations here."""
+    try:
+        script.get_revision(revision)
+    except CommandError:
+        return False
+    return True
 
 
 def _check_transactional(step: RevisionStep) -> None:

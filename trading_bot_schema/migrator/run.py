@@ -1,6 +1,5 @@
 """One run of the migrations, with retries where a lock was not available."""
 
-import itertools
 import logging
 import random
 import time
@@ -12,94 +11,153 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from trading_bot_schema.migrator.blockers import watch_blockers
 from trading_bot_schema.migrator.errors import (
     DEADLOCK_DETECTED,
     LOCK_NOT_AVAILABLE,
     reason,
     sqlstate,
 )
+from trading_bot_schema.migrator.hold import HeldTooLongError, Hold
 from trading_bot_schema.migrator.lock import migration_lock
 from trading_bot_schema.migrator.plan import Plan
+from trading_bot_schema.migrator.pooler import refuse_callers_pooling
 from trading_bot_schema.migrator.settings import Settings
+from trading_bot_schema.migrator.statements import limits
+from trading_bot_schema.migrator.timeouts import Timeouts
+from trading_bot_schema.migrator.watcher import Watcher
 
 log = logging.getLogger("alembic.migrator")
 
+LONGEST_PAUSE = 5
+"""Seconds between two attempts."""
+
 
 def run(
-    connection: Connection, plan: Plan, settings: Settings, run_migrations: Callable[[], None]
+    connection: Connection,
+    plan: Plan,
+    run_migrations: Callable[[], None],
+    show: Callable[[str], None] | None = None,
 ) -> None:
     """Run the migrations of a plan on a connection that :func:`connect` opened.
+
+    ``show`` replaces a line on the terminal, if there is one, by another.
 
     Raises:
         CommandError: They failed. The message says why and what to do.
     """
     try:
-        with _lock_for(plan, connection, settings):
-            _try_repeatedly(connection, settings, plan, run_migrations)
+        with _lock_for(plan, connection):
+            _try_repeatedly(connection, plan, run_migrations, show)
         if not plan.reads_only:
             _log_result(connection, plan)
-    except SQLAlchemyError as error:
-        # When the connection breaks in autocommit_block(), Alembic fails once more on its way out.
-        first = error if isinstance(error, DBAPIError) else error.__context__
-        if not isinstance(first, DBAPIError):
-            raise
-        place = f"In {plan.remaining[0]}: " if plan.remaining else ""
-        raise CommandError(place + reason(first)) from first
-    except KeyboardInterrupt:
-        raise CommandError(
-            "Interrupted. What was not committed is undone: run it again."
-        ) from None
+    except (SQLAlchemyError, KeyboardInterrupt) as error:
+        cause = _cause(error)
+        if isinstance(cause, DBAPIError):
+            why = reason(cause, on_standby=_is_standby(connection))
+            message = f"{plan.place}{why} {plan.remains}"
+            raise CommandError(message.rstrip()) from cause
+        if isinstance(cause, KeyboardInterrupt):
+            cause.add_note(
+                f"{plan.place}What was not committed is undone. {plan.remains}".rstrip()
+            )
+            raise cause from None
+        raise
 
 
-def run_for_caller(
-    connection: Connection, plan: Plan, settings: Settings, run_migrations: Callable[[], None]
-) -> None:
+def _is_standby(connection: Connection) -> bool:
+    # Reported by PostgreSQL 14 and later when a connection is opened.
+    driver = None if connection.invalidated else connection.connection.driver_connection
+    return bool(driver and driver.info.parameter_status("in_hot_standby") == "on")
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return why something failed: Alembic may fail again on its way out."""
+    chain = [error]
+    while (context := chain[-1].__context__) is not None:
+        chain.append(context)
+    causes = (
+        link
+        for kind in (KeyboardInterrupt, DBAPIError)
+        for link in chain
+        if isinstance(link, kind)
+    )
+    return next(causes, error)
+
+
+def run_for_caller(connection: Connection, plan: Plan, run_migrations: Callable[[], None]) -> None:
     """Run the migrations of a plan on a connection of the caller's, once.
 
     The caller keeps its own timeouts and exceptions, and a transaction that it has begun.
 
     Raises:
-        CommandError: Another migrator did not finish in time.
+        CommandError: Another migrator did not finish in time, or there is a pooler that does not
+            keep the lock.
     """
-    with _lock_for(plan, connection, settings):
+    if not plan.reads_only and not connection.in_transaction():
+        refuse_callers_pooling(connection)
+    with _lock_for(plan, connection):
         run_migrations()
 
 
-def _lock_for(
-    plan: Plan, connection: Connection, settings: Settings
-) -> AbstractContextManager[None]:
-    return nullcontext() if plan.reads_only else migration_lock(connection, settings)
+def _lock_for(plan: Plan, connection: Connection) -> AbstractContextManager[None]:
+    return nullcontext() if plan.reads_only else migration_lock(connection, plan.settings)
 
 
 def _try_repeatedly(
-    connection: Connection, settings: Settings, plan: Plan, run_migrations: Callable[[], None]
+    connection: Connection,
+    plan: Plan,
+    run_migrations: Callable[[], None],
+    show: Callable[[str], None] | None,
 ) -> None:
-    for attempt in itertools.count(1):
-        with watch_blockers(connection, settings) as blockers:
+    def settings() -> Settings:
+        return plan.settings
+
+    timeouts, hold = Timeouts(settings), Hold(settings)
+    watcher = Watcher(connection, settings, hold, show)
+    step, attempt = None, 0
+    with limits(connection, timeouts, hold), watcher:
+        while True:
+            watcher.blockers = ""
             try:
                 # In a transaction from here, so that Alembic does not create or empty its version
                 # table in one of its own.
                 connection.begin()
                 run_migrations()
                 connection.commit()
-            except DBAPIError as error:
+            except (DBAPIError, HeldTooLongError) as error:
+                if isinstance(error, HeldTooLongError) or hold.expired:
+                    raise CommandError(
+                        f"{plan.place}It held {hold.expired}, and was cancelled."
+                        f" {plan.remains or 'Nothing is changed.'} Do less in the transaction that"
+                        " has this lock; or, when the table may be blocked, run it again with"
+                        " `-x hold_timeout=1min`."
+                    ) from error
                 if sqlstate(error) not in (LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED):
                     raise
                 connection.rollback()
-                by = blockers[0] if blockers else "a session that was gone too soon to see"
-                blocked = f"{plan.remaining[0]}: {reason(error)} Blocked by {by}."
-                if attempt == settings.lock_attempts:
+                blocked = f"{reason(error)} Blocked by {watcher.blocked_by}."
+                if plan.remaining[:1] != [step]:
+                    step, attempt = next(iter(plan.remaining), None), 0
+                attempt += 1
+                if attempt == plan.settings.lock_attempts:
                     raise CommandError(
-                        f"In {blocked} Tried {attempt} times, for"
-                        f" {settings.lock_timeout / 1000:g} s each. Run it again when they are"
+                        f"{plan.place}{blocked} Tried {attempt} times, for"
+                        f" {timeouts.lock_timeout / 1000:g} s each. Run it again when they are"
                         " done, or end them with SELECT pg_terminate_backend(pid)."
+                        f" {plan.remains}".rstrip()
                     ) from error
             else:
                 return
-        pause = min(2 ** (attempt - 1), 30) * random.uniform(0.5, 1)  # noqa: S311
-        log.warning("%s Trying again in %.1f s.", blocked, pause)
-        time.sleep(pause)
+            pause = min(2 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1)  # noqa: S311
+            log.warning(
+                "%s%s Trying again in %.1f s.",
+                plan.place,
+                blocked,
+                pause,
+                extra=plan.fields
+                | {"event": "blocked", "attempt": attempt, "blockers": watcher.blocked_by},
+            )
+            time.sleep(pause)
 
 
 def _log_result(connection: Connection, plan: Plan) -> None:
@@ -108,5 +166,6 @@ def _log_result(connection: Connection, plan: Plan) -> None:
     if heads and set(heads) == set(plan.script.get_heads()):
         revision += " (head)"
     # The engine's URL has no password.
-    url = connection.engine.url.set(drivername="postgresql")
-    log.info("At %s: %s", revision, url.render_as_string())
+    target = connection.engine.url.set(drivername="postgresql").render_as_string()
+    fields = {"event": "finished", "revision": ", ".join(heads) or None, "target": target}
+    log.info("At %s: %s", revision, target, extra=fields)

@@ -1,8 +1,8 @@
-"""Timeouts and retry limits of a migration."""
+"""Timeouts, limits and guards of a migration."""
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 from alembic.util import CommandError
@@ -31,23 +31,57 @@ def positive_integer(name: str, value: str) -> int:
     raise CommandError(f"{name} is {value!r}, but should be a number from 1, such as 5.")
 
 
-def setting(default: Any, parse: Callable[[str, str], Any]) -> Any:
-    """Define a setting by its default and the parser of its text."""
-    return field(default=default, metadata={"parse": parse})
+def choice(*choices: str) -> Callable[[str, str], str]:
+    """Make a parser of one of some words."""
+
+    def parse(name: str, value: str) -> str:
+        if value in choices:
+            return value
+        raise CommandError(f"{name} is {value!r}, but should be {' or '.join(choices)}.")
+
+    return parse
+
+
+def identifier(name: str, value: str) -> str:
+    """Parse the name of a role: as it is, without quotation marks."""
+    if value:
+        return value
+    raise CommandError(f"{name} is empty, but should be the name of a role.")
+
+
+def setting(default: Any, parse: Callable[[str, str], Any], *, of_revision: bool = True) -> Any:
+    """Define a setting: its default, the parser of its text, whether a revision may have it."""
+    return field(default=default, metadata={"parse": parse, "of_revision": of_revision})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Timeouts and retry limits. Times are in milliseconds."""
+    """Timeouts, limits and guards. Times are in milliseconds."""
 
-    lock_timeout: int = setting(5_000, milliseconds)
-    """Longest wait for a lock on a table, during which others queue up behind; 0: no limit."""
-    lock_attempts: int = setting(5, positive_integer)
+    lock_timeout: int = setting(500, milliseconds)
+    """Longest wait for a lock on a table, during which others queue up behind it; 0: no limit."""
+    concurrent_lock_timeout: int = setting(0, milliseconds)
+    """The same for statements behind which nobody queues up, such as CREATE INDEX CONCURRENTLY."""
+    lock_attempts: int = setting(12, positive_integer)
     """How often a revision is tried that does not get its locks."""
+    hold_timeout: int = setting(10_000, milliseconds)
+    """Longest that a transaction may block reads or writes of an existing table; 0: no limit."""
     statement_timeout: int = setting(0, milliseconds)
     """Longest time that one statement may take; 0: no limit."""
-    wait_timeout: int = setting(600_000, milliseconds)
+    wait_timeout: int = setting(600_000, milliseconds, of_revision=False)
     """Longest wait for another migrator to finish."""
+    connect_wait: int = setting(30_000, milliseconds, of_revision=False)
+    """Longest wait for a server that is starting, full, or does not listen; 0: none."""
+    role: str | None = setting(None, identifier, of_revision=False)
+    """Role to migrate as, where the one that connects is a member of the owner."""
+    ahead: str = setting("refuse", choice("refuse", "accept"), of_revision=False)
+    """What ``upgrade head`` does where a newer version of the code has migrated the database."""
+    lose: str = setting("warn", choice("warn", "refuse"), of_revision=False)
+    """What a downgrade does that loses rows."""
+    log: str = setting("text", choice("text", "json"), of_revision=False)
+    """What the lines on stderr are: text, or a JSON object each."""
+    given: frozenset[str] = frozenset()
+    """Names of the settings that ``-x`` gives, which no revision replaces."""
 
     @classmethod
     def read(cls, arguments: Mapping[str, str], environment: Mapping[str, str]) -> Self:
@@ -56,7 +90,7 @@ class Settings:
         Raises:
             CommandError: A value is malformed or an argument unknown.
         """
-        known = {field.name: field.metadata["parse"] for field in fields(cls)}
+        known = {field.name: field.metadata["parse"] for field in fields(cls) if field.metadata}
         if unknown := sorted(arguments.keys() - known.keys()):
             raise CommandError(f"-x {unknown[0]} is not a setting. There are: {', '.join(known)}.")
         values = {}
@@ -66,4 +100,29 @@ class Settings:
                 values[name] = parse(f"-x {name}", arguments[name])
             elif variable in environment:
                 values[name] = parse(variable, environment[variable])
-        return cls(**values)
+        return cls(**values, given=frozenset(arguments))
+
+    def for_revision(self, timeouts: object) -> Self:
+        """Return the settings for a revision that has ``timeouts = {"hold_timeout": "1min"}``.
+
+        What ``-x`` gives comes first, then the revision, then the environment.
+
+        Raises:
+            CommandError: It is not such a mapping, or a value is malformed.
+        """
+        known = {
+            field.name: field.metadata["parse"]
+            for field in fields(self)
+            if field.metadata.get("of_revision")
+        }
+        if not isinstance(timeouts, Mapping) or not known.keys() >= timeouts.keys():
+            raise CommandError(
+                f"timeouts is {timeouts!r}, but should be a mapping of names to values, such as"
+                ' {"lock_timeout": "10s"}. '
+                f"Names are: {', '.join(known)}."
+            )
+        values = {
+            name: known[name](f"{name} in timeouts", str(value))
+            for name, value in timeouts.items()
+        }
+        return replace(self, **{name: values[name] for name in values.keys() - self.given})

@@ -1,0 +1,61 @@
+"""Where a newer version has migrated, an old pod's ``upgrade head`` succeeds, if told so."""
+
+import pytest
+
+from tests.support import databases
+from tests.support.alembic_cli import Server
+from tests.support.catalogue import snapshot
+from tests.support.probe_revisions import HEAD, Revisions
+
+ACCEPT = ("-x", "ahead=accept")
+
+
+@pytest.fixture
+def ahead(alembic_cli: Server, database: str, revisions: Revisions) -> str:
+    """A database that the next version has migrated."""
+    revisions.add("next", 'op.add_column("users", sa.Column("probe", sa.Integer()))')
+    result = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database)
+    assert result.status == 0, result.output
+    return database
+
+
+@pytest.mark.parametrize("target", ["head", str(HEAD)])
+def test_accepted(alembic_cli: Server, ahead: str, target: str) -> None:
+    before = snapshot(ahead)
+    for arguments, environment in (
+        ((*ACCEPT, "upgrade", target), {}),
+        (("upgrade", target), {"MIGRATION_AHEAD": "accept"}),
+    ):
+        result = alembic_cli.run(*arguments, database=ahead, environment=environment)
+        assert result.status == 0, result.output
+        (message,) = result.messages
+        assert "WARNI" in message
+        assert (
+            f"at revision next, which is not among the migrations here, whose head is {HEAD}"
+            in (message)
+        )
+    assert snapshot(ahead) == before
+    assert databases.version(ahead) == "next"
+
+
+def test_refused_without_it(alembic_cli: Server, ahead: str) -> None:
+    result = alembic_cli.run("upgrade", "head", database=ahead)
+    assert result.status != 0
+    assert "-x ahead=accept" in result.messages[0]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("downgrade", "base"), ("downgrade", "-1"), ("upgrade", "+1"), ("check",)]
+)
+def test_other_commands_are_refused_with_it(
+    alembic_cli: Server, ahead: str, arguments: tuple[str, ...]
+) -> None:
+    result = alembic_cli.run(*ACCEPT, *arguments, database=ahead)
+    assert result.status != 0
+    assert "The database is at revision next" in result.messages[0]
+    assert databases.version(ahead) == "next"
+
+
+def test_other_migrations_run_with_it(alembic_cli: Server, empty_database: str) -> None:
+    assert alembic_cli.run(*ACCEPT, "upgrade", "head", database=empty_database).status == 0
+    assert databases.version(empty_database) == HEAD

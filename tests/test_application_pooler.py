@@ -1,0 +1,82 @@
+"""The application works behind a pooler in transaction mode, with one option in its URL.
+
+With a real PgBouncer, where it is installed.
+"""
+
+import asyncio
+import itertools
+
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from models import User
+from models.database import make_engine
+from tests.support import factories
+from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
+
+CLIENTS = 12
+UNITS = 10
+"""Units of work for each client."""
+
+
+async def work(engine: AsyncEngine) -> list[DBAPIError]:
+    """Let many clients do units of work at once; return the errors."""
+    errors: list[DBAPIError] = []
+
+    async def client(number: int) -> None:
+        for unit in range(UNITS):
+            try:
+                async with AsyncSession(engine) as session, session.begin():
+                    email = f"{number}-{unit}@example.com"
+                    session.add(factories.user(email=email))
+                    await session.flush()
+                    query = select(User).where(User.email == email)
+                    user = (await session.scalars(query)).one()
+                    user.is_active = False
+            except DBAPIError as error:
+                errors.append(error)
+
+    await asyncio.gather(*(client(number) for number in range(CLIENTS)))
+    return errors
+
+
+@needs_pgbouncer
+async def test_one_option_of_the_url_is_enough(database: str) -> None:
+    with pgbouncer(database, "transaction", default_pool_size=3) as url:
+        # Two applications, whose statements would have the same names.
+        engines = [make_engine(f"{url}&pooler=transaction") for _ in range(2)]
+        assert await work(engines[0]) == []
+        async with AsyncSession(engines[1]) as session:
+            count = await session.scalar(select(func.count()).select_from(User))
+            assert count == CLIENTS * UNITS
+            rows = await session.stream_scalars(select(User.is_active))
+            assert {active async for active in rows} == {False}
+            assert await session.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == 0
+        for engine in engines:
+            await engine.dispose()
+
+
+@needs_pgbouncer
+async def test_without_it_units_of_work_fail(database: str) -> None:
+    # Or else the test above could not fail.
+    with pgbouncer(database, "transaction", default_pool_size=3) as url:
+        engine = make_engine(url)
+        assert await work(engine)
+        await engine.dispose()
+
+
+async def test_documented_arguments_arrive(database: str) -> None:
+    names = itertools.count()
+    engine = make_engine(
+        database,
+        connect_args={
+            "statement_cache_size": 0,
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": lambda: f"of_my_own_{next(names)}",
+        },
+    )
+    async with engine.connect() as connection:
+        prepared = await connection.scalars(text("SELECT name FROM pg_prepared_statements"))
+        assert any(name.startswith("of_my_own_") for name in prepared)
+    await engine.dispose()

@@ -1,0 +1,137 @@
+"""A server that is starting, full, or away for a moment is waited for, and named as the cause."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import make_url
+
+from tests.support import databases
+from tests.support.alembic_cli import Command, Server, wait_for
+from tests.support.probe_revisions import HEAD, Revisions
+from trading_bot_schema import embedded
+
+SETTINGS = {"fsync": "off", "max_connections": "8"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where a server of these tests' own has its files; it may run."""
+    home = tmp_path_factory.mktemp("connecting") / "server"
+    yield home
+    embedded.stop(home)
+    shutil.rmtree(home.resolve())
+
+
+def start(home: Path, **settings: str) -> str:
+    return embedded.start(home, SETTINGS | settings).render_as_string()
+
+
+def waits(command: Command) -> None:
+    """Wait until the command says that it tries again."""
+    wait_for(lambda: "Trying again for " in command.stderr())
+
+
+def succeeds(command: Command) -> str:
+    """Wait for the end of the command; return its one message."""
+    result = command.result()
+    assert result.status == 0, result.output
+    (message,) = result.messages
+    assert message.startswith("WARNI [alembic.migrator] Cannot connect to the database: ")
+    return message
+
+
+def test_a_server_that_restarts(alembic_cli: Server, home: Path) -> None:
+    url = start(home)
+    embedded.stop(home)
+    upgrade = alembic_cli.start("upgrade", "head", database=url)
+    waits(upgrade)
+    start(home)
+    assert "Is it up, and are host and port in DATABASE_URL right?" in succeeds(upgrade)
+    assert databases.version(url) == HEAD
+
+
+def test_a_server_that_starts(alembic_cli: Server, home: Path) -> None:
+    start(home)
+    embedded.stop(home)
+    # A standby that answers no query, until it is promoted.
+    data = home.resolve() / "data"
+    (data / "standby.signal").touch()
+    account = embedded._account()
+    if account:
+        shutil.chown(data / "standby.signal", account)
+    url = start(home, hot_standby="off")
+    upgrade = alembic_cli.start("upgrade", "head", database=url)
+    waits(upgrade)
+    done = embedded._run(account, embedded.programs(account) / "pg_ctl", "promote", data=data)
+    assert done.returncode == 0, done.stderr
+    message = succeeds(upgrade)
+    assert "the database system is" in message
+    assert "DATABASE_URL" not in message
+
+
+def test_a_server_without_a_free_connection(alembic_cli: Server, home: Path) -> None:
+    url = start(home)
+    with ExitStack() as others:
+        for _ in range(int(SETTINGS["max_connections"])):
+            others.enter_context(psycopg.connect(url))
+        upgrade = alembic_cli.start("upgrade", "head", database=url)
+        waits(upgrade)
+    message = succeeds(upgrade)
+    assert "too many clients" in message
+    assert "All connections that it allows are in use" in message
+    assert "DATABASE_URL" not in message
+
+
+def test_the_wait_ends(alembic_cli: Server, empty_database: str) -> None:
+    url = make_url(empty_database).set(host=None, port=None, query={"host": "/nonexistent"})
+    environment = {"MIGRATION_CONNECT_WAIT": "500ms"}
+    result = alembic_cli.run("current", database=url.render_as_string(), environment=environment)
+    assert result.status != 0
+    warning, error = result.messages
+    assert "Trying again for 0.5 s." in warning
+    assert error.startswith("ERROR")
+    assert "Is it up" in error
+
+
+@pytest.fixture
+def limited(empty_database: str) -> Iterator[str]:
+    """The database as a role that may have one connection."""
+    name = sql.Identifier(f"test_{uuid4().hex}")
+    for statement in (
+        "CREATE ROLE {} LOGIN PASSWORD 'pw' CONNECTION LIMIT 1",
+        "GRANT CREATE ON SCHEMA public TO {}",
+    ):
+        databases.execute(empty_database, sql.SQL(statement).format(name))
+    url = make_url(empty_database).set(username=name.as_string().strip('"'), password="pw")
+    yield url.render_as_string(hide_password=False)
+    for statement in ("DROP OWNED BY {}", "DROP ROLE {}"):
+        databases.execute(empty_database, sql.SQL(statement).format(name))
+
+
+def test_a_role_without_a_free_connection(alembic_cli: Server, limited: str) -> None:
+    with psycopg.connect(limited):
+        upgrade = alembic_cli.start("upgrade", "head", database=limited)
+        waits(upgrade)
+    result = upgrade.result()
+    assert result.status == 0, result.output
+    assert "too many connections for role" in result.messages[0]
+
+
+def test_a_role_without_a_second_connection(
+    alembic_cli: Server, empty_database: str, limited: str, revisions: Revisions
+) -> None:
+    revisions.add("probe", 'op.execute("LOCK TABLE users")')
+    arguments = ("-c", revisions.ini, "-x", "lock_timeout=300ms", "-x", "lock_attempts=1")
+    assert alembic_cli.run("upgrade", "head", database=limited).status == 0
+    with psycopg.connect(empty_database) as reader:
+        reader.execute("SELECT FROM users")
+        result = alembic_cli.run(*arguments, "upgrade", "head", database=limited)
+    assert result.status != 0
+    assert "Blocked by an unknown session, as there is no second connection" in result.messages[-1]
+    assert "too many connections for role" in result.output

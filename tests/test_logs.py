@@ -1,0 +1,100 @@
+"""What a migration writes to stderr can be read by machines, and need not be read at all."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from tests.support import databases
+from tests.support.alembic_cli import ROOT, Result, Server
+from tests.support.history import HISTORY
+from tests.support.probe_revisions import HEAD, Revisions
+
+JSON = {"MIGRATION_LOG": "json"}
+PASSWORD = "hunter2"  # noqa: S105
+
+
+def objects(result: Result) -> list[dict[str, object]]:
+    return [json.loads(line) for line in result.stderr.splitlines()]
+
+
+def test_every_line_in_a_log_has_the_time(alembic_cli: Server, database: str) -> None:
+    started = datetime.now(UTC) - timedelta(milliseconds=1)
+    for target in ("base", "nosuch"):
+        lines = alembic_cli.run("downgrade", target, database=database).stderr.splitlines()
+        assert lines
+        for line in lines:
+            time, _, rest = line.partition(" ")
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", time), line
+            assert started <= datetime.fromisoformat(time) <= datetime.now(UTC)
+            assert re.match(r"(INFO |ERROR) \[alembic\.", rest), line
+
+
+def test_a_json_object_a_line(alembic_cli: Server, empty_database: str) -> None:
+    url = make_url(empty_database).set(password=PASSWORD)
+    password = url.render_as_string(hide_password=False)
+    result = alembic_cli.run("upgrade", "head", database=password, environment=JSON)
+    assert result.status == 0
+    assert PASSWORD not in result.stderr
+    target, *steps, finished = objects(result)
+    for number, revision in enumerate(HISTORY):
+        started, done = steps[2 * number : 2 * number + 2]
+        for step in (started, done):
+            assert step["revision"] == revision.revision
+            assert step["direction"] == "upgrade"
+        assert started["event"] == "started"
+        assert done["event"] == "done"
+        assert isinstance(done["seconds"], float)
+    assert (target["event"], finished["event"], finished["revision"]) == (
+        "target",
+        "finished",
+        HEAD,
+    )
+    assert str(url.database) in str(target["target"])
+    assert str(url.database) in str(finished["target"])
+    for line in (target, *steps, finished):
+        assert line["level"] == "INFO"
+        assert line["message"]
+        assert datetime.fromisoformat(str(line["time"])).tzinfo is not None
+
+
+def test_json_of_what_goes_wrong(alembic_cli: Server, database: str, revisions: Revisions) -> None:
+    revisions.add("probe", 'op.execute("LOCK TABLE users")')
+    limits = ("-x", "lock_timeout=100ms", "-x", "lock_attempts=2", "-x", "log=json")
+    with psycopg.connect(database) as reader:
+        reader.execute("SELECT FROM users")
+        result = alembic_cli.run(
+            "-c", revisions.ini, *limits, "upgrade", "head", database=database
+        )
+        by = f"pid {reader.info.backend_pid} "
+    assert result.status != 0
+    blocked, failed = (line for line in objects(result) if line["level"] != "INFO")
+    assert (blocked["event"], blocked["revision"], blocked["attempt"]) == ("blocked", "probe", 1)
+    assert str(blocked["blockers"]).startswith(by)
+    assert failed["event"] == "failed"
+    assert by in str(failed["message"])
+
+
+def test_other_formats_are_refused(alembic_cli: Server, database: str) -> None:
+    result = alembic_cli.run("-x", "log=xml", "current", database=database)
+    assert result.status != 0
+    assert "-x log is 'xml', but should be text or json." in result.messages[0]
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(empty_database: str, closed: str) -> None:
+    def run(*arguments: str) -> int:
+        command = f'"$0" -m alembic "$@" {closed}'
+        environment = {**os.environ, "DATABASE_URL": empty_database}
+        shell = ["sh", "-c", command, sys.executable, *arguments]
+        return subprocess.run(shell, cwd=ROOT, env=environment, check=False).returncode
+
+    assert run("upgrade", "head") == 0
+    assert databases.version(empty_database) == HEAD
+    assert run("upgrade", "nosuch") not in (0, 120)

@@ -1,0 +1,159 @@
+"""Through a pooler in session mode, migrations run and leave nothing; in others, none runs.
+
+With a real PgBouncer, where it is installed.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.util import CommandError
+
+from tests.support import databases
+from tests.support.alembic_cli import Server
+from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
+from tests.support.probe_revisions import HEAD, Revisions
+from trading_bot_schema.migrator.lock import LOCK_KEY
+
+REFUSED = "a connection pooler in transaction or statement mode"
+
+
+def state_of_sessions(url: str, number: int = 4) -> set[tuple[object, ...]]:
+    """What several clients of a pooler find in the sessions that they are given."""
+    query = (
+        "SELECT current_setting('lock_timeout'), current_setting('statement_timeout'),"
+        " current_setting('idle_in_transaction_session_timeout'), current_user = session_user,"
+        " (SELECT count(*) FROM pg_prepared_statements)"
+    )
+    connections = [psycopg.connect(url, autocommit=True) for _ in range(number)]
+    try:
+        return {connection.execute(query).fetchone() or () for connection in connections}
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def session_locks(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+            " WHERE locktype = 'advisory' AND datname = current_database()"
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@contextmanager
+def other_clients(url: str, number: int = 3) -> Iterator[None]:
+    """Let other clients run short transactions meanwhile."""
+    stop, started = threading.Event(), threading.Semaphore(0)
+
+    def work() -> None:
+        with psycopg.connect(url, prepare_threshold=None) as connection:
+            while not stop.is_set():
+                connection.execute("SELECT pg_sleep(0.005)")
+                connection.commit()
+                started.release()
+
+    threads = [threading.Thread(target=work) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in threads:
+            assert started.acquire(timeout=60)
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+@needs_pgbouncer
+def test_session_mode_works_and_leaves_nothing(alembic_cli: Server, empty_database: str) -> None:
+    # Without the reset that PgBouncer does itself by default.
+    with pgbouncer(empty_database, "session", server_reset_query="") as url:
+        untouched = state_of_sessions(url)
+        assert len(untouched) == 1
+        for arguments in (("upgrade", "head"), ("check",), ("downgrade", "base")):
+            result = alembic_cli.run(*arguments, database=url)
+            assert result.status == 0, result.output
+        assert result.messages == []
+        assert state_of_sessions(url) == untouched
+        assert session_locks(empty_database) == 0
+
+
+@needs_pgbouncer
+def test_five_upgrades_at_once_in_session_mode(alembic_cli: Server, empty_database: str) -> None:
+    with pgbouncer(empty_database, "session", default_pool_size=20) as url:
+        commands = [alembic_cli.start("upgrade", "head", database=url) for _ in range(5)]
+        results = [command.result() for command in commands]
+    assert [result.output for result in results if result.status] == []
+    assert databases.version(empty_database) == HEAD
+
+
+@needs_pgbouncer
+@pytest.mark.parametrize(
+    ("mode", "pool_size"), [("transaction", 1), ("transaction", 20), ("statement", 20)]
+)
+def test_other_modes_are_refused(
+    alembic_cli: Server, empty_database: str, mode: str, pool_size: int
+) -> None:
+    with pgbouncer(empty_database, mode, default_pool_size=pool_size) as url:
+        untouched = state_of_sessions(url, 1)
+        for arguments in (("upgrade", "head"), ("current",)):
+            result = alembic_cli.run(*arguments, database=url)
+            assert result.status != 0
+            assert len(result.messages) == 1
+            assert REFUSED in result.messages[0]
+        assert state_of_sessions(url, 1 if pool_size == 1 else 2) == untouched
+        assert session_locks(empty_database) == 0
+    assert databases.version(empty_database) is None
+
+
+@needs_pgbouncer
+@pytest.mark.parametrize("pool_size", [2, 4])
+def test_transaction_mode_is_refused_beside_other_clients(
+    alembic_cli: Server, empty_database: str, pool_size: int
+) -> None:
+    with (
+        pgbouncer(empty_database, "transaction", default_pool_size=pool_size) as url,
+        other_clients(url),
+    ):
+        for _ in range(3):
+            result = alembic_cli.run("upgrade", "head", database=url)
+            assert result.status != 0
+            assert REFUSED in result.messages[0]
+    assert databases.version(empty_database) is None
+
+
+@needs_pgbouncer
+def test_an_application_that_migrates_is_refused_too(empty_database: str) -> None:
+    with pgbouncer(empty_database, "transaction") as url, other_clients(url):
+        config = databases.alembic_config()
+        config.attributes["connection"] = engine = databases.sync_engine(url)
+        with pytest.raises(CommandError, match=REFUSED):
+            command.upgrade(config, "head")
+        # In a transaction of its own it has one server connection, and the lock ends with it.
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SELECT 1")
+            config.attributes["connection"] = connection
+            command.upgrade(config, "7c1d0e5a9b42")
+    assert databases.version(empty_database) == "7c1d0e5a9b42"
+    assert session_locks(empty_database) == 0
+
+
+@pytest.mark.parametrize("revisions_after", [0, 1])
+def test_a_lock_that_was_lost_is_an_error(
+    alembic_cli: Server, database: str, revisions: Revisions, revisions_after: int
+) -> None:
+    revisions.add("probe_1", f'op.execute("SELECT pg_advisory_unlock({LOCK_KEY})")')
+    if revisions_after:
+        revisions.add("probe_2", 'op.execute("CREATE TABLE probe ()")')
+    result = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database)
+    assert result.status != 0
+    (message,) = result.messages
+    assert "no longer holds its lock" in message
+    assert databases.version(database) == "probe_1"

@@ -1,0 +1,387 @@
+"""How long a migration waits for locks, by statement, and for how long it may block a table.
+
+With the real command line, beside sessions that hold locks; and that no other transaction than
+the one that holds a lock for too long is ended.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, event, func, select, text
+
+from tests.support import databases
+from tests.support.alembic_cli import Server, wait_for
+from tests.support.databases import version
+from tests.support.probe_revisions import HEAD, Revisions
+from trading_bot_schema.migrator.hold import HeldTooLongError, Hold
+from trading_bot_schema.migrator.settings import Settings
+from trading_bot_schema.migrator.statements import limits
+from trading_bot_schema.migrator.timeouts import Timeouts
+
+OUTSIDE = "with op.get_context().autocommit_block():\n    "
+SHOW = "print(op.get_bind().scalar(sa.text('SHOW lock_timeout')))\n"
+INDEX = 'op.execute("-- x\\nCREATE INDEX CONCURRENTLY IF NOT EXISTS ix_probe ON trades (side)")\n'
+
+
+def connect(url: str) -> psycopg.Connection:
+    return psycopg.connect(url, autocommit=True)
+
+
+def test_beside_a_session_that_keeps_its_snapshot(
+    alembic_cli: Server, empty_database: str
+) -> None:
+    """As pg_dump does: each index waits until it is gone, is built once, and is valid."""
+    with psycopg.connect(empty_database, application_name="pg_dump") as dump:
+        dump.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        dump.execute("SELECT count(*) FROM pg_class")
+        upgrade = alembic_cli.start("upgrade", "head", database=empty_database)
+        wait_for(lambda: f"waiting for pid {dump.info.backend_pid} (user " in upgrade.stderr())
+    result = upgrade.result()
+    assert result.status == 0, result.output
+    assert "CREATE INDEX CONCURRENTLY ix_" in result.stderr
+    assert "waiting for old snapshots" in result.stderr
+    assert "application pg_dump" in result.stderr
+    assert result.messages == []  # so nothing was tried twice
+    with connect(empty_database) as connection:
+        assert connection.execute("SELECT FROM pg_index WHERE NOT indisvalid").fetchall() == []
+    assert version(empty_database) == HEAD
+
+
+def test_statements_that_block_nobody_wait_longer_and_no_other(
+    alembic_cli: Server, database: str, revisions: Revisions
+) -> None:
+    validate = 'op.execute("ALTER TABLE trades VALIDATE CONSTRAINT ck_trades_price_positive")\n'
+    revisions.add("probe", SHOW + OUTSIDE + validate + "    " + SHOW + SHOW)
+    arguments = ("-c", revisions.ini, "-x", "lock_timeout=100ms", "upgrade", "head")
+    with connect(database) as owner:
+        (name,) = owner.execute(
+            "SELECT conname FROM pg_constraint WHERE conrelid = 'trades'::regclass"
+            " AND contype = 'c' LIMIT 1"
+        ).fetchone() or ("",)
+    _replace(revisions, "ck_trades_price_positive", name)
+    with psycopg.connect(database) as vacuum:
+        vacuum.execute("LOCK TABLE trades IN SHARE UPDATE EXCLUSIVE MODE")
+        upgrade = alembic_cli.start(*arguments, database=database)
+        # Shown after a second, so ten times lock_timeout.
+        wait_for(lambda: f"Waiting for pid {vacuum.info.backend_pid} " in upgrade.stderr())
+    result = upgrade.result()
+    assert result.status == 0, result.output
+    assert result.stdout.split() == ["100ms"] * 3
+
+
+def _replace(revisions: Revisions, old: str, new: str) -> None:
+    path = Path(revisions.ini).parent / "alembic" / "versions" / "probe.py"
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_other_statements_outside_of_transactions_wait_no_longer(
+    alembic_cli: Server, database: str, revisions: Revisions
+) -> None:
+    revisions.add("probe", OUTSIDE + 'op.execute("ALTER TABLE trades ADD COLUMN probe integer")')
+    arguments = ("-c", revisions.ini, "-x", "lock_timeout=100ms", "-x", "lock_attempts=1")
+    with psycopg.connect(database) as reader:
+        reader.execute("SELECT FROM trades")
+        result = alembic_cli.run(*arguments, "upgrade", "head", database=database)
+    assert "Tried 1 times, for 0.1 s each." in result.messages[0]
+
+
+def test_each_revision_has_its_attempts(
+    alembic_cli: Server, database: str, revisions: Revisions
+) -> None:
+    with connect(database) as owner:
+        for name in ("probe_1", "probe_2"):
+            owner.execute(f"CREATE SEQUENCE {name}")  # which no rollback resets
+            revisions.add(
+                name,
+                f"op.execute(\"DO $$ BEGIN IF nextval('{name}') = 1 THEN"
+                ' RAISE lock_not_available; END IF; END $$")',
+            )
+    arguments = ("-c", revisions.ini, "-x", "lock_attempts=2", "upgrade", "head")
+    result = alembic_cli.run(*arguments, database=database)
+    assert result.status == 0, result.output
+    assert len(result.messages) == 2
+    assert version(database) == "probe_2"
+
+
+HELD = 'op.execute("LOCK TABLE trades IN SHARE MODE")\n'
+SLEEP = 'op.execute("SELECT pg_sleep(600)")\n'
+LONE = """op.execute("DO $$ BEGIN LOCK TABLE users; PERFORM pg_sleep(600); END $$")\n"""
+
+
+@pytest.mark.parametrize(
+    ("upgrade", "held", "remains"),
+    [
+        (HELD + SLEEP, "SHARE on trades, which blocks writes,", "Nothing is changed."),
+        (
+            'op.execute("LOCK TABLE trades")\n' + SLEEP,
+            "ACCESS EXCLUSIVE on trades, which blocks reads and writes,",
+            "Nothing is changed.",
+        ),
+        (OUTSIDE + LONE, "ACCESS EXCLUSIVE on users,", "outside of a transaction remains"),
+    ],
+)
+def test_a_lock_that_is_held_for_too_long(
+    alembic_cli: Server,
+    database: str,
+    revisions: Revisions,
+    upgrade: str,
+    held: str,
+    remains: str,
+) -> None:
+    revisions.add("probe", upgrade)
+    arguments = ("-c", revisions.ini, "-x", "hold_timeout=200ms", "upgrade", "head")
+    result = alembic_cli.run(*arguments, database=database)
+    assert result.status > 0
+    (message,) = result.messages
+    assert f"In upgrade {HEAD} -> probe, probe.: It held {held}" in message
+    assert "for longer than hold_timeout (0.2 s)" in message
+    assert remains in message
+    assert "-x hold_timeout=" in message
+    assert "Traceback" not in result.output
+    assert version(database) == HEAD
+
+
+@pytest.fixture
+def paused(tmp_path: Path, revisions: Revisions) -> Callable[[str, str], Path]:
+    """Add a revision that pauses between two parts, until a file exists."""
+
+    def add(before: str, after: str) -> Path:
+        path = tmp_path / "go-on"
+        pause = f"import time, pathlib\nwhile not pathlib.Path({str(path)!r}).exists():\n"
+        revisions.add("probe", before + pause + "    time.sleep(0.01)\n" + after)
+        return path
+
+    return add
+
+
+def _watching(url: str, condition: str) -> bool:
+    """Say whether a session of the watcher meets a condition."""
+    with connect(url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            f" AND application_name = 'alembic' AND {condition}"
+        ).fetchone()
+    return row != (0,)
+
+
+@pytest.mark.parametrize("after", ["", 'op.execute("SELECT 1")', SLEEP])
+def test_a_lock_that_is_held_too_long_between_two_statements(
+    alembic_cli: Server,
+    database: str,
+    revisions: Revisions,
+    paused: Callable[[str, str], Path],
+    after: str,
+) -> None:
+    go_on = paused(HELD, after)
+    arguments = ("-c", revisions.ini, "-x", "hold_timeout=50ms", "upgrade", "head")
+    upgrade = alembic_cli.start(*arguments, database=database)
+    wait_for(lambda: _watching(database, "query LIKE '%pg_cancel_backend%'"))
+    go_on.touch()
+    (message,) = upgrade.result().messages
+    assert "It held SHARE on trades, which blocks writes," in message
+    assert version(database) == HEAD
+
+
+def test_what_blocks_nobody_may_take_its_time(
+    alembic_cli: Server,
+    database: str,
+    revisions: Revisions,
+    paused: Callable[[str, str], Path],
+) -> None:
+    go_on = paused(
+        'op.create_table("probe", sa.Column("id", sa.Integer()))\n'
+        'op.execute("LOCK TABLE probe")\n'
+        "op.execute(\"UPDATE users SET email = 'other'\")\n"
+        'op.execute("LOCK TABLE trades IN SHARE UPDATE EXCLUSIVE MODE")\n',
+        "",
+    )
+    arguments = ("-c", revisions.ini, "-x", "hold_timeout=50ms", "upgrade", "head")
+    upgrade = alembic_cli.start(*arguments, database=database)
+    # The watcher still looks when ten times hold_timeout have gone since the last lock.
+    wait_for(
+        lambda: _watching(
+            database,
+            "query NOT LIKE 'LOCK%' AND query_start > 0.5 * interval '1 s' + (SELECT"
+            " max(query_start) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND query LIKE 'LOCK TABLE trades%' AND application_name = 'alembic')",
+        )
+    )
+    go_on.touch()
+    result = upgrade.result()
+    assert result.status == 0, result.output
+    assert version(database) == "probe"
+
+
+SETTINGS = Settings(hold_timeout=1)
+
+
+@pytest.fixture
+def hold() -> Hold:
+    return Hold(lambda: SETTINGS)
+
+
+@pytest.fixture
+def migrating(database: str, hold: Hold) -> Iterator[Connection]:
+    with (
+        databases.sync_engine(database).connect() as connection,
+        limits(connection, Timeouts(lambda: SETTINGS), hold),
+    ):
+        yield connection
+
+
+@pytest.fixture
+def watching(database: str) -> Iterator[Connection]:
+    with databases.sync_engine(database).connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        yield connection
+
+
+def _pid(connection: Connection) -> int:
+    pid = connection.scalar(select(func.pg_backend_pid()))
+    connection.rollback()
+    return pid or 0
+
+
+def _expire(hold: Hold, watching: Connection, pid: int) -> None:
+    def expired() -> str:
+        hold.check(watching, pid)
+        return hold.expired
+
+    wait_for(expired)
+
+
+def test_a_transaction_that_was_to_be_cancelled_is_not_committed(
+    hold: Hold, migrating: Connection, watching: Connection
+) -> None:
+    pid = _pid(migrating)
+    migrating.execute(text("CREATE TABLE probe ()"))
+    migrating.execute(text("LOCK TABLE trades"))
+    _expire(hold, watching, pid)
+    with pytest.raises(HeldTooLongError):
+        migrating.commit()
+    migrating.rollback()
+    hold.expired = ""
+    migrating.execute(text("SELECT 1"))
+    migrating.commit()
+    assert watching.scalar(text("SELECT to_regclass('probe')")) is None
+    hold.check(watching, pid)
+    assert hold.expired == ""
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_a_later_transaction_is_never_cancelled(
+    hold: Hold, migrating: Connection, watching: Connection, end: str
+) -> None:
+    pid = _pid(migrating)
+    migrating.execute(text("LOCK TABLE trades"))
+    hold.check(watching, pid)
+    since = time.monotonic()
+    wait_for(lambda: time.monotonic() > since + 0.002)
+
+    def go_on(*_: object) -> None:
+        # The watcher has read the lock, and has not yet acted.
+        getattr(migrating, end)()
+        migrating.execute(text("LOCK TABLE users"))
+
+    event.listen(watching, "after_cursor_execute", go_on, once=True)
+    statements: list[str] = []
+    event.listen(watching, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    hold.check(watching, pid)
+    assert hold.expired == ""
+    assert not any("pg_cancel_backend" in statement for statement in statements)
+    # It is watched all the same, from its own beginning.
+    _expire(hold, watching, pid)
+    assert "on users" in hold.expired
+
+
+def test_no_commit_is_cancelled(hold: Hold, migrating: Connection, watching: Connection) -> None:
+    pid = _pid(migrating)
+    migrating.execute(text("LOCK TABLE trades"))
+    hold.check(watching, pid)
+    seen: list[str] = []
+
+    def commit(connection: Connection) -> None:
+        since = time.monotonic()
+        wait_for(lambda: time.monotonic() > since + 0.002)
+        hold.check(watching, pid)
+        seen.append(hold.expired)
+
+    # After the listener of limits(): the transaction is about to be committed.
+    event.listen(migrating, "commit", commit)
+    migrating.commit()
+    assert seen == [""]
+
+
+def test_a_lone_statement_that_succeeded_is_not_reported(hold: Hold, database: str) -> None:
+    def expire(*_: object) -> None:
+        # The signal came too late: the statement has been committed.
+        hold.expired = "something"
+
+    engine = databases.sync_engine(database)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        event.listen(connection, "after_cursor_execute", expire)
+        with limits(connection, Timeouts(lambda: SETTINGS), hold):
+            connection.execute(text("UPDATE users SET is_active = true"))
+            connection.execute(text("SELECT 1"))
+
+
+def test_timeouts_are_set_anew_after_a_rollback(migrating: Connection) -> None:
+    show = text("SHOW lock_timeout")
+    assert migrating.scalar(show) == "500ms"
+    migrating.rollback()
+    assert migrating.scalar(show) == "500ms"
+    migrating.commit()
+    assert migrating.scalar(show) == "500ms"
+    savepoint = migrating.begin_nested()
+    savepoint.rollback()
+    assert migrating.scalar(show) == "500ms"
+
+
+REVISIONS_OWN = 'timeouts = {"lock_timeout": "7s", "lock_attempts": "3", "hold_timeout": "1min"}'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"), [((), "7s"), (("-x", "lock_timeout=9s"), "9s")]
+)
+def test_a_revisions_own_timeouts(
+    alembic_cli: Server,
+    database: str,
+    revisions: Revisions,
+    arguments: tuple[str, ...],
+    expected: str,
+) -> None:
+    revisions.add("probe_1", SHOW, more=REVISIONS_OWN)
+    revisions.add("probe_2", SHOW)
+    result = alembic_cli.run(
+        *("-c", revisions.ini, *arguments, "upgrade", "head"),
+        database=database,
+        environment={"MIGRATION_LOCK_TIMEOUT": "8s"},
+    )
+    assert result.stdout.split() == [expected, "8s" if not arguments else expected], result.output
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ('{"lock_timeout": "10"}', "lock_timeout in timeouts is '10', but should be a time"),
+        ('{"hold_timeout": 10}', "hold_timeout in timeouts is '10', but should be a time"),
+        ('{"lock_attempts": "0"}', "lock_attempts in timeouts is '0', but should be a number"),
+        ('{"lock_timout": "1s"}', "timeouts is {'lock_timout': '1s'}, but should be a mapping"),
+        ('{"wait_timeout": "1s"}', "Names are: lock_timeout, concurrent_lock_timeout, lock_att"),
+        ('"10s"', "timeouts is '10s', but should be a mapping"),
+    ],
+)
+def test_bad_timeouts_are_refused_before_anything_runs(
+    alembic_cli: Server, database: str, revisions: Revisions, own: str, message: str
+) -> None:
+    revisions.add("probe_1", "pass")
+    revisions.add("probe_2", "pass", more=f"timeouts = {own}")
+    result = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database)
+    assert result.status > 0
+    (line,) = result.messages
+    assert "In upgrade probe_1 -> probe_2, probe_2.: " in line
+    assert message in line
+    assert version(database) == HEAD

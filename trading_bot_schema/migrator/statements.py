@@ -1,0 +1,98 @@
+"""What a migration does before and after each statement, by the kind of statement."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, event
+
+from trading_bot_schema.migrator.hold import HeldTooLongError, Hold
+from trading_bot_schema.migrator.timeouts import OWN, Timeouts
+
+# PostgreSQL docs, "Lexical Structure". A comment within a comment makes a statement unknown.
+_TOKEN = re.compile(
+    r"""
+    (?: \s | --[^\n]* | /\* (?:(?!/\*).)*? \*/ )+
+    | (?P<string> '(?:[^']|'')*' )
+    | (?P<quoted> "(?:[^"]|"")*" )
+    | (?P<word> \w[\w$]* )
+    | (?P<other> . )
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+
+_NAME = r"[^\s;,]+( \. [^\s;,]+)*"
+_VALIDATE = f"VALIDATE CONSTRAINT {_NAME}"
+_CONCURRENT = re.compile(
+    r"CREATE (UNIQUE )?INDEX CONCURRENTLY [^;]+"
+    r"|DROP INDEX CONCURRENTLY [^;]+"
+    r"|REINDEX (\( [^;)]+ \) )?(INDEX|TABLE|SCHEMA|DATABASE|SYSTEM) CONCURRENTLY [^;]+"
+    r"|REINDEX \( ([^;)]+ , )?CONCURRENTLY( , [^;)]+)? \) [^;]+"
+    rf"|ALTER TABLE (IF EXISTS )?(ONLY )?{_NAME}( \*)? {_VALIDATE}( , {_VALIDATE})*"
+    r"|VACUUM(?! FULL\b)(?! \( ([^;)]+ , )?FULL\b)( [^;]+)?"
+    r"|ANALY[SZ]E( [^;]+)?"
+)
+
+
+def is_concurrent(statement: str) -> bool:
+    """Say whether a statement blocks, where it runs in no transaction, no reader and no writer.
+
+    These take SHARE UPDATE EXCLUSIVE, which blocks maintenance of the same table alone, also of
+    those that wait for it. Several statements in one string are one transaction, so never.
+    Source: PostgreSQL docs, "Explicit Locking", and the page of each statement.
+    """
+    tokens = []
+    for match in _TOKEN.finditer(statement):
+        if match.lastgroup in ("string", "quoted"):
+            tokens.append(match[0][0])
+        elif match.lastgroup is not None:
+            tokens.append(match[0].upper())
+    return _CONCURRENT.fullmatch(" ".join(tokens).rstrip(" ;")) is not None
+
+
+@contextmanager
+def limits(connection: Connection, timeouts: Timeouts, hold: Hold) -> Iterator[None]:
+    """Let each statement of a connection have its timeouts, and each transaction its bound."""
+
+    def before(
+        connection: Connection, cursor: Any, statement: str, _: object, context: Any, __: bool
+    ) -> None:
+        if OWN.keys() <= context.execution_options.keys():
+            return
+        begins = cursor.connection.info.transaction_status == TransactionStatus.IDLE
+        concurrent = begins and cursor.connection.autocommit and is_concurrent(statement)
+        timeouts.set_for(connection, concurrent)
+        hold.before_statement(begins=begins, concurrent=concurrent)
+
+    def after(connection: Connection, cursor: Any, *_: object) -> None:
+        if cursor.connection.info.transaction_status == TransactionStatus.IDLE:
+            hold.after_lone_statement()
+
+    def commit(connection: Connection) -> None:
+        try:
+            hold.before_commit()
+        except HeldTooLongError:
+            # SQLAlchemy regards the transaction as ended, and would commit it with the next one.
+            connection.connection.rollback()
+            raise
+
+    def rollback(connection: Connection) -> None:
+        hold.before_rollback()
+        timeouts.forget()
+
+    listeners: dict[str, Callable[..., None]] = {
+        "before_cursor_execute": before,
+        "after_cursor_execute": after,
+        "commit": commit,
+        "rollback": rollback,
+        "rollback_savepoint": lambda *_: timeouts.forget(),
+    }
+    for name, listener in listeners.items():
+        event.listen(connection, name, listener)
+    try:
+        yield
+    finally:
+        for name, listener in listeners.items():
+            event.remove(connection, name, listener)

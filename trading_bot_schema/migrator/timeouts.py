@@ -1,0 +1,42 @@
+"""The server's timeouts for each statement of a migration, by its kind and its revision."""
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection, func, select
+
+from trading_bot_schema.migrator.settings import Settings
+
+OWN = {"sets_timeouts": True}
+"""Execution options of the statement that sets them, which has none itself."""
+
+
+class Timeouts:
+    """Sets ``lock_timeout`` and ``statement_timeout`` where the next statement needs others."""
+
+    def __init__(self, settings: Callable[[], Settings]) -> None:
+        """Take what returns the settings for now: each revision may have its own."""
+        self._settings = settings
+        self._now: dict[str, int] = {}
+        self.lock_timeout = 0
+        """The last statement's, in milliseconds."""
+
+    def set_for(self, connection: Connection, concurrent: bool) -> None:
+        """Set the timeouts for the statement that comes next."""
+        settings = self._settings()
+        self.lock_timeout = (
+            settings.concurrent_lock_timeout if concurrent else settings.lock_timeout
+        )
+        wanted = {
+            "lock_timeout": self.lock_timeout,
+            "statement_timeout": settings.statement_timeout,
+        }
+        if wanted != self._now:
+            connection.execute(
+                select(*(func.set_config(name, f"{ms}ms", False) for name, ms in wanted.items())),
+                execution_options=OWN,
+            )
+            self._now = wanted
+
+    def forget(self) -> None:
+        """Set them anew before the next statement: a transaction took them along as it ended."""
+        self._now = {}

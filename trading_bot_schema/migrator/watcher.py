@@ -1,0 +1,112 @@
+"""A second connection, which watches what the migrating one does."""
+
+import logging
+from collections.abc import Callable
+from threading import Event, Thread
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from trading_bot_schema.migrator.blockers import describe_blockers
+from trading_bot_schema.migrator.errors import reason
+from trading_bot_schema.migrator.hold import Hold
+from trading_bot_schema.migrator.progress import Progress
+from trading_bot_schema.migrator.settings import Settings
+
+log = logging.getLogger("alembic.migrator")
+
+RECONNECT_SECONDS = 10
+
+
+class Watcher:
+    """Watches a connection from another one: who blocks it, what it holds, how far it is.
+
+    While a statement runs, nothing else can ask the server; and after one has failed, the server
+    no longer knows who blocked it.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        settings: Callable[[], Settings],
+        hold: Hold,
+        show: Callable[[str], None] | None = None,
+    ) -> None:
+        """Watch ``connection``; ``show`` replaces a line on the terminal, if there is one."""
+        self.blockers = ""
+        """The sessions that the connection waited for last; empty: none was seen."""
+        self.connected = False
+        """Whether there is a second connection."""
+        self._engine = connection.engine
+        self._pid = connection.scalar(select(func.pg_backend_pid())) or 0
+        connection.rollback()
+        self._settings = settings
+        self._hold = hold
+        self._progress = Progress(show)
+        self._stop = Event()
+        self._thread = Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self._stop.set()
+        self._thread.join(1)  # it may wait for a server that is gone
+        self._progress.end()
+
+    @property
+    def blocked_by(self) -> str:
+        """The sessions that the connection waited for last, or why they are unknown."""
+        unseen = (
+            "a session that was gone too soon to see"
+            if self.connected
+            else "an unknown session, as there is no second connection to see it from"
+        )
+        return self.blockers or unseen
+
+    def _watch(self) -> None:
+        warned = False
+        pause = self._interval()
+        while not self._stop.wait(pause):
+            try:
+                with self._engine.connect() as watching:
+                    watching.execution_options(isolation_level="AUTOCOMMIT")
+                    self.connected = True
+                    while True:
+                        self._look(watching)
+                        if self._stop.wait(self._interval()):
+                            return
+            except SQLAlchemyError as error:
+                self.connected = False
+                if not warned:
+                    why = reason(error) if isinstance(error, DBAPIError) else str(error)
+                    log.warning(
+                        "No second connection, so nobody sees who blocks the migration, how far"
+                        " it is, or whether it exceeds hold_timeout: %s",
+                        why,
+                        extra={"event": "unwatched"},
+                    )
+                    warned = True
+            pause = RECONNECT_SECONDS
+
+    def _look(self, watching: Connection) -> None:
+        self._hold.check(watching, self._pid)
+        blockers = describe_blockers(watching, self._pid)
+        self.blockers = blockers or self.blockers
+        self._progress.look(watching, self._pid, blockers)
+
+    def _interval(self) -> float:
+        """Return the seconds until the next look: some within the shortest of the timeouts."""
+        settings = self._settings()
+        timeouts = [ms for ms in (settings.lock_timeout, settings.hold_timeout) if ms]
+        return min(1, max(0.02, min(timeouts, default=5000) / 5000))

@@ -1,0 +1,77 @@
+"""How a signal ends a command: with one line and the exit status that a shell would report."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from alembic import util
+from alembic.config import Config
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+"""What ends a command; Windows has no SIGHUP."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal arrived. psycopg cancels the statement, as it does for Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        """Take the number of the signal."""
+        super().__init__()
+        self.signal = signal.Signals(number)
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """Let signals that end a process raise :class:`Interrupted`, in the main thread.
+
+    A process that is the first of a container has no default action, so it needs handlers to end
+    at all. What was ignored at the start, as by ``nohup``, stays ignored. One signal is enough:
+    those that follow are ignored while the command ends, which takes at most a few seconds.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+    handlers = {
+        number: handler
+        for number in numbers
+        if (handler := signal.getsignal(number)) is not signal.SIG_IGN
+    }
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for number_ in handlers:
+            signal.signal(number_, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    try:
+        for number in handlers:
+            signal.signal(number, interrupt)
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def end_cleanly(config: Config) -> Iterator[None]:
+    """End Alembic's command line, not an application, with one line when a signal arrives.
+
+    Raises:
+        SystemExit: A signal arrived; 128 and its number.
+    """
+    if config.cmd_opts is None:
+        yield
+        return
+    try:
+        with raised():
+            yield
+    except Interrupted as error:
+        notes = getattr(error, "__notes__", [])
+        message = " ".join([f"Interrupted by {error.signal.name}.", *notes, "Run it again."])
+        try:
+            util.err(message, **config.messaging_opts)
+        except SystemExit:
+            sys.exit(128 + error.signal)
