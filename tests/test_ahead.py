@@ -4,7 +4,7 @@ import pytest
 
 from tests.support import databases
 from tests.support.alembic_cli import Server
-from tests.support.catalogue import snapshot
+from trading_bot_schema.drift.catalogue import snapshot
 from tests.support.probe_revisions import HEAD, Revisions
 
 ACCEPT = ("-x", "ahead=accept")

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.support.application import ALWAYS, NOTHING, ONCE, Application
-from tests.support.catalogue import snapshot
+from trading_bot_schema.drift.catalogue import snapshot
 from tests.support.generated_rows import FilledDatabases
 from tests.support.lock_lines import named_locks
 from tests.support.observed_revision import ObservedRevision
