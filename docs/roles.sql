@@ -1,6 +1,7 @@
 -- Two roles: an owner that migrates, and an application role that reads and writes rows only.
 --
--- Run it as a superuser, in the database that is to be migrated, before or after the first
+-- Run it as a superuser, or as a role with CREATEROLE that owns the database (as on managed
+-- clouds), in the database that is to be migrated, before or after the first
 -- migration, as often as you like. The database should be the bot's alone: all tables of its
 -- schema public become the owner's, and the application's to read and write.
 --
@@ -15,6 +16,12 @@ BEGIN;
 SELECT format('CREATE ROLE %I LOGIN', name)
 FROM unnest(ARRAY[:'owner', :'app']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
+\gexec
+
+-- Who is no superuser has to be a member to give tables to the owner.
+SELECT format('GRANT %I TO CURRENT_USER', :'owner')
+FROM pg_roles
+WHERE rolname = current_user AND NOT rolsuper
 \gexec
 
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;

@@ -5,6 +5,8 @@ the database is looked for (see :mod:`trading_bot_schema.url`) when the first co
 """
 
 import asyncio
+import ssl
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine import URL
@@ -19,7 +21,7 @@ from sqlalchemy.util import await_only
 from models.base import Base
 from trading_bot_schema.redaction import hide_values
 from trading_bot_schema.target import connectable
-from trading_bot_schema.url import POOLER, database_url
+from trading_bot_schema.url import POOLER, DatabaseURLError, database_url
 
 __all__ = ["Base", "SessionLocal", "engine", "make_engine"]
 
@@ -44,7 +46,10 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
             asyncio.to_thread(lambda: connectable(url or database_url()))
         )
         driver = engine.sync_engine.dialect.loaded_dbapi
-        return driver.connect(**(connect_arguments(target) | connect_args))
+        try:
+            return driver.connect(**(connect_arguments(target) | connect_args))
+        except FileNotFoundError as error:
+            raise missing_file(target) or error from None
 
     defaults: dict[str, Any] = {
         # Bound values include key material: keep them out of logs and error messages.
@@ -71,10 +76,33 @@ def connect_arguments(url: URL) -> dict[str, Any]:
         arguments["statement_cache_size"] = 0
     if timeout := int(str(options.pop("connect_timeout", 0))):  # 0: the driver's default
         arguments["timeout"] = timeout
+    if options.get("sslrootcert") == "system":  # which asyncpg takes for a file
+        arguments["ssl"] = _trusting_the_system(options)
     options.setdefault("application_name", APPLICATION_NAME)
     # asyncpg reads libpq's options from a URL only.
     arguments["dsn"] = URL.create("postgresql", query=options).render_as_string()
     return arguments
+
+
+def _trusting_the_system(options: dict[str, Any]) -> ssl.SSLContext:
+    """Do what libpq does for ``sslrootcert=system``: verify server and host name, always."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["postgresql"])
+    if certificate := options.get("sslcert"):
+        context.load_cert_chain(certificate, options.get("sslkey"))
+    if revoked := options.get("sslcrl"):
+        context.load_verify_locations(revoked)
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    return context
+
+
+def missing_file(url: URL) -> DatabaseURLError | None:
+    """Say which file of a URL does not exist: asyncpg does not."""
+    for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
+        path = str(url.query.get(name, ""))
+        if path not in ("", "system") and not Path(path).exists():
+            return DatabaseURLError(f"{name} in the database URL: there is no file {path}.")
+    return None
 
 
 engine: AsyncEngine = make_engine()

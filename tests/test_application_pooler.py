@@ -6,6 +6,8 @@ With a real PgBouncer, where it is installed.
 import asyncio
 import itertools
 
+import psycopg
+import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -58,11 +60,22 @@ async def test_one_option_of_the_url_is_enough(database: str) -> None:
 
 
 @needs_pgbouncer
-async def test_without_it_units_of_work_fail(database: str) -> None:
-    # Or else the test above could not fail.
-    with pgbouncer(database, "transaction", default_pool_size=3) as url:
-        engine = make_engine(url)
-        assert await work(engine)
+@pytest.mark.parametrize("option", ["", "&pooler=transaction"])
+async def test_the_next_transaction_is_in_another_session(database: str, option: str) -> None:
+    statement = text("SELECT pg_backend_pid()")
+    with pgbouncer(database, "transaction", default_pool_size=2) as url:
+        engine = make_engine(url + option)
+        async with engine.connect() as connection:
+            session = await connection.scalar(statement)
+        # PgBouncer gives the session that was used last, so now this client has it.
+        with psycopg.connect(url) as other:
+            assert other.execute("SELECT pg_backend_pid()").fetchone() == (session,)
+            async with engine.connect() as connection:
+                if option:
+                    assert await connection.scalar(statement) != session
+                else:
+                    with pytest.raises(DBAPIError, match="prepared statement .* does not exist"):
+                        await connection.scalar(statement)
         await engine.dispose()
 
 

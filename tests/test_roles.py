@@ -48,19 +48,21 @@ class Roles:
 
 
 @pytest.fixture
-def make_roles(server: str, empty_database: str) -> Iterator[Callable[[], Roles]]:
+def make_roles(server: str, empty_database: str) -> Iterator[Callable[..., Roles]]:
     """Run the script on the empty database, as its comment says."""
     prefix, url = f"test_{uuid4().hex}", make_url(empty_database)
     names = owner, app = (f"{prefix}_Owner", f"{prefix}_App")
     psql = embedded.programs() / "psql"
     variables = ("--set", f"owner={owner}", "--set", f"app={app}")
 
-    def make() -> Roles:
-        subprocess.run(
-            [psql, "--no-psqlrc", "--quiet", *variables, "--file", SCRIPT, empty_database],
-            check=True,
+    def make(by: str = empty_database) -> Roles:
+        done = subprocess.run(
+            [psql, "--no-psqlrc", "--quiet", *variables, "--file", SCRIPT, by],
+            check=False,
             capture_output=True,
+            text=True,
         )
+        assert done.returncode == 0, done.stderr
         for name in names:
             databases.execute(
                 server, sql.SQL("ALTER ROLE {} PASSWORD 'pw'").format(sql.Identifier(name))
@@ -75,7 +77,7 @@ def make_roles(server: str, empty_database: str) -> Iterator[Callable[[], Roles]
 
 
 @pytest.fixture
-def roles(make_roles: Callable[[], Roles], alembic_cli: Server, revisions: Revisions) -> Roles:
+def roles(make_roles: Callable[..., Roles], alembic_cli: Server, revisions: Revisions) -> Roles:
     """A database that its owner has migrated, later revisions included."""
     roles = make_roles()
     revisions.add(
@@ -158,7 +160,7 @@ def test_the_application_role_can_do_nothing_else(roles: Roles) -> None:
 
 
 async def test_the_script_runs_again_and_on_a_migrated_database(
-    make_roles: Callable[[], Roles], alembic_cli: Server, empty_database: str
+    make_roles: Callable[..., Roles], alembic_cli: Server, empty_database: str
 ) -> None:
     assert alembic_cli.run("upgrade", "head", database=empty_database).status == 0
     make_roles()
@@ -173,3 +175,64 @@ async def test_the_script_runs_again_and_on_a_migrated_database(
         result = alembic_cli.run(*arguments, database=roles.owner)
         assert result.status == 0, result.output
     await _use_the_models(roles.app)
+
+
+@pytest.fixture
+def admin(server: str, empty_database: str) -> Iterator[str]:
+    """The database as its owner, who may create roles, but is no superuser: a managed cloud's."""
+    url = make_url(empty_database)
+    name = f"test_{uuid4().hex}_Admin"
+    for statement in (
+        "CREATE ROLE {} LOGIN CREATEROLE PASSWORD 'pw'",
+        f'ALTER DATABASE "{url.database}" OWNER TO {{}}',
+    ):
+        databases.execute(server, sql.SQL(statement).format(sql.Identifier(name)))
+    yield url.set(username=name, password="pw").render_as_string(hide_password=False)
+    for statement in (f'ALTER DATABASE "{url.database}" OWNER TO CURRENT_USER', "DROP ROLE {}"):
+        databases.execute(server, sql.SQL(statement).format(sql.Identifier(name)))
+
+
+async def test_a_managed_cloud(
+    admin: str, make_roles: Callable[..., Roles], alembic_cli: Server
+) -> None:
+    # Run by who is no superuser, again and on a migrated database too.
+    roles = make_roles(admin)
+    upgrade = alembic_cli.run("upgrade", "7c1d0e5a9b42", database=roles.owner)
+    assert upgrade.status == 0, upgrade.output
+    make_roles(admin)
+    owner = make_url(roles.owner).username
+    refused = alembic_cli.run("upgrade", "head", database=admin)
+    assert refused.status != 0
+    assert f"Migrate as that role: with `-x role={owner}`" in refused.messages[0]
+    assert databases.version(admin) == "7c1d0e5a9b42"
+    result = alembic_cli.run("-x", f"role={owner}", "upgrade", "head", database=admin)
+    assert result.status == 0, result.output
+    await _use_the_models(roles.app)
+
+
+@pytest.mark.parametrize("name", ["nosuch", "pg_read_all_data"])
+def test_a_role_that_cannot_be_had(alembic_cli: Server, roles: Roles, name: str) -> None:
+    environment = {"MIGRATION_ROLE": name}
+    result = alembic_cli.run("current", database=roles.owner, environment=environment)
+    assert result.status != 0
+    assert f"Cannot migrate as the role {name}" in result.messages[0]
+    assert "has to be a member" in result.messages[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["transaction_timeout", "idle_session_timeout", "statement_timeout"]
+)
+def test_the_migrators_timeouts_come_before_those_of_the_database(
+    alembic_cli: Server, empty_database: str, revisions: Revisions, name: str
+) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        found = connection.execute("SELECT 1 FROM pg_settings WHERE name = %s", [name])
+        if found.fetchone() is None:
+            pytest.skip(f"this PostgreSQL has no {name}")
+        database = sql.Identifier(str(make_url(empty_database).database))
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} SET {} = '10s'").format(database, sql.Identifier(name))
+        )
+    revisions.add("probe", f"print(op.get_bind().scalar(sa.text('SHOW {name}')))")
+    result = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=empty_database)
+    assert result.stdout == "0\n", result.output

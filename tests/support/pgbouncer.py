@@ -65,7 +65,7 @@ def pgbouncer(url: str, mode: str, **settings: object) -> Iterator[str]:
         stderr=log,
     )
     through = target._replace(host=None, port=None, password=None).set(
-        query={"host": str(directory), "port": "6432"}
+        query={"host": str(directory), "port": str(options["listen_port"])}
     )
     try:
         wait_for(lambda: process.poll() is not None or _answers(through.render_as_string()))

@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 
-from trading_bot_schema.migrator import alembic_internals
+from trading_bot_schema.migrator import alembic_internals, guards
 from trading_bot_schema.migrator.lock import check_lock
 from trading_bot_schema.migrator.settings import Settings
 
@@ -114,6 +114,8 @@ class Plan:
             self._settings_for(step)
             if self._in_callers_transaction:
                 _check_transactional(step)
+        if migration.connection is not None:
+            guards.check(migration.connection, self.remaining, self._settings)
         self._decided = True
 
     def _is_ahead(self, heads: tuple[str, ...]) -> bool:

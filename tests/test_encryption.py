@@ -1,0 +1,115 @@
+"""Both drivers verify a server alike: by a certificate in a file, or by the system's authorities.
+
+The server's end is a PgBouncer with a certificate of its own, where it is installed.
+"""
+
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from sqlalchemy import URL, make_url, text
+
+from models.database import make_engine
+from tests.support import commandline
+from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
+from trading_bot_schema.url import DatabaseURLError
+
+pytestmark = [
+    needs_pgbouncer,
+    pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed"),
+]
+
+
+class Encrypted(NamedTuple):
+    url: URL
+    authority: Path
+    """The certificate of who vouches for the server."""
+
+
+@pytest.fixture(scope="module")
+def encrypted(server: str) -> Iterator[Encrypted]:
+    """A server on TCP that has a certificate for the name "localhost"."""
+    directory = Path(tempfile.mkdtemp(prefix="encryption-", dir="/tmp"))
+    directory.chmod(0o755)
+    certificate, key = directory / "server.crt", directory / "server.key"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    key.chmod(0o644)  # for the account that PgBouncer runs as
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"client_tls_key_file": key, "client_tls_cert_file": certificate}
+    with pgbouncer(
+        server,
+        "session",
+        listen_addr="127.0.0.1",
+        listen_port=port,
+        client_tls_sslmode="prefer",
+        **settings,
+    ) as url:
+        yield Encrypted(make_url(url).set(host="localhost", port=port, query={}), certificate)
+    shutil.rmtree(directory)
+
+
+async def ask_asyncpg(url: URL) -> object:
+    engine = make_engine(url.render_as_string(hide_password=False))
+    try:
+        async with engine.connect() as connection:
+            return await connection.scalar(text("SELECT 1"))
+    finally:
+        await engine.dispose()
+
+
+def ask_psycopg(url: URL) -> str:
+    target = url.render_as_string(hide_password=False)
+    return commandline.run("alembic", "current", DATABASE_URL=target).stderr
+
+
+SYSTEM = {"sslrootcert": "system"}
+
+
+async def test_the_systems_authorities(
+    encrypted: Encrypted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = encrypted.url.set(query=SYSTEM)
+    # They do not know the certificate.
+    with pytest.raises(Exception, match="certificate verify failed"):
+        await ask_asyncpg(url)
+    assert "certificate verify failed" in ask_psycopg(url)
+    # Now they do; OpenSSL reads the variable.
+    monkeypatch.setenv("SSL_CERT_FILE", str(encrypted.authority))
+    assert await ask_asyncpg(url) == 1
+    assert "ERROR" not in ask_psycopg(url)
+    # The name counts as well.
+    other = url.set(host="127.0.0.1")
+    with pytest.raises(Exception, match="IP address mismatch"):
+        await ask_asyncpg(other)
+    assert "does not match host name" in ask_psycopg(other)
+
+
+async def test_an_authority_in_a_file(encrypted: Encrypted) -> None:
+    query = {"sslmode": "verify-full", "sslrootcert": str(encrypted.authority)}
+    url = encrypted.url.set(query=query)
+    assert await ask_asyncpg(url) == 1
+    assert "ERROR" not in ask_psycopg(url)
+
+
+@pytest.mark.parametrize("name", ["sslrootcert", "sslcert"])
+async def test_a_file_that_does_not_exist(encrypted: Encrypted, name: str) -> None:
+    query = {"sslmode": "verify-full", "sslrootcert": str(encrypted.authority)}
+    url = encrypted.url.set(query=query | {name: "/nonexistent/file.crt"})
+    message = f"{name} in the database URL: there is no file /nonexistent/file.crt."
+    with pytest.raises(DatabaseURLError, match=message):
+        await ask_asyncpg(url)

@@ -1,0 +1,55 @@
+"""Without what Windows lacks, everything but the embedded server works with a server of one's own.
+
+The modules and functions are taken away from Python; the rest of Windows is CI's to show.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import commandline, databases
+from tests.support.probe_revisions import HEAD
+
+LIKE_WINDOWS = """\
+import os, signal, sys
+
+for module in ("fcntl", "grp", "pwd", "resource", "termios"):
+    sys.modules[module] = None
+for function in ("chown", "fork", "geteuid", "getuid", "mkfifo", "setsid"):
+    delattr(os, function)
+for name in ("SIGALRM", "SIGCHLD", "SIGHUP", "SIGKILL", "SIGQUIT"):
+    delattr(signal, name)
+"""
+
+
+@pytest.fixture
+def windows(tmp_path: Path) -> str:
+    """What to give to Python as PYTHONPATH."""
+    (tmp_path / "sitecustomize.py").write_text(LIKE_WINDOWS)
+    return str(tmp_path)
+
+
+def test_with_a_server_of_its_own(windows: str, empty_database: str) -> None:
+    for command in (
+        ("alembic", "upgrade", "head"),
+        ("trading_bot_schema", "check"),
+        ("examples.trading_day",),
+    ):
+        done = commandline.run(*command, DATABASE_URL=empty_database, PYTHONPATH=windows)
+        assert done.returncode == 0, done.stderr
+    assert "BTC/USDT" in done.stdout
+    assert databases.version(empty_database) == HEAD
+
+
+@pytest.mark.parametrize(
+    "command", [("alembic", "current"), ("trading_bot_schema", "postgres", "start")]
+)
+def test_the_embedded_server_says_what_it_needs(
+    windows: str, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    url = f"embedded:///{tmp_path}/server"
+    done = commandline.run(*command, DATABASE_URL=url, PYTHONPATH=windows)
+    assert done.returncode not in (0, 120)
+    assert "The embedded PostgreSQL needs Linux or macOS. Set DATABASE_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "server").exists()

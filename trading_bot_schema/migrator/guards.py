@@ -1,0 +1,89 @@
+"""What is checked before the first revision runs: who makes the tables, and what is lost."""
+
+import logging
+from collections.abc import Sequence
+
+from alembic.runtime.migration import RevisionStep
+from alembic.util import CommandError
+from sqlalchemy import Connection, text
+
+from trading_bot_schema.docstrings import names
+from trading_bot_schema.migrator.settings import Settings
+
+log = logging.getLogger("alembic.migrator")
+
+# Owner of alembic_version, if tables that it makes get privileges that mine do not.
+_OWNER = text(
+    """
+    SELECT rolname
+    FROM pg_class JOIN pg_roles ON pg_roles.oid = relowner
+    WHERE pg_class.oid = to_regclass('alembic_version') AND rolname <> current_user
+        AND EXISTS (SELECT FROM pg_default_acl
+                    WHERE defaclrole = relowner AND defaclobjtype = 'r'
+                        AND defaclnamespace IN (0, relnamespace))
+        AND NOT EXISTS (SELECT FROM pg_default_acl JOIN pg_roles AS mine ON mine.oid = defaclrole
+                        WHERE mine.rolname = current_user AND defaclobjtype = 'r'
+                            AND defaclnamespace IN (0, relnamespace))
+    """
+)
+_TABLE = text(
+    """
+    SELECT CAST(CAST(oid AS regclass) AS text), CAST(reltuples AS bigint)
+    FROM pg_class WHERE oid = to_regclass(:table) AND relkind IN ('r', 'p')
+    """
+)
+
+
+def check(connection: Connection, steps: Sequence[RevisionStep], settings: Settings) -> None:
+    """Check the revisions that a command is going to run.
+
+    Raises:
+        CommandError: The application could not use their tables; or they lose rows, and
+            ``settings`` say that they must not.
+    """
+    migrations = [step for step in steps if isinstance(step, RevisionStep)]  # or a stamp's
+    if migrations:
+        _check_owner(connection)
+    lost = _what_is_lost(connection, migrations)
+    if not lost:
+        return
+    if settings.lose == "refuse":
+        raise CommandError(
+            f"This downgrade loses {lost}, and lose=refuse says that it must not. Nothing is"
+            " changed. If it may, run it again with `-x lose=warn`."
+        )
+    log.warning("This downgrade loses %s.", lost, extra={"event": "loses"})
+
+
+def _check_owner(connection: Connection) -> None:
+    owner = connection.scalar(_OWNER)
+    if owner is not None:
+        raise CommandError(
+            f"alembic_version belongs to the role {owner}, and this is another one, so that the"
+            " application would get no privileges on new tables. Migrate as that role: with"
+            f" `-x role={owner}`, or with its name in DATABASE_URL."
+        )
+
+
+def _what_is_lost(connection: Connection, steps: Sequence[RevisionStep]) -> str:
+    """Name what the docstrings say that a downgrade loses, and that holds rows now."""
+    declared = dict.fromkeys(
+        name
+        for step in steps
+        if step.is_downgrade
+        for name in sorted(names(step.revision.longdoc, "Downgrade", "loses"))
+    )
+    rows = {name: _rows(connection, name.partition(".")[0]) for name in declared}
+    return ", ".join(f"{name} ({number})" for name, number in rows.items() if number)
+
+
+def _rows(connection: Connection, table: str) -> str:
+    """Estimate the rows of a table; return nothing if it has none."""
+    found = connection.execute(_TABLE, {"table": table}).one_or_none()
+    if found is None:
+        return ""
+    name, estimate = found
+    # The name is quoted by the server, and the estimate knows nothing of the latest rows.
+    if not connection.scalar(text(f"SELECT EXISTS (SELECT FROM {name})")):  # noqa: S608
+        return ""
+    return f"about {estimate:,} rows" if estimate > 0 else "some rows"
