@@ -4,8 +4,8 @@ import pytest
 
 from tests.support import databases
 from tests.support.alembic_cli import Server
-from trading_bot_schema.drift.catalogue import snapshot
 from tests.support.probe_revisions import HEAD, Revisions
+from trading_bot_schema.drift.catalogue import snapshot
 
 ACCEPT = ("-x", "ahead=accept")
 

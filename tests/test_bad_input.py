@@ -22,10 +22,10 @@ from sqlalchemy import make_url
 
 from tests.support import databases
 from tests.support.alembic_cli import ROOT, Result, Server, wait_for
-from trading_bot_schema.drift.catalogue import snapshot
 from tests.support.databases import version
 from tests.support.probe_revisions import HEAD
 from trading_bot_schema import embedded
+from trading_bot_schema.drift.catalogue import snapshot
 
 SECRET = "hunter2"  # noqa: S105
 HASH = "$argon2id$v=19$m=65536,t=3,p=4$c2VjcmV0"

@@ -130,7 +130,9 @@ def test_each_revision(database_at: Databases, drift: Drift) -> None:
     assert_no_drift(drift(url))
 
 
-def test_a_restored_database(database: str, make_database: Callable[[], str], drift: Drift) -> None:
+def test_a_restored_database(
+    database: str, make_database: Callable[[], str], drift: Drift
+) -> None:
     restored = make_database()
     restore(database, restored)
     # It does print differently, else there is nothing to test.
@@ -171,8 +173,7 @@ def test_a_database_with_the_name_of_a_table(server: str, drift: Drift) -> None:
 def test_another_locale(server: str, drift: Drift) -> None:
     name = f"test_{uuid4().hex}"
     create = (
-        "CREATE DATABASE {} TEMPLATE template0 ENCODING 'LATIN1' LOCALE_PROVIDER libc"
-        " LOCALE 'C'"
+        "CREATE DATABASE {} TEMPLATE template0 ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C'"
     )
     databases.execute(server, sql.SQL(create).format(sql.Identifier(name)))
     url = make_url(server).set(database=name).render_as_string(hide_password=False)
@@ -198,7 +199,7 @@ def test_roles_of_the_documentation(
         f'REVOKE CREATE ON SCHEMA public FROM "{owner}"': "ACL SCHEMA public",
         f"GRANT CREATE ON SCHEMA public TO {app}": "ACL SCHEMA public",
         f'ALTER TABLE users OWNER TO "{app}"': "OWNER TO",
-        'ALTER DATABASE "{}" OWNER TO pg_monitor'.format(make_url(database).database): "OWNER TO",
+        f'ALTER DATABASE "{make_url(database).database}" OWNER TO pg_monitor': "OWNER TO",
     }.items():
         before = built.differences(snapshot(database))
         execute(database, change)

@@ -5,8 +5,8 @@ import pytest
 
 from tests.support import databases
 from tests.support.alembic_cli import Server
-from tests.support.catalogue import snapshot
 from tests.support.probe_revisions import HEAD, Revisions
+from trading_bot_schema.drift.catalogue import snapshot
 
 REFUSE = ("-x", "lose=refuse")
 USER = "INSERT INTO users (email, hashed_password) VALUES ('ada@example.com', 'hash')"

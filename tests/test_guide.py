@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.support.application import ALWAYS, NOTHING, ONCE, Application
-from trading_bot_schema.drift.catalogue import snapshot
 from tests.support.generated_rows import FilledDatabases
 from tests.support.lock_lines import named_locks
 from tests.support.observed_revision import ObservedRevision
@@ -32,6 +31,7 @@ from tools.dangerous_operations import (
     write,
 )
 from tools.lint_migrations import lint
+from trading_bot_schema.drift.catalogue import snapshot
 
 PAGE = dangerous_operations.GUIDE.read_text(encoding="utf-8")
 DANGEROUS = [operation for operation in OPERATIONS if operation.dangerous]

@@ -12,10 +12,10 @@ from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from tests.support import databases
 from tests.support.alembic_cli import Server, before_change, wait_for
-from trading_bot_schema.drift.catalogue import snapshot
 from tests.support.databases import version
 from tests.support.probe_revisions import HEAD, Revisions
 from tests.test_migrator import CONCURRENT_INDEX, DROP_CONCURRENT_INDEX
+from trading_bot_schema.drift.catalogue import snapshot
 
 _REVISIONS = list(ScriptDirectory.from_config(databases.alembic_config()).walk_revisions())
 STEPS = [

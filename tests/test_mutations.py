@@ -43,9 +43,7 @@ def test_harmless_change_is_not_reported(
     assert not (report := built.differences(found)), report
 
 
-def test_no_change_is_not_reported(
-    database: str, conformance: Conformance, built: Built
-) -> None:
+def test_no_change_is_not_reported(database: str, conformance: Conformance, built: Built) -> None:
     assert not (report := conformance.drift(database)), report
     assert not (report := built.differences(snapshot(database))), report
 

@@ -8,8 +8,8 @@ from difflib import unified_diff
 
 import psycopg
 
-from trading_bot_schema.drift.catalogue import snapshot
 from tests.support.databases import ROOT
+from trading_bot_schema.drift.catalogue import snapshot
 
 FILE = ROOT / "docs" / "schema.sql"
 COMMAND = "pytest tests/test_schema.py --refresh"

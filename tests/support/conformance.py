@@ -7,9 +7,9 @@ from pathlib import Path
 
 from models import Base
 from tests.support import databases, history
-from trading_bot_schema.drift.catalogue import Catalogue, differences, snapshot
 from tests.support.databases import ROOT
 from tests.support.history import HISTORY, Databases
+from trading_bot_schema.drift.catalogue import Catalogue, differences, snapshot
 
 MODEL_FILES = {
     mapper.class_.__tablename__: str(Path(inspect.getfile(mapper.class_)).relative_to(ROOT))

@@ -16,10 +16,10 @@ from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError
 
 from tests.support import databases
-from trading_bot_schema.drift.catalogue import differences, snapshot
 from tests.support.content import content, lost
 from tests.support.observation import POLL, Observation, Statement
 from tests.support.rules import GUIDE, Violation
+from trading_bot_schema.drift.catalogue import differences, snapshot
 
 TABLES = """
 SELECT string_agg(oid::regclass::text, ', ') FROM pg_class

@@ -166,7 +166,7 @@ ORDER BY 1, 2
 
 ROLES = """
 SELECT owner.rolname AS owner, owner.rolsuper AS owner_is_superuser,
-    dba.rolname AS database_owner, dba.rolsuper AS database_owner_is_superuser,
+    dba.rolsuper OR dba.rolcreaterole AS administrator_owns_database,
     coalesce((
         SELECT array_agg(grantee::regrole::text ORDER BY 1) FROM (
             SELECT a.grantee FROM pg_default_acl d, aclexplode(d.defaclacl) a
@@ -198,8 +198,8 @@ class Roles:
     owner: str
     """Who migrates: the owner of ``alembic_version``, else of the database."""
     owner_is_superuser: bool
-    database_owner: str
-    database_owner_is_superuser: bool
+    administrator_owns_database: bool
+    """Whether the database is a role's that may create roles, as docs/roles.sql needs it."""
     applications: list[str]
     """Roles, quoted, whom the owner's default privileges let use tables: docs/roles.sql."""
 
@@ -241,6 +241,13 @@ def snapshot(url: URL | str, without: Set[tuple[str, str]] = frozenset()) -> Cat
             raise CommandError(f"The catalogue cannot be read: {what}{advice}.") from error
 
 
+def major_version(connection: Connection) -> int:
+    """Return the major version of the server, such as 18."""
+    version = connection.dialect.server_version_info
+    assert version is not None
+    return int(version[0])
+
+
 def _snapshot(url: URL, connection: Connection, without: Set[tuple[str, str]]) -> Catalogue:
     connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     # Whatever the database or the role has as its own settings.
@@ -256,15 +263,14 @@ def _snapshot(url: URL, connection: Connection, without: Set[tuple[str, str]]) -
     for table, column, number in connection.execute(text(COLUMNS)):
         columns.setdefault(table, {})[column] = number
     roles = Roles(**connection.execute(text(ROLES)).mappings().one())
-    version = connection.dialect.server_version_info
+    server = major_version(connection)
     connection.commit()
-    assert version is not None
-    objects = dict(_dumped(pg_dump.schema(url, version[0], unreadable | without)))
+    objects = dict(_dumped(pg_dump.schema(url, server, unreadable | without)))
     objects |= {
         name if name == REVISIONS else f"{name} (not in the dump)": text
         for name, text in found.items()
     }
-    return Catalogue(objects, columns, version[0], roles, unreadable)
+    return Catalogue(objects, columns, server, roles, unreadable)
 
 
 def _dumped(dump: str) -> Iterator[tuple[str, str]]:

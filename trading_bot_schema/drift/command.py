@@ -1,4 +1,4 @@
-"""``python -m trading_bot_schema drift``: has anybody changed this database by hand?"""
+"""``python -m trading_bot_schema drift``: says what was changed in a database by hand."""
 
 import argparse
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ def run(program: str, arguments: Sequence[str]) -> int:
         prog=program,
         description="Compare the database that DATABASE_URL names, which is only read, with what"
         " the migrations build at its revision.",
-        epilog="Exit status: 0: no drift; 1: drift, or something that cannot be read; 2: an error.",
+        epilog="Exit status: 0: no drift; 1: drift, or tables that this role may not read; 2: an"
+        " error.",
     )
     parser.add_argument(
         "--scratch",

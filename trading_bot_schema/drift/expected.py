@@ -44,9 +44,7 @@ def comparable(
     reference: Catalogue, live: Catalogue, ignored: Set[str]
 ) -> tuple[Catalogue, Catalogue]:
     """Return two catalogues that differ in what is not expected to differ."""
-    wanted, found = (
-        _adjusted(side.objects, side.roles, ignored) for side in (reference, live)
-    )
+    wanted, found = (_adjusted(side.objects, side.roles, ignored) for side in (reference, live))
     if "privileges" not in ignored:
         for name, granted in _granted(wanted, found, live.roles).items():
             wanted[name] = _sorted_grants("\n".join([wanted.get(name, ""), *granted]))
@@ -120,7 +118,7 @@ def _adjusted(objects: Objects, roles: Roles, ignored: Set[str]) -> dict[str, st
         if name.startswith("DATABASE"):
             # Chosen when the database was created, before any migration.
             text = _LOCALE.sub("", text)
-            if roles.database_owner_is_superuser and not roles.owner_is_superuser:
+            if roles.administrator_owns_database and not roles.owner_is_superuser:
                 # As docs/roles.sql leaves it.
                 text = _OWNED.sub(rf"\g<before>\g<what>{OWNER};", text)
         if _PRIVILEGES.match(name):

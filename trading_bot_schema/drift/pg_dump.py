@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -80,10 +81,8 @@ def find(server: int) -> Path:
 
 
 def _programs() -> Iterator[Path]:
-    try:
+    with suppress(embedded.EmbeddedError):  # It is not installed.
         yield embedded.programs() / "pg_dump"
-    except embedded.EmbeddedError:
-        pass  # not installed
     if program := shutil.which("pg_dump"):
         yield Path(program)
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from trading_bot_schema import embedded, migrator
 from trading_bot_schema.configuration import alembic_config
+from trading_bot_schema.drift.catalogue import major_version
 from trading_bot_schema.migrator.errors import reason
 
 PREFIX = "trading_bot_schema_drift_"
@@ -28,19 +29,19 @@ def server(version: int, scratch: URL | None) -> Iterator[URL]:
     """
     if scratch is None:
         try:
-            embeddeds = embedded.major_version()
+            here = embedded.major_version()
         except embedded.EmbeddedError:
-            embeddeds = None
-        if embeddeds != version:
-            found = f"is {embeddeds}" if embeddeds else "is not installed"
+            here = None
+        if here != version:
             raise CommandError(
-                f"What the migrations build has to be built on PostgreSQL {version}, as the"
-                f" database's server is, and the embedded one {found}. Name a server on which a"
-                " scratch database may be created and dropped: --scratch postgresql://..."
+                f"The database's server is PostgreSQL {version}, so what the migrations build has"
+                " to be built on such a server, and the embedded one is"
+                f" {here or 'not installed'}. Name a server on which scratch databases may be"
+                " created and dropped: --scratch postgresql://..."
             )
     with nullcontext(scratch) if scratch else embedded.temporary({"fsync": "off"}) as url:
         with migrator.connect(url, migrator.Settings(connect_wait=0)) as connection:
-            (found, *_) = connection.dialect.server_version_info or (0,)
+            found = major_version(connection)
         if found != version:
             raise CommandError(
                 f"The server that --scratch names is PostgreSQL {found}, but the database's is"
