@@ -7,6 +7,7 @@ databases), else an embedded one without durability.
 import itertools
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from uuid import uuid4
 
 import pytest
 from alembic.config import Config
+from psycopg import sql
 from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -27,7 +29,7 @@ from tests.support.generated_rows import FilledDatabases
 from tests.support.history import Databases
 from tests.support.observed_revision import ObservedRevision, Probe
 from tests.support.probe_revisions import HEAD, Revisions
-from trading_bot_schema import embedded
+from trading_bot_schema import __main__, embedded
 from trading_bot_schema.url import parse
 
 SERVER_VARIABLE = "TEST_DATABASE_URL"
@@ -37,6 +39,7 @@ SETTINGS = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_connections": "300",
+    "max_prepared_transactions": "10",
 }
 # A database is 300 files; in memory, they cost a tenth. A container may have too little of it.
 MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a directory of our own in it
@@ -187,6 +190,39 @@ def alembic_cli() -> Iterator[cli.Server]:
     """The command line: ``alembic_cli.run("upgrade", "head", database=...)``."""
     with cli.server() as server:
         yield server
+
+
+@pytest.fixture
+def package_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., cli.Result]:
+    """The package's own commands, in this process: ``package_command("plan", database=...)``."""
+
+    def run(*words: str, database: str) -> cli.Result:
+        monkeypatch.setenv("DATABASE_URL", database)
+        monkeypatch.setattr(sys, "argv", ["trading_bot_schema", *words])
+        with pytest.raises(SystemExit) as stop:
+            __main__.main()
+        return cli.Result(int(stop.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def make_role(server: str) -> Iterator[Callable[..., str]]:
+    """Create a role that may log in, as ``make_role("_End_of_its_name", of="others")``."""
+    made = []
+
+    def make(end: str = "", of: str = "") -> str:
+        role = f"test_{uuid4().hex[:12]}{end}"
+        made.append(role)
+        statement = "CREATE ROLE {} LOGIN PASSWORD 'pw'" + (f" IN ROLE {of}" if of else "")
+        databases.execute(server, sql.SQL(statement).format(sql.Identifier(role)))
+        return role
+
+    yield make
+    for role in made:
+        databases.execute(server, sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 
 @pytest.fixture

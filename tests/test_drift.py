@@ -7,7 +7,6 @@ role may not see, the command line, and that nothing is left behind.
 import os
 import re
 import signal
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,10 +18,11 @@ from psycopg import sql
 from sqlalchemy import URL, make_url
 
 from tests.support import commandline, databases, mutations
+from tests.support.alembic_cli import Result
 from tests.support.drift import Built
 from tests.support.history import HISTORY, Databases
 from tests.support.mutations import DRIFT, MUTATIONS
-from trading_bot_schema import __main__, embedded
+from trading_bot_schema import embedded
 from trading_bot_schema.drift import comparison, pg_dump, scratch
 from trading_bot_schema.drift.catalogue import Catalogue, snapshot
 
@@ -31,37 +31,15 @@ ROLES = databases.ROOT / "docs" / "roles.sql"
 
 
 @pytest.fixture
-def drift(
-    server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Drift:
-    """Run the command in this process; return its exit status, and what it printed."""
+def drift(server: str, package_command: Callable[..., Result]) -> Drift:
+    """Run the command; return its exit status, and what it printed."""
 
     def run(url: str, *arguments: str, scratch: str = server) -> tuple[int, str]:
-        monkeypatch.setenv("DATABASE_URL", url)
-        words = ["drift", *(["--scratch", scratch] if scratch else []), *arguments]
-        monkeypatch.setattr(sys, "argv", ["trading_bot_schema", *words])
-        with pytest.raises(SystemExit) as stop:
-            __main__.main()
-        return int(stop.value.code or 0), "".join(capsys.readouterr())
+        given = ["--scratch", scratch] if scratch else []
+        result = package_command("drift", *given, *arguments, database=url)
+        return result.status, result.output
 
     return run
-
-
-@pytest.fixture
-def make_role(server: str) -> Iterator[Callable[..., str]]:
-    """Create a role that may log in, named as follows, ``GRANT``ed others; return its name."""
-    made = []
-
-    def make(name: str = "", of: str = "") -> str:
-        role = f"test_{uuid4().hex[:12]}{name}"
-        made.append(role)
-        statement = "CREATE ROLE {} LOGIN PASSWORD 'pw'" + (f" IN ROLE {of}" if of else "")
-        databases.execute(server, sql.SQL(statement).format(sql.Identifier(role)))
-        return role
-
-    yield make
-    for role in made:
-        databases.execute(server, sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 
 @pytest.fixture
@@ -91,11 +69,6 @@ def execute(url: str, *statements: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         for statement in statements:
             connection.execute(statement.encode())
-
-
-def as_role(url: str, role: str) -> str:
-    changed = make_url(url).set(username=role, password="pw")
-    return changed.render_as_string(hide_password=False)
 
 
 def restore(dumped: str, into: str) -> None:
@@ -212,7 +185,7 @@ def test_roles_of_the_documentation(
 def test_a_role_that_may_read_all_tables(
     make_role: Callable[..., str], database: str, drift: Drift
 ) -> None:
-    url = as_role(database, make_role(of="pg_read_all_data"))
+    url = databases.as_role(database, make_role(of="pg_read_all_data"))
     assert_no_drift(drift(url))
     execute(database, "ALTER TABLE trades ALTER price DROP NOT NULL")
     status, output = drift(url)
@@ -231,7 +204,7 @@ def test_what_a_role_may_not_read_is_unknown(
         f'GRANT SELECT ON alembic_version, users, trades, bot_configs TO "{role}"',
         "ALTER TABLE api_keys DROP label",
     )
-    status, output = drift(as_role(database, role), "--ignore=privileges")
+    status, output = drift(databases.as_role(database, role), "--ignore=privileges")
     assert status == 1
     assert re.findall("TABLE (.+): unknown", output) == [
         'hidden.A "table"',
@@ -247,7 +220,7 @@ def test_what_a_role_may_not_read_is_unknown(
 def test_the_revision_has_to_be_readable(
     make_role: Callable[..., str], database: str, drift: Drift
 ) -> None:
-    status, output = drift(as_role(database, make_role()))
+    status, output = drift(databases.as_role(database, make_role()))
     assert status == 2
     assert output.startswith("ERROR The catalogue cannot be read: permission denied for table")
     assert output.count("\n") == 1

@@ -1,8 +1,8 @@
 """The command line: ``python -m trading_bot_schema upgrade head``.
 
 All of Alembic's commands, in a checkout and where the package was installed from a wheel, such as
-in a container image; ``drift``, which compares a database with its migrations; and the embedded
-server's, ``postgres start``, ``stop`` and ``psql``.
+in a container image; ``plan``, which says what an upgrade would do; ``drift``, which compares a
+database with its migrations; and the embedded server's, ``postgres start``, ``stop`` and ``psql``.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from alembic.util import CommandError
 from trading_bot_schema import embedded, signals
 from trading_bot_schema.configuration import alembic_config
 from trading_bot_schema.drift import command as drift
+from trading_bot_schema.plan import command as plan
 from trading_bot_schema.url import (
     DEFAULT_URL,
     EMBEDDED,
@@ -30,7 +31,8 @@ def alembic() -> None:
     """Run one of Alembic's commands."""
     command_line = CommandLine(prog=PROGRAM)
     command_line.parser.epilog = (
-        f"{PROGRAM} drift: whether the database is what its migrations build."
+        f"{PROGRAM} plan: what an upgrade would do, and what is in its way."
+        f" {PROGRAM} drift: whether the database is what its migrations build."
         f" {PROGRAM} postgres start|stop|psql: the embedded server."
     )
     options = command_line.parser.parse_args()
@@ -69,7 +71,7 @@ def postgres(arguments: list[str]) -> None:
         sys.exit(str(error))
 
 
-COMMANDS = {"drift": drift.run}
+COMMANDS = {"drift": drift.run, "plan": plan.run}
 
 
 def main() -> None:

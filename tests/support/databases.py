@@ -24,6 +24,12 @@ def execute(server: str, statement: sql.Composed) -> None:
         connection.execute(statement)
 
 
+def as_role(url: str, role: str) -> str:
+    """Return the URL of a database for a role whose password is ``pw``."""
+    found = make_url(url).set(username=role, password="pw")
+    return found.render_as_string(hide_password=False)
+
+
 @contextmanager
 def database(server: str, name: str, template: str = "template0") -> Iterator[str]:
     """Make a database on a server, as a copy of another; yield its URL; drop it."""

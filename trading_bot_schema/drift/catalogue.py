@@ -243,9 +243,8 @@ def snapshot(url: URL | str, without: Set[tuple[str, str]] = frozenset()) -> Cat
 
 def major_version(connection: Connection) -> int:
     """Return the major version of the server, such as 18."""
-    version = connection.dialect.server_version_info
-    assert version is not None
-    return int(version[0])
+    major, *_ = connection.dialect.server_version_info or (0,)
+    return int(major)
 
 
 def _snapshot(url: URL, connection: Connection, without: Set[tuple[str, str]]) -> Catalogue:
