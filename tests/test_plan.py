@@ -1,4 +1,4 @@
-"""``python -m trading_bot_schema plan`` says what would run and what is in its way, and only reads.
+"""``python -m trading_bot_schema plan`` says what would run and what is in its way; it only reads.
 
 What is in the way is put there: by another session, a role, or a change of the catalogue.
 """
@@ -11,7 +11,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 from sqlalchemy import event, make_url
 from sqlalchemy.engine import Engine
 
@@ -189,7 +188,7 @@ def test_a_table_that_must_be_vacuumed(initial: str) -> None:
     execute(
         initial,
         "SET allow_system_table_mods = on",
-        "UPDATE pg_class SET relfrozenxid = '3' WHERE oid = 'trades'::regclass",
+        "UPDATE pg_class SET relfrozenxid = '2' WHERE oid = 'trades'::regclass",
     )
     notes = found(initial, Effect.NOTE)
     assert any(note.startswith("trades: due for an autovacuum to prevent") for note in notes)
@@ -253,9 +252,7 @@ def test_a_role_that_also_sees_sessions(initial: str, make_role: Callable[..., s
     assert "idle in transaction" in what
 
 
-def test_an_owner_that_may_not_create_tables(
-    initial: str, make_role: Callable[..., str]
-) -> None:
+def test_an_owner_that_may_not_create_tables(initial: str, make_role: Callable[..., str]) -> None:
     role = make_role()
     tables = ("alembic_version", "users", "api_keys", "bot_configs", "bot_states", "trades")
     execute(initial, *(f"ALTER TABLE {table} OWNER TO {role}" for table in tables))

@@ -20,6 +20,9 @@ IGNORABLE = {
 OWNER = "<owner>"
 """Stands for the role that migrates. No role's name is printed like that."""
 
+INITDB_COMMENT = "'default administrative connection database'"
+"""The comment on the database ``postgres``, from initdb."""
+
 Objects = Mapping[str, str]
 
 _PRIVILEGES = re.compile(r"(DEFAULT )?ACL |OWNER of ")
@@ -111,6 +114,8 @@ def _adjusted(objects: Objects, roles: Roles, ignored: Set[str]) -> dict[str, st
             if _PRIVILEGES.match(name):
                 continue
             text = _OWNED.sub("", text)
+        if name == "COMMENT DATABASE this_database" and INITDB_COMMENT in text:
+            continue
         if "replication" in ignored and _REPLICATION.match(name):
             continue
         if "storage" in ignored and _STORED.match(name):

@@ -96,8 +96,9 @@ _HOLDING = text(
         CASE WHEN a.backend_type = 'autovacuum worker' THEN a.query END AS vacuum
     FROM pg_locks l
     LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-    LEFT JOIN pg_prepared_xacts p ON l.pid IS NULL
-        AND l.virtualtransaction = '-1/' || p.transaction
+    LEFT JOIN pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid'
+        AND x.virtualtransaction = l.virtualtransaction
+    LEFT JOIN pg_prepared_xacts p ON p.transaction = x.transactionid
     WHERE l.locktype = 'relation' AND l.granted AND l.relation = :oid
         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND l.pid IS DISTINCT FROM pg_backend_pid()
@@ -252,9 +253,7 @@ def _holding(
             who = describe_sessions(connection, [row.pid])
         yield Obstacle(effect, f"{held} is held by {who}", table)
     if state.must_be_vacuumed and lock not in _WEAKER_THAN_SHARE:
-        what = (
-            "is due for an autovacuum to prevent wraparound, which gives way to nobody: VACUUM it"
-        )
+        what = "due for an autovacuum to prevent wraparound, which gives way to nobody: VACUUM it"
         yield Obstacle(Effect.NOTE, what, table)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from alembic.runtime.migration import MigrationStep
 from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
 from trading_bot_schema.docstrings import LOCKS, DocstringError, line, locks
@@ -53,7 +54,7 @@ def pending(
             )
     try:
         found = list(script.iterate_revisions(target, tuple(heads) or "base", implicit_base=True))
-    except CommandError as error:
+    except (CommandError, RevisionError) as error:
         raise CommandError(f"{error}. `history` lists the revisions.") from error
     return [_described(script, revision, settings) for revision in reversed(found)]
 
