@@ -1,7 +1,7 @@
 """${message.rstrip(".")}.
 
 Why: <what the application needs this for>
-Locks: <which tables are locked, how strongly, for how long>
+Locks: <none, or: ACCESS EXCLUSIVE on trades, for milliseconds; the suite prints the line to paste>
 Downgrade: <keeps all data, or: loses trades.note, orders>
 
 Revision ID: ${up_revision}

@@ -9,11 +9,12 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
+import psycopg
 import pytest
 from alembic.config import Config
 from psycopg import sql
@@ -27,6 +28,7 @@ from tests.support.conformance import Conformance
 from tests.support.drift import Built
 from tests.support.generated_rows import FilledDatabases
 from tests.support.history import Databases
+from tests.support.measured import Measured
 from tests.support.observed_revision import ObservedRevision, Probe
 from tests.support.probe_revisions import HEAD, Revisions
 from trading_bot_schema import __main__, embedded
@@ -251,6 +253,30 @@ def probe(revisions: Revisions, filled_database: FilledDatabases) -> Probe:
         return ObservedRevision("probe", docstring, start, config=revisions.config)
 
     return observed
+
+
+@pytest.fixture
+def measure(
+    revisions: Revisions,
+    filled_database: FilledDatabases,
+    make_database: Callable[..., str],
+) -> Callable[..., Measured]:
+    """Run a form of an operation: ``measure(functions, prepared, without)``."""
+
+    def run(
+        functions: Iterable[str], prepared: str = "", without: Collection[str] = ()
+    ) -> Measured:
+        start = filled_database.at(str(HEAD))
+        if prepared:
+            with psycopg.connect(start) as connection:
+                connection.execute(prepared)
+
+        def copy(url: str) -> str:
+            return make_database(str(make_url(url).database))
+
+        return Measured(functions, revisions, start, copy, without)
+
+    return run
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from alembic.script import Script
 from psycopg.rows import dict_row
 
 from tests.rows import ROWS
-from tests.support import databases, history
+from tests.support import databases
 from tests.support.content import Rows, column_names, columns, content, insert, lost, shared
 from tests.support.generated_rows import FilledDatabases, fill
 from tests.support.history import each_revision, path
@@ -53,7 +53,7 @@ def travel(
 
 @each_revision
 def test_upgrade_and_back(revision: Script, filled_database: FilledDatabases) -> None:
-    url = filled_database.at(history.before(revision))
+    url = filled_database.before(revision)
     insert(url)
     found = travel(url, revision.revision, "-1")
     # A new column that is filled in old rows may be named.
@@ -65,7 +65,7 @@ def test_upgrade_and_back(revision: Script, filled_database: FilledDatabases) ->
 
 @each_revision
 def test_downgrade_and_back(revision: Script, filled_database: FilledDatabases) -> None:
-    url = filled_database.at(revision.revision)
+    url = filled_database.after(revision)
     insert(url)
     found = travel(url, "-1", revision.revision)
     loses = names(revision.longdoc, "Downgrade", "loses")
@@ -185,6 +185,42 @@ def test_a_downgrade_that_changes_data_is_seen(
     databases.migrate(database, "probe", revisions.config())
     fill(database)
     assert travel(database, "-1", "probe", revisions.config).lost == gone
+
+
+def test_rows_of_any_type(database: str) -> None:
+    kinds = "uuid bytea interval time inet int4range jsonb text[] int[] float8 date".split()  # noqa: SIM905
+    with psycopg.connect(database) as connection:
+        for number, kind in enumerate(kinds):
+            connection.execute(f"ALTER TABLE api_keys ADD COLUMN probe{number} {kind}")
+    fill(database)
+    with psycopg.connect(database) as connection:
+        for number, kind in enumerate(kinds):
+            values = connection.execute(f"SELECT DISTINCT probe{number} FROM api_keys").fetchall()
+            assert len(values) > 2, kind
+
+
+def test_rows_suit_the_schema_that_a_revision_leads_to(
+    make_database: Callable[..., str], migrated_template: str
+) -> None:
+    changes = (
+        "ALTER TABLE bot_configs ADD UNIQUE (user_id, name)",
+        "ALTER TABLE trades ADD CHECK (price > 1)",
+        "ALTER TABLE api_keys ALTER COLUMN label SET NOT NULL",
+        "ALTER TABLE api_keys ALTER COLUMN label TYPE varchar(30)",
+        "ALTER TABLE bot_states ADD FOREIGN KEY (daily_trades_count) REFERENCES users",
+        "CREATE UNIQUE INDEX ON trades (user_id, symbol)",
+    )
+    plain, suitable, like = (make_database(migrated_template) for _ in range(3))
+    with psycopg.connect(like) as connection:
+        for change in changes:
+            connection.execute(change)
+    fill(plain)
+    fill(suitable, like=like)
+    for change in changes:
+        with psycopg.connect(plain) as connection, pytest.raises(psycopg.Error):
+            connection.execute(change)
+        with psycopg.connect(suitable) as connection:
+            connection.execute(change)
 
 
 def test_rows_are_representative(database: str) -> None:

@@ -5,28 +5,22 @@ the rules for revisions, by squawk, and by an application that runs on meanwhile
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable
 from textwrap import indent
 
 import psycopg
 import pytest
-from sqlalchemy import make_url
 
-from tests.support.application import ALWAYS, NOTHING, ONCE, Application
-from tests.support.generated_rows import FilledDatabases
-from tests.support.lock_lines import named_locks
-from tests.support.observed_revision import ObservedRevision
-from tests.support.probe_revisions import HEAD, Revisions
+from tests.support.measured import Measured
+from tests.support.probe_revisions import Revisions
 from tests.support.recipes import GUIDE
 from tests.support.rules import ANY_FORM, RULES, SAFE_FORMS
 from tools import dangerous_operations
 from tools.dangerous_operations import (
     OPERATIONS,
-    Effect,
     Operation,
     anchor,
-    guide,
+    documents,
     measured,
     write,
 )
@@ -35,7 +29,6 @@ from trading_bot_schema.drift.catalogue import snapshot
 
 PAGE = dangerous_operations.GUIDE.read_text(encoding="utf-8")
 DANGEROUS = [operation for operation in OPERATIONS if operation.dangerous]
-WORST = (NOTHING, ONCE, ALWAYS)
 
 # What the first revision of a recipe finds, beside the rows of the data tests.
 PREPARED = {
@@ -44,73 +37,6 @@ PREPARED = {
     "Make a column NOT NULL, on PostgreSQL 18": "UPDATE trades SET commission_asset = ''"
     " WHERE commission_asset IS NULL",
 }
-
-
-class Measured:
-    """A form of an operation, run revision by revision beside an application."""
-
-    def __init__(
-        self,
-        functions: Iterable[str],
-        revisions: Revisions,
-        start: str,
-        copy: Callable[[str], str],
-        without: Collection[str] = (),
-    ) -> None:
-        self.locks: list[str] = []
-        self.application = NOTHING
-        self.observed: list[ObservedRevision] = []
-        self.url = start
-        for number, function in enumerate(functions, start=1):
-            name = f"probe{number}"
-            revisions.add_function(name, function)
-            first = copy(self.url)
-            start_again = partial(_first_or_copy, iter([first]), copy, self.url)
-            observed = ObservedRevision(name, "", start_again, config=revisions.config)
-            with Application(first, without) as application:
-                self.locks.append(named_locks(observed.upgrade))
-                self.application = max(self.application, application.sees(), key=WORST.index)
-            self.observed.append(observed)
-            self.url = first
-
-    @property
-    def effect(self) -> Effect:
-        """What the table says of it."""
-        if len(self.locks) == 1:
-            return [self.locks[0], self.application]
-        numbered = (f"{number}. {locks}" for number, locks in enumerate(self.locks, start=1))
-        return ["<br>".join(numbered), self.application]
-
-    def broken_rules(self) -> list[str]:
-        return [text for observed in self.observed for text in observed.broken_rules()]
-
-
-def _first_or_copy(first: Iterator[str], copy: Callable[[str], str], url: str) -> str:
-    return next(first, None) or copy(url)
-
-
-@pytest.fixture
-def measure(
-    revisions: Revisions,
-    filled_database: FilledDatabases,
-    make_database: Callable[..., str],
-) -> Callable[..., Measured]:
-    """Run a form of an operation: ``measure(functions, prepared, without)``."""
-
-    def run(
-        functions: Iterable[str], prepared: str = "", without: Collection[str] = ()
-    ) -> Measured:
-        start = filled_database.at(str(HEAD))
-        if prepared:
-            with psycopg.connect(start) as connection:
-                connection.execute(prepared)
-
-        def copy(url: str) -> str:
-            return make_database(str(make_url(url).database))
-
-        return Measured(functions, revisions, start, copy, without)
-
-    return run
 
 
 @pytest.fixture
@@ -167,8 +93,8 @@ def test_the_table_says_what_is_dangerous(
 
 
 def test_the_table_is_made_of_the_measurements() -> None:
-    text = dangerous_operations.GUIDE.read_text(encoding="utf-8")
-    assert guide(text, measured()) == text, "run: python -m tools.document"
+    for page, text in documents().items():
+        assert page.read_text(encoding="utf-8") == text, "run: python -m tools.document"
 
 
 def test_every_link_leads_to_a_section() -> None:

@@ -8,6 +8,7 @@ import pytest
 from tests.support.lock_lines import check_downgrade, check_upgrade
 from tests.support.observation import Observation, Statement
 from tests.support.observed_revision import Probe
+from tools.missing_locks import with_lines
 
 NOTE = 'op.add_column("trades", sa.Column("note", sa.Text()))'
 BRIEFLY = "ACCESS EXCLUSIVE on trades, for milliseconds"
@@ -130,3 +131,18 @@ def test_a_revision_that_lies_in_both_directions(probe: Probe) -> None:
     found = probe(NOTE, rewrite, docstring).wrong_locks()
     assert f"Locks: {BRIEFLY}." in found
     assert "Downgrade locks: ACCESS EXCLUSIVE on bot_states, while it is rewritten." in found
+
+
+def test_a_missing_line_is_written(probe: Probe) -> None:
+    create = 'op.execute("CREATE TABLE notes (id integer REFERENCES users)")'
+    docstring = "A probe.\n\nLocks: <none, or: ...>\nDowngrade: loses notes."
+    revision = probe(create, 'op.drop_table("notes")', docstring)
+    written = with_lines(docstring, revision)
+    assert written == (
+        "A probe.\n\nLocks: SHARE ROW EXCLUSIVE on users, for milliseconds.\n"
+        "Downgrade locks: ACCESS EXCLUSIVE on users, for milliseconds.\nDowngrade: loses notes."
+    )
+    assert with_lines(docstring.replace("Locks: <none, or: ...>\n", ""), revision) == written
+    # It is the truth.
+    assert check_upgrade(written, revision.upgrade) == ""
+    assert check_downgrade(written, revision.downgrade, {"notes"}) == ""

@@ -43,7 +43,7 @@ CARELESS: dict[str, tuple[str, str, str, str]] = {
         "scan-under-lock",
         'op.create_check_constraint(op.f("ck_probe"), "trades", "price < 1e30")',
         "",
-        "ACCESS EXCLUSIVE on trades, which blocks reads and writes. Instead, add it NOT VALID,"
+        "ACCESS EXCLUSIVE on trades, which blocks reads and writes. Safe: add it NOT VALID,"
         " VALIDATE it in the next revision. See “Add or change a CHECK” in CONTRIBUTING.md.",
     ),
     "SET NOT NULL without a proof": (
@@ -56,13 +56,13 @@ CARELESS: dict[str, tuple[str, str, str, str]] = {
         "scan-under-lock",
         'op.create_index("ix_probe", "trades", ["symbol"])',
         "",
-        "under SHARE on trades, which blocks writes. Instead, build it CONCURRENTLY",
+        "under SHARE on trades, which blocks writes. Safe: build it CONCURRENTLY",
     ),
     "an index that is not built concurrently, outside a transaction": (
         "scan-under-lock",
         indented('op.execute("CREATE INDEX IF NOT EXISTS ix_probe ON trades (symbol)")'),
         "",
-        "under SHARE on trades, which blocks writes. Instead, build it CONCURRENTLY",
+        "under SHARE on trades, which blocks writes. Safe: build it CONCURRENTLY",
     ),
     "a unique constraint": (
         "scan-under-lock",
@@ -74,7 +74,7 @@ CARELESS: dict[str, tuple[str, str, str, str]] = {
         "scan-under-lock",
         FOREIGN_KEY.format("probe_id", False),
         'op.add_column("trades", sa.Column("probe_id", sa.Integer()))',
-        "SHARE ROW EXCLUSIVE on trades, which block writes. Instead, add it NOT VALID",
+        "SHARE ROW EXCLUSIVE on trades, which block writes. Safe: add it NOT VALID",
     ),
     "a new table that is filled beside its foreign key": (
         "scan-under-lock",
@@ -88,7 +88,7 @@ CARELESS: dict[str, tuple[str, str, str, str]] = {
         'op.alter_column("bot_states", "daily_trades_count", type_=sa.BigInteger())',
         "",
         "rewrites bot_states under ACCESS EXCLUSIVE on bot_states, which blocks reads and writes."
-        " Instead, add a column of the new type",
+        " Safe: add a column of the new type",
     ),
     "a default that is another value in each row": (
         "rewrite-under-lock",
@@ -108,7 +108,8 @@ CARELESS: dict[str, tuple[str, str, str, str]] = {
         + FOREIGN_KEY.format("probe_id", True),
         "",
         "asks for SHARE ROW EXCLUSIVE on api_keys while the transaction holds ACCESS EXCLUSIVE on"
-        " trades, which blocks reads and writes for as long as it waits. Make two revisions",
+        " trades, which blocks reads and writes for as long as it waits. Make two revisions of"
+        " it. Safe: add it NOT VALID in a revision of its own, VALIDATE it in the next.",
     ),
     "columns of two tables": (
         "second-table",
@@ -128,7 +129,7 @@ CARELESS: dict[str, tuple[str, str, str, str]] = {
         "second-table",
         'op.drop_table("trades")',
         "",
-        "Instead, drop its foreign keys first, each in a revision of its own. See “Drop a table”",
+        "Safe: drop its foreign keys first, each in a revision of its own. See “Drop a table”",
     ),
     "an UPDATE of every row": (
         "every-row",
@@ -140,7 +141,7 @@ CARELESS: dict[str, tuple[str, str, str, str]] = {
         "every-row",
         BATCHES.format(only=""),
         "",
-        "Instead, in batches of some thousands, each committed by autocommit_block()",
+        "Safe: in batches of some thousands, each committed by autocommit_block()",
     ),
     "TRUNCATE": ("every-row", 'op.execute("TRUNCATE bot_states")', "", "every row of bot_states"),
     "rows change in the transaction of a strong lock": (
@@ -289,3 +290,53 @@ HARMLESS: dict[str, tuple[str, str]] = {
 def test_a_careful_revision_passes(what: str, probe: Probe) -> None:
     upgrade, after = HARMLESS[what]
     assert probe(upgrade, after=after).broken_rules() == []
+
+
+INDEX_WHERE_IT_IS_BUILT = 'op.execute("CREATE INDEX ix_probe ON trades (symbol)")'
+
+
+@pytest.mark.parametrize(
+    ("upgrade", "accepts", "message"),
+    [
+        (INDEX_WHERE_IT_IS_BUILT, "scan-under-lock on trades, since it has ten rows.", None),
+        (
+            INDEX_WHERE_IT_IS_BUILT,
+            "scan-under-lock on trades and users, because both have ten rows.",
+            None,
+        ),
+        (INDEX_WHERE_IT_IS_BUILT, "scan-under-lock on users, since it has ten rows.", "[scan-"),
+        (INDEX_WHERE_IT_IS_BUILT, "every-row on trades, since it has ten rows.", "[scan-"),
+        (INDEX_WHERE_IT_IS_BUILT, "scan-under-lock on trades.", "is not of the form"),
+        (
+            "pass",
+            "scan-under-lock on trades, since it has ten rows.",
+            "what the revision does not",
+        ),
+        ("pass", "scans on trades, since it has ten rows.", "The rules are: scan-under-lock, "),
+        (
+            'op.execute("SET LOCAL lock_timeout = 0")',
+            "timeout, since nobody is there at night.",
+            None,
+        ),
+    ],
+)
+def test_an_exception_is_meant_and_has_a_reason(
+    upgrade: str, accepts: str, message: str | None, probe: Probe
+) -> None:
+    broken = probe(upgrade, docstring=f"A probe.\n\nAccepts: {accepts}").broken_rules()
+    if message is None:
+        assert broken == []
+    else:
+        assert any(message in text for text in broken), broken
+
+
+def test_changed_rows_have_to_be_declared(probe: Probe) -> None:
+    upgrade = (
+        "op.execute('UPDATE users SET is_active = false WHERE id = 1001')\n"
+        "op.execute('UPDATE trades SET pnl = 0 WHERE id = 1001')\n"
+        "op.execute('DELETE FROM api_keys WHERE id = 1001')"
+    )
+    docstring = "A probe.\n\nUpgrade: changes users.is_active."
+    deleted, updated = sorted(probe(upgrade, docstring=docstring).undeclared_changes())
+    assert deleted.endswith("Declare it in the docstring: Upgrade: loses api_keys.")
+    assert updated.endswith("Upgrade: changes trades.<column>.")

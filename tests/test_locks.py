@@ -10,7 +10,6 @@ from functools import cache
 import pytest
 from alembic.script import Script
 
-from tests.support import history
 from tests.support.generated_rows import FilledDatabases
 from tests.support.history import SCRIPTS, each_revision, path
 from tests.support.observed_revision import ObservedRevision
@@ -28,8 +27,8 @@ class Observed:
         return ObservedRevision(
             name,
             script.longdoc,
-            lambda: self._filled.at(history.before(script)),
-            lambda: self._filled.at(name),
+            lambda: self._filled.before(script),
+            lambda: self._filled.after(script),
         )
 
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from tools import ROOT
 
@@ -134,7 +135,8 @@ def write(found: Mapping[str, Effects]) -> None:
     """Write down what was measured, and make the table of it."""
     text = json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False)
     MEASURED.write_text(f"{text}\n", encoding="utf-8")
-    GUIDE.write_text(guide(GUIDE.read_text(encoding="utf-8"), found), encoding="utf-8")
+    for path, page in documents().items():
+        path.write_text(page, encoding="utf-8")
 
 
 def anchor(title: str) -> str:
@@ -179,3 +181,12 @@ def guide(text: str, found: Mapping[str, Effects]) -> str:
     if not (begin and end):
         raise ValueError(f"{GUIDE.name} has no place for the table: {BEGIN} and {END}")
     return f"{before}{BEGIN}\n" + "\n".join(table(found)) + f"\n{END}{after}"
+
+
+def documents() -> dict[Path, str]:
+    """Return the guide as it should be.
+
+    Raises:
+        ValueError: It has no place for the table.
+    """
+    return {GUIDE: guide(GUIDE.read_text(encoding="utf-8"), measured())}

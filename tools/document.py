@@ -1,7 +1,8 @@
 """Write down what the models say: ``python -m tools.document``, or with ``--check`` only look.
 
-Makes the diagram in README.md and its Turkish twin, between two marks, and
-docs/data-dictionary.md.
+Makes the diagram in README.md and its Turkish twin, between two marks, docs/data-dictionary.md,
+and the table of dangerous operations in CONTRIBUTING.md. A revision that lacks its line ``Locks:``
+gets it, for which it runs on a database of its own.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from alembic.script import ScriptDirectory
 from sqlalchemy import (
     CheckConstraint,
     Column,
@@ -25,7 +27,9 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.compiler import DDLCompiler
 
 from models import Base
-from tools import ROOT
+from tools import ROOT, dangerous_operations
+from trading_bot_schema.configuration import alembic_config
+from trading_bot_schema.docstrings import line
 
 COMMAND = "python -m tools.document"
 READMES = ("README.md", "README.tr.md")
@@ -143,7 +147,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; fail if out of date")
     check = parser.parse_args().check
     try:
-        wanted = documents(Base.metadata, ROOT)
+        wanted = documents(Base.metadata, ROOT) | dangerous_operations.documents()
     except ValueError as error:
         sys.exit(str(error))
     stale = {
@@ -156,6 +160,19 @@ def main() -> None:
         sys.exit(f"Out of date: {names}. Run: {COMMAND}")
     for path, text in stale.items():
         path.write_text(text, encoding="utf-8")
+    if not check:
+        document_locks()
+
+
+def document_locks() -> None:
+    """Write the line ``Locks:`` of each revision that lacks it, or has the template's still."""
+    scripts = [*ScriptDirectory.from_config(alembic_config()).walk_revisions()]
+    without = [s for s in scripts if (line(s.longdoc, "Locks") or "<").startswith("<")]
+    if without:
+        # Needs what the tests need, and a server.
+        from tools.missing_locks import write
+
+        write(without)
 
 
 if __name__ == "__main__":

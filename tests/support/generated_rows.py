@@ -20,11 +20,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from alembic.script import Script
 from psycopg import sql
 from sqlalchemy import make_url
+from sqlalchemy.exc import DataError, IntegrityError
 
 from tests.rows import ROWS
-from tests.support.history import HISTORY, Databases
+from tests.support import databases
+from tests.support.history import HISTORY, Databases, before
 
 FIRST_KEY = 1001
 """Keys start above those of ``tests/rows.py``, so that a database can have both."""
@@ -39,6 +42,20 @@ MOMENTS = [
     datetime(2026, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC),
     datetime(2026, 6, 30, 23, 59, 59, 999_999, tzinfo=UTC),
     datetime(1970, 1, 1, tzinfo=UTC),
+]
+# Of a type without values of its own here. Each takes some of them: UUID, bytea, inet, arrays.
+OF_ANY_TYPE: list[Any] = [
+    *("00000000-0000-0000-0000-000000000001", "ffffffff-ffff-ffff-ffff-ffffffffffff"),
+    *("\\x", "\\xff00", "1 mon -1 day 00:00:00.000001", "23:59:59.999999", "00:00", "1"),
+    *(
+        "10.0.0.1",
+        "2001:db8::1",
+        "[1,2)",
+        "[2026-01-01,2026-01-02)",
+        "(1,2)",
+        {"a": 1.10, "é": [None, "x"]},
+    ),
+    *([], ["a", None, ""], [1, None, 0], {}),
 ]
 INTEGERS = {"int2": 15, "int4": 31, "int8": 63}
 TEXT_LENGTH = 10_000
@@ -73,6 +90,22 @@ SELECT c.relname, pg_get_constraintdef(k.oid)
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid WHERE k.contype = 'c'
 """
 
+# NOT NULL as a CHECK, and a unique index as a constraint: here they are added for a while only.
+CONSTRAINTS = """
+SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE contype IN ('c', 'f', 'u') AND connamespace = 'public'::regnamespace
+UNION
+SELECT attrelid::regclass::text, format('CHECK (%I IS NOT NULL)', attname)
+FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+WHERE attnotnull AND attnum > 0 AND c.relkind = 'r' AND relnamespace = 'public'::regnamespace
+UNION
+SELECT i.indrelid::regclass::text, format('UNIQUE (%s)', (
+    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+    WHERE attrelid = i.indrelid AND attnum = ANY (i.indkey[0:i.indnkeyatts - 1])))
+FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+WHERE i.indisunique AND i.indpred IS NULL AND 0 <> ALL (i.indkey::int2[])
+    AND c.relnamespace = 'public'::regnamespace
+"""
 # Says of each row, in order, why the table did not take it, or NULL.
 TRY_ROWS = """
 CREATE FUNCTION pg_temp.try_rows(name regclass, rows jsonb) RETURNS SETOF text
@@ -108,16 +141,38 @@ class FilledDatabases:
         """Take the fixtures that make databases."""
         self._make, self._database_at = make_database, database_at
         self._template = cache(self._filled)
+        self._suitable = cache(self._suitable_template)
 
     def at(self, revision: str) -> str:
         """Return the URL of a new database at a revision, or an empty one at "base"."""
         return self._make(self._template(revision))
 
-    def _filled(self, revision: str) -> str:
+    def before(self, revision: Script) -> str:
+        """Return a new one at the revision before one, with rows that the upgrade takes."""
+        return self._make(self._suitable(before(revision), revision.revision, revision.revision))
+
+    def after(self, revision: Script) -> str:
+        """Return a new one at a revision, with rows that the downgrade takes."""
+        return self._make(self._suitable(revision.revision, "-1", before(revision)))
+
+    def _suitable_template(self, start: str, target: str, end: str) -> str:
+        """Return a database of which a migration does not refuse the rows, as far as may be.
+
+        A unique key that is added, for instance, refuses duplicates, unless the migration removes
+        them. Then there are only rows that the schema at the end of the migration takes as well.
+        """
+        try:
+            databases.migrate(self.at(start), target)
+        except (DataError, IntegrityError):
+            return self._filled(start, end)
+        return self._template(start)
+
+    def _filled(self, revision: str, like: str | None = None) -> str:
         url = self._database_at.at(revision)
         # The revision that led here and the one that leads on name values worth a row.
         near = [r for r in HISTORY if revision in (r.revision, r.down_revision)]
-        fill(url, *(Path(r.path).read_text() for r in near))
+        sources = [Path(r.path).read_text(encoding="utf-8") for r in near]
+        fill(url, *sources, like=like and self._database_at.at(like))
         return str(make_url(url).database)
 
 
@@ -162,27 +217,56 @@ def literals(checks: str, *sources: str) -> Literals:
     )
 
 
-def fill(url: str, *sources: str) -> None:
+def fill(url: str, *sources: str, like: str | None = None) -> None:
     """Insert rows into every table of a database.
 
     Args:
         url: The database.
         sources: Revisions, whose literals are values worth a row, as are those of the CHECKs.
+        like: Another database, whose types and constraints the rows suit as well.
     """
     with psycopg.connect(url, options="-c synchronous_commit=off") as connection:
         connection.execute(TRY_ROWS)
+        columns: dict[tuple[str, str], Column] = {}
+        added: list[tuple[str, str]] = []
+        if like:
+            with psycopg.connect(like) as other:
+                added = _add_constraints(connection, other)
+                columns = {(t.name, c.name): c for t in _tables(other) for c in t.columns.values()}
         rows: dict[str, list[Row]] = {}
         for table in _tables(connection):
+            # Values of the other type, of which this one takes what it can.
+            for name, column in table.columns.items():
+                table.columns[name] = columns.get((table.name, name), column)
             tried = list(_variations(table, rows, literals(table.checks, *sources)))
             statement = "SELECT pg_temp.try_rows(%s, %s)"
             document = json.dumps(tried, default=str)
             errors = [error for (error,) in connection.execute(statement, [table.name, document])]
-            if errors[0] is not None:
-                pytest.fail(
-                    f"tests/rows.py has no valid row of {table.name} at first: {errors[0]}"
-                )
+            if all(errors):
+                pytest.fail(f"tests/rows.py: the first row of {table.name}: {errors[0]}")
             rows[table.name] = [row for row, error in zip(tried, errors, strict=True) if not error]
+        for table_name, constraint in added:
+            connection.execute(f"ALTER TABLE {table_name} DROP CONSTRAINT {constraint}")
         connection.execute("ANALYZE")  # before autovacuum does, at some time
+
+
+def _add_constraints(
+    connection: psycopg.Connection[Any], other: psycopg.Connection[Any]
+) -> list[tuple[str, str]]:
+    """Add the constraints of another database, where they fit; return tables and names."""
+    added = []
+    known = {tuple(row) for row in connection.execute(CONSTRAINTS)}
+    for number, (table, definition) in enumerate(other.execute(CONSTRAINTS).fetchall()):
+        if (table, definition) in known:
+            continue
+        try:
+            with connection.transaction():
+                name = f"suitable_{number}"
+                connection.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
+        except psycopg.Error:  # It is about something that is not there.
+            continue
+        added.append((table, name))
+    return added
 
 
 def grow(url: str, names: Collection[str], rows: int) -> None:
@@ -328,6 +412,5 @@ def _values(column: Column, usual: Any, known: Literals) -> Iterator[Any]:
         yield from (date(2024, 2, 29), date(2026, 12, 31), date(1970, 1, 1))
     elif column.type in ("float4", "float8"):
         yield from (0.1, -0.0, 1e300 if column.type == "float8" else 1e30, 1 / 3)
-    elif column.type in ("json", "jsonb"):
-        yield from ("{}", "[]", "null", '{"a": 1.10, "é": [null, "x"]}')
-    yield from column.labels
+    else:
+        yield from column.labels or OF_ANY_TYPE

@@ -37,6 +37,12 @@ def upgrade_line(observation: Observation) -> str:
     return _line("Locks", _required(locks_taken(observation)))
 
 
+def downgrade_line(observation: Observation, dropped: Collection[str]) -> str:
+    """Return the line ``Downgrade locks:``, without the tables that the downgrade drops."""
+    taken = {taken for taken in locks_taken(observation) if taken.table not in dropped}
+    return _line("Downgrade locks", _required(taken))
+
+
 def check_upgrade(docstring: str, observation: Observation) -> str:
     """Say what is wrong with the line ``Locks:``, and what to paste; nothing: it is right."""
     text = line(docstring, "Locks")

@@ -35,8 +35,10 @@ TIMEOUTS = {
     "transaction_timeout": "599003",  # since PostgreSQL 17
 }
 SETTINGS = TIMEOUTS | {
-    # As the planner does by itself on a table of some size.
+    # As the planner does by itself on a table of some size. It adds a cost that is no reason to
+    # compile a query.
     "enable_seqscan": "off",
+    "jit": "off",
 }
 CANNOT_RUN_IN_A_TRANSACTION = (
     psycopg.errors.ActiveSqlTransaction,

@@ -7,7 +7,7 @@ from alembic.config import Config
 from sqlalchemy import Connection
 
 from tests.support import databases, generated_rows
-from tests.support.lock_lines import check_downgrade, check_upgrade
+from tests.support.lock_lines import check_downgrade, check_upgrade, upgrade_line
 from tests.support.observation import Observation, observe
 from tests.support.rules import Violation, judge, violations
 from tests.support.running_again import run_again
@@ -87,11 +87,11 @@ class ObservedRevision:
 
     def wrong_locks(self) -> str:
         """Say what is wrong with the docstring's lines on locks; nothing: they are right."""
+        wrong = check_upgrade(self.docstring, self.upgrade)
+        # The downgrade beside what the docstring should say of the upgrade.
+        docstring = f"{self.docstring}\n\n{upgrade_line(self.upgrade)}"
         dropped = names(self.docstring, "Downgrade", "loses")
-        found = (
-            check_upgrade(self.docstring, self.upgrade),
-            check_downgrade(self.docstring, self.downgrade, dropped),
-        )
+        found = (wrong, check_downgrade(docstring, self.downgrade, dropped))
         return "\n\n".join(filter(None, found))
 
     def undeclared_changes(self) -> list[str]:

@@ -27,7 +27,7 @@ RULES = (
     "timeout",
 )
 
-TWO_REVISIONS = "Make two revisions of it"
+TWO_REVISIONS = "Make two revisions of it."
 # What to do instead, by the form of a statement: the section of CONTRIBUTING.md, and its gist.
 SAFE_FORMS = [
     (
@@ -156,7 +156,7 @@ def _under_locks(observation: Observation, statements: list[Statement]) -> Itera
                 f"{statement.short}: asks for {_named(asked)}, after"
                 f" {'; '.join(s.short for s in scans.values())} has read all rows of"
                 f" {' and '.join(scans)}. When the lock is not had at once, the rows are read for"
-                f" nothing, at each attempt. {TWO_REVISIONS}: {_instead(statement)}",
+                f" nothing, at each attempt. {TWO_REVISIONS} {_safe_form(statement)}",
             )
         held |= asked
         maintained |= {t for t, locks in statement.locks.items() if MAINTENANCE in locks}
@@ -169,7 +169,7 @@ def _under_locks(observation: Observation, statements: list[Statement]) -> Itera
                 "validate-with-add",
                 frozenset({table}),
                 f"{statement.short}: validates a constraint in the transaction that added it, so"
-                f" all rows of {table} are read under {_named(held)}. {_instead(statement)}",
+                f" all rows of {table} are read under {_named(held)}. {_safe_form(statement)}",
             )
         for rule, does, tables in (
             ("scan-under-lock", "reads all rows of", statement.read - statement.rewritten),
@@ -180,7 +180,7 @@ def _under_locks(observation: Observation, statements: list[Statement]) -> Itera
                     rule,
                     frozenset({table}),
                     f"{statement.short}: {does} {table} under {_named(held)}."
-                    f" {_instead(statement)}",
+                    f" {_safe_form(statement)}",
                 )
 
 
@@ -202,8 +202,8 @@ def _second_table(
                 "second-table",
                 frozenset({table, *others}),
                 f"{statement.short}: asks for {asked[table]} on {table} while the transaction"
-                f" holds {_named(others)} for as long as it waits. {TWO_REVISIONS}:"
-                f" {_instead(statement)}",
+                f" holds {_named(others)} for as long as it waits. {TWO_REVISIONS}"
+                f" {_safe_form(statement)}",
             )
 
 
@@ -218,20 +218,20 @@ def _changed_rows(observation: Observation, statements: list[Statement]) -> Iter
             continue
         largest = max(ours, key=lambda s: s.changed[table])
         changed = sum(s.updated[table] + s.deleted[table] for s in ours)
-        if changed >= rows or any(table in s.emptied for s in ours):
+        if (rows and changed >= rows) or any(table in s.emptied for s in ours):
             yield Violation(
                 "every-row",
                 frozenset({table}),
                 f"{largest.short}: changes every row of {table} in one transaction, under"
-                f" ROW EXCLUSIVE on {table}; each row stays locked until its end."
-                f" {_instead(largest)}",
+                f" {locks.get(table, 'ROW EXCLUSIVE')} on {table}; each row stays locked until its"
+                f" end. {_safe_form(largest)}",
             )
         elif locks:
             yield Violation(
                 "rows-under-lock",
                 frozenset({table}),
                 f"{largest.short}: changes rows of {table} in the transaction that has"
-                f" {_named(locks)}. {TWO_REVISIONS}: {_instead(largest)}",
+                f" {_named(locks)}. {TWO_REVISIONS} {_safe_form(largest)}",
             )
 
 
@@ -262,10 +262,10 @@ def _named(locks: dict[str, str]) -> str:
     return f"{names}, which block{'s' if len(locks) == 1 else ''} {reads}"
 
 
-def _instead(statement: Statement) -> str:
-    """Say what to do instead."""
+def _safe_form(statement: Statement) -> str:
+    """Say what to do instead of a statement."""
     section, gist = next(
         (form for pattern, form in SAFE_FORMS if re.search(pattern, statement.sql, re.IGNORECASE)),
         ANY_FORM,
     )
-    return f"Instead, {gist}. See “{section}” in {GUIDE}."
+    return f"Safe: {gist}. See “{section}” in {GUIDE}."

@@ -6,6 +6,7 @@ transactions may be interrupted in its middle, as ``CREATE INDEX CONCURRENTLY`` 
 invalid index behind.
 """
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from tests.support.observation import POLL, Observation, Statement
 from tests.support.rules import GUIDE, Violation
 from trading_bot_schema.drift.catalogue import differences, snapshot
 
+MOST_PLACES = 10
+"""Interruptions from the start, and as many up to the end."""
 TABLES = """
 SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
 WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
@@ -48,6 +51,8 @@ def run_again(
     places = list(_places(observation))
     if not places:
         return
+    # Of a long row of batches, each is like the one before it.
+    places = places[:MOST_PLACES] + places[MOST_PLACES:][-MOST_PLACES:]
     url = start()
     for place, within in [*places, (None, False)]:
         try:
@@ -95,7 +100,7 @@ def _places(observation: Observation) -> Iterator[tuple[int, bool]]:
 
 
 def _is_stamp(statement: Statement) -> bool:
-    return "alembic_version" in statement.sql and statement.writes
+    return re.match(r"(INSERT INTO|UPDATE|DELETE FROM) alembic_version", statement.sql) is not None
 
 
 def _committed(observation: Observation, places: list[tuple[int, bool]]) -> str:
