@@ -74,7 +74,7 @@ async def test_the_next_transaction_is_in_another_session(database: str, option:
                 if option:
                     assert await connection.scalar(statement) != session
                 else:
-                    with pytest.raises(DBAPIError, match="prepared statement .* does not exist"):
+                    with pytest.raises(DBAPIError, match=r"prepared statement .* does not exist"):
                         await connection.scalar(statement)
         await engine.dispose()
 

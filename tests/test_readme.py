@@ -1,6 +1,7 @@
 """The Turkish README is in step with the English one."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +30,10 @@ def test_same_in_both_languages(part: str) -> None:
     assert turkish == parts("README.md")[part]
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.tr.md", "CONTRIBUTING.md"])
-def test_links_lead_somewhere(name: str) -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text(encoding="utf-8"))
-    assert [link for link in links if not (ROOT / link).exists()] == []
+PAGES = [path for pages in ("*.md", "docs/*.md", "docs/deploy/*.md") for path in ROOT.glob(pages)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(path.relative_to(ROOT)) for path in PAGES])
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)[^):]*\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []

@@ -185,6 +185,27 @@ def test_a_lock_that_is_held_too_long_between_two_statements(
     assert version(database) == HEAD
 
 
+def test_a_watching_connection_that_broke_is_replaced(
+    alembic_cli: Server,
+    database: str,
+    revisions: Revisions,
+    paused: Callable[[str, str], Path],
+) -> None:
+    go_on = paused(HELD, SLEEP)
+    arguments = ("-c", revisions.ini, "-x", "hold_timeout=2s", "upgrade", "head")
+    upgrade = alembic_cli.start(*arguments, database=database)
+    watching = "query LIKE '%pg_stat_progress_create_index%'"
+    wait_for(lambda: _watching(database, watching))
+    with connect(database) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            f" WHERE datname = current_database() AND pid <> pg_backend_pid() AND {watching}"
+        )
+    go_on.touch()
+    (message,) = upgrade.result().messages
+    assert "It held SHARE on trades" in message
+
+
 def test_what_blocks_nobody_may_take_its_time(
     alembic_cli: Server,
     database: str,

@@ -73,6 +73,8 @@ class StatusLine(logging.Formatter):
         """Replace the line, cut to the width of the terminal; an empty text removes it."""
         stream = self._handler.stream
         with self._handler.lock or nullcontext():
+            if not text and not self._shown:
+                return
             columns = os.get_terminal_size(stream.fileno()).columns or 80
             stream.write(ERASE_LINE + text[: columns - 1])
             stream.flush()

@@ -43,8 +43,10 @@ class Plan:
 
     @property
     def settings(self) -> Settings:
-        """The settings for what runs now."""
-        return self._settings_for(self.remaining[0]) if self.remaining else self._settings
+        """The settings for what runs now; any thread may ask."""
+        for step in self.remaining[:1]:
+            return self._settings_for(step)
+        return self._settings
 
     @property
     def place(self) -> str:
@@ -65,13 +67,13 @@ class Plan:
 
     @property
     def remains(self) -> str:
-        """What is left of a revision that failed."""
+        """What is left of a revision that failed, as a sentence; empty: nothing."""
         if self.remaining and alembic_internals.uses_autocommit_block(self.remaining[0]):
             return (
                 "What is outside of a transaction remains, such as a part of an index, which is"
                 " marked invalid; the next run builds that anew."
             )
-        return "Nothing is changed."
+        return ""
 
     def _settings_for(self, step: RevisionStep) -> Settings:
         try:

@@ -37,11 +37,10 @@ class Watcher:
         """Watch ``connection``; ``show`` replaces a line on the terminal, if there is one."""
         self.blockers = ""
         """The sessions that the connection waited for last; empty: none was seen."""
-        self.connected = False
-        """Whether there is a second connection."""
+        self._failure = ""  # why there is no second connection
         self._engine = connection.engine
         self._pid = connection.scalar(select(func.pg_backend_pid())) or 0
-        connection.rollback()
+        connection.commit()
         self._settings = settings
         self._hold = hold
         self._progress = Progress(show)
@@ -67,37 +66,34 @@ class Watcher:
     @property
     def blocked_by(self) -> str:
         """The sessions that the connection waited for last, or why they are unknown."""
-        unseen = (
-            "a session that was gone too soon to see"
-            if self.connected
-            else "an unknown session, as there is no second connection to see it from"
-        )
-        return self.blockers or unseen
+        if self.blockers:
+            return self.blockers
+        if self._failure:
+            return f"an unknown session, as there is no second connection ({self._failure})"
+        return "a session that was gone too soon to see"
 
     def _watch(self) -> None:
-        warned = False
-        pause = self._interval()
-        while not self._stop.wait(pause):
+        failures = 0
+        while not self._stop.wait(RECONNECT_SECONDS if failures > 1 else self._interval()):
             try:
                 with self._engine.connect() as watching:
                     watching.execution_options(isolation_level="AUTOCOMMIT")
-                    self.connected = True
+                    self._failure = ""
                     while True:
                         self._look(watching)
+                        failures = 0
                         if self._stop.wait(self._interval()):
                             return
             except SQLAlchemyError as error:
-                self.connected = False
-                if not warned:
-                    why = reason(error) if isinstance(error, DBAPIError) else str(error)
+                self._failure = reason(error) if isinstance(error, DBAPIError) else str(error)
+                failures += 1
+                if failures == 2:  # one that broke is replaced without a word
                     log.warning(
                         "No second connection, so nobody sees who blocks the migration, how far"
                         " it is, or whether it exceeds hold_timeout: %s",
-                        why,
+                        self._failure,
                         extra={"event": "unwatched"},
                     )
-                    warned = True
-            pause = RECONNECT_SECONDS
 
     def _look(self, watching: Connection) -> None:
         self._hold.check(watching, self._pid)

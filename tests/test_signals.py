@@ -1,0 +1,212 @@
+"""A signal ends a migration, wherever it is: one line, the shell's status, nothing half done.
+
+SIGINT (Ctrl-C), SIGTERM (the end of a container or job) and SIGHUP (the end of a terminal).
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic.config import Config
+
+from tests.support.alembic_cli import Command, Server, wait_for
+from tests.support.catalogue import snapshot
+from tests.support.databases import ROOT, version
+from tests.support.probe_revisions import HEAD, Revisions
+from tests.test_migrator import ADD_COLUMN, CONCURRENT_INDEX, DROP_CONCURRENT_INDEX
+from trading_bot_schema.migrator.lock import LOCK_KEY
+from trading_bot_schema.signals import end_cleanly
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+by_each_signal = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+UNDONE = "What was not committed is undone."
+
+
+def _ends(migrator: Command, number: signal.Signals, url: str) -> str:
+    """Send a signal; return the last line, after a check that nothing goes on at the server."""
+    os.kill(migrator.pid, number)
+    os.kill(migrator.pid, signal.SIGCONT)  # if it stopped before a statement
+    result = migrator.result()
+    # psycopg waits until the server has cancelled what ran.
+    assert _sessions(url, "state = 'active' AND query ~ '^(SELECT pg_sleep|CREATE)'") == 0
+    assert result.status == 128 + number
+    assert "Traceback" not in result.output
+    line = result.messages[-1]
+    assert line.startswith(f"ERROR [alembic.util.messaging] Interrupted by {number.name}. ")
+    assert line.endswith(" Run it again.")
+    assert result.stdout.split() == ["FAILED:", *line.partition("] ")[2].split()]
+    wait_for(lambda: _sessions(url) == 0)
+    return line
+
+
+def _sessions(url: str, condition: str = "true") -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            f" AND application_name = 'alembic' AND {condition}"
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@by_each_signal
+def test_in_a_statement(
+    alembic_cli: Server, database: str, revisions: Revisions, number: signal.Signals
+) -> None:
+    revisions.add(
+        "probe", ADD_COLUMN.format("users", "probe") + "\nop.execute('SELECT pg_sleep(600)')"
+    )
+    before = snapshot(database)
+    migrator = alembic_cli.start("-c", revisions.ini, "upgrade", "head", database=database)
+    wait_for(lambda: _sessions(database, "query LIKE 'SELECT pg_sleep%'"))
+    line = _ends(migrator, number, database)
+    assert f"In upgrade {HEAD} -> probe, probe.: {UNDONE} Run" in line
+    assert snapshot(database) == before
+
+
+@by_each_signal
+def test_in_an_index_that_is_built_concurrently(
+    alembic_cli: Server, database: str, revisions: Revisions, number: signal.Signals
+) -> None:
+    revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
+    arguments = ("-c", revisions.ini, "upgrade", "head")
+    with psycopg.connect(database) as writer:
+        writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
+        migrator = alembic_cli.start(*arguments, database=database)
+        wait_for(lambda: _index(database) == (False,))
+        line = _ends(migrator, number, database)
+    assert "What is outside of a transaction remains" in line
+    assert "marked invalid; the next run builds that anew" in line
+    assert version(database) == HEAD
+    assert alembic_cli.run(*arguments, database=database).status == 0
+    assert _index(database) == (True,)
+
+
+def _index(url: str) -> object:
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_probe')"
+        ).fetchone()
+
+
+@by_each_signal
+def test_while_it_waits_for_another_migrator(
+    alembic_cli: Server, database: str, number: signal.Signals
+) -> None:
+    with psycopg.connect(database, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
+        migrator = alembic_cli.start("downgrade", "base", database=database)
+        wait_for(lambda: "Waiting for another migrator" in migrator.stderr())
+        line = _ends(migrator, number, database)
+    assert f"Interrupted by {number.name}. {UNDONE} Run" in line
+    assert version(database) == HEAD
+
+
+@by_each_signal
+def test_between_two_attempts(
+    alembic_cli: Server, database: str, revisions: Revisions, number: signal.Signals
+) -> None:
+    revisions.add("probe", "op.execute('DO $$ BEGIN RAISE lock_not_available; END $$')")
+    arguments = ("-c", revisions.ini, "-x", "lock_attempts=1000", "upgrade", "head")
+    migrator = alembic_cli.start(*arguments, database=database)
+    wait_for(lambda: "Trying again" in migrator.stderr())
+    line = _ends(migrator, number, database)
+    assert f"In upgrade {HEAD} -> probe, probe.: {UNDONE} Run" in line
+    assert version(database) == HEAD
+
+
+@pytest.mark.parametrize("statement", [1, 5])
+@by_each_signal
+def test_between_two_statements(
+    alembic_cli: Server, empty_database: str, number: signal.Signals, statement: int
+) -> None:
+    before = snapshot(empty_database)
+    migrator = alembic_cli.start("upgrade", "head", database=empty_database, stop_before=statement)
+    assert migrator.wait_until_stopped()
+    _ends(migrator, number, empty_database)
+    assert snapshot(empty_database) == before
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGHUP, signal.SIGINT], ids=["SIGHUP", "SIGINT"])
+def test_what_was_ignored_at_the_start_stays_ignored(
+    alembic_cli: Server, database: str, ignored: signal.Signals
+) -> None:
+    """As ``nohup`` does, and a shell for what it starts in the background."""
+    with psycopg.connect(database, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
+        migrator = alembic_cli.start("downgrade", "-1", database=database, ignoring=[ignored])
+        wait_for(lambda: "Waiting for another migrator" in migrator.stderr())
+        os.kill(migrator.pid, ignored)
+    assert migrator.result().status == 0
+    assert version(database) != HEAD
+
+
+@pytest.fixture
+def container() -> list[str]:
+    """How to start a process that is the first of its namespace, as in a container."""
+    command = ["unshare", "--pid", "--fork", "--kill-child"]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*command, "true"], check=False).returncode
+    ):
+        pytest.skip("needs Linux and the right to make a PID namespace")
+    return command
+
+
+@by_each_signal
+def test_as_the_first_process_of_a_container(
+    container: list[str], database: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    output = tmp_path / "stderr"
+    with (
+        psycopg.connect(database, autocommit=True) as other,
+        output.open("w") as stream,
+    ):
+        other.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
+        unshare = subprocess.Popen(
+            [*container, sys.executable, "-m", "alembic", "downgrade", "base"],
+            cwd=ROOT,
+            env=os.environ | {"DATABASE_URL": database},
+            stdout=subprocess.DEVNULL,
+            stderr=stream,
+        )
+        wait_for(lambda: "Waiting for another migrator" in output.read_text())
+        children = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children").read_text()
+        os.kill(int(children), number)
+        assert unshare.wait(60) == 128 + number
+    assert output.read_text().endswith(f"Interrupted by {number.name}. {UNDONE} Run it again.\n")
+    assert version(database) == HEAD
+
+
+@pytest.fixture
+def handlers() -> Iterator[Callable[[], list[object]]]:
+    """What this process does about each signal, kept by the test."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+    yield lambda: [signal.getsignal(number) for number in SIGNALS]
+    for number, handler in zip(SIGNALS, before, strict=True):
+        signal.signal(number, handler)
+
+
+def test_an_application_keeps_its_handlers(handlers: Callable[[], list[object]]) -> None:
+    before = handlers()
+    with end_cleanly(Config()):
+        assert handlers() == before
+
+
+def test_handlers_are_restored(handlers: Callable[[], list[object]]) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    before = handlers()
+    config = Config(cmd_opts=Namespace())
+    with end_cleanly(config):
+        assert handlers() != before
+    assert handlers() == before
+    with pytest.raises(SystemExit, match="129"), end_cleanly(config):
+        signal.raise_signal(signal.SIGHUP)
+    assert handlers() == before
