@@ -13,9 +13,9 @@ import pytest
 
 from tests.support import databases
 from tests.support.alembic_cli import ROOT, wait_for
-from tests.support.catalogue import snapshot
 from tests.support.probe_revisions import HEAD
 from trading_bot_schema import embedded
+from trading_bot_schema.drift.catalogue import snapshot
 
 USER = "INSERT INTO users (email, hashed_password) VALUES (%s, 'hash') RETURNING id"
 

@@ -1,6 +1,7 @@
 """What docs/scale.md says about running out of ids, and the revisions that it shows."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -10,11 +11,11 @@ import sqlalchemy as sa
 from models import Base
 from tests.support import databases
 from tests.support.application import ONCE
-from trading_bot_schema.drift.catalogue import Catalogue, differences, snapshot
 from tests.support.factories import SMALLEST
 from tests.support.generated_rows import FIRST_KEY
 from tests.support.measured import Measured
 from tests.support.recipes import SCALE
+from trading_bot_schema.drift.catalogue import Catalogue, differences, snapshot
 
 PAGE = databases.ROOT / "docs" / "scale.md"
 INT_MAX = 2**31 - 1
@@ -81,4 +82,4 @@ def build_widened_models(url: str) -> None:
 
 def without_alembic(found: Catalogue) -> Catalogue:
     kept = {name: text for name, text in found.objects.items() if "alembic_version" not in name}
-    return Catalogue(kept, found.columns)
+    return replace(found, objects=kept)

@@ -17,10 +17,10 @@ import pytest
 from alembic.config import Config
 
 from tests.support.alembic_cli import Command, Server, wait_for
-from tests.support.catalogue import snapshot
 from tests.support.databases import ROOT, version
 from tests.support.probe_revisions import HEAD, Revisions
 from tests.test_migrator import ADD_COLUMN, CONCURRENT_INDEX, DROP_CONCURRENT_INDEX
+from trading_bot_schema.drift.catalogue import snapshot
 from trading_bot_schema.migrator.lock import LOCK_KEY
 from trading_bot_schema.signals import end_cleanly
 
