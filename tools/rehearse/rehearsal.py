@@ -97,7 +97,7 @@ class Rehearsal:
         )
 
     def _between(self, canary: str, start: float, end: float) -> list[float]:
-        return [seconds for due, seconds, _ in self.samples[canary] if start <= due < end]
+        return [seconds for due, seconds, _ in self.samples.get(canary, ()) if start <= due < end]
 
 
 def percentiles(seconds: list[float]) -> tuple[float, float, float]:

@@ -163,7 +163,7 @@ def _buckets(rehearsal: Rehearsal, names: Sequence[str]) -> tuple[list[float], l
     """Return times, and the slowest run of some canaries at each, in milliseconds."""
     slowest: dict[int, float] = {}
     for name in names:
-        for due, seconds, _ in rehearsal.samples[name]:
+        for due, seconds, _ in rehearsal.samples.get(name, ()):
             bucket = int(due / BUCKET_SECONDS)
             slowest[bucket] = max(slowest.get(bucket, 0), seconds)
     buckets = sorted(slowest)
