@@ -44,6 +44,8 @@ class Canary:
     name: str
     make: Make
     commits: bool
+    share: float = 1
+    """Of the rate at which the others run."""
     samples: list[Sample] = field(default_factory=list)
 
 
@@ -97,7 +99,7 @@ def canaries(engine: Engine, world: World | None, trades: int) -> list[Canary]:
         }
     draw = random.Random(1).choice  # noqa: S311 - not a secret
     hot = cycle(hot_queries(world, trades).values())
-    found = [Canary(HOT, lambda: next(hot), commits=False)]
+    found = [Canary(HOT, lambda: next(hot), commits=False, share=0.2)]
     for name in TABLES:
         if ids[name]:
             read = _read(MODELS[name], draw, ids[name])
@@ -154,7 +156,9 @@ def running(url: str, world: World | None, trades: int, rate: float) -> Iterator
     engine.dispose()
     stop = Event()
     threads = [
-        Thread(target=_fly, args=(canary, url, rate, number / len(found) / rate, stop))
+        Thread(
+            target=_fly, args=(canary, url, rate * canary.share, number / len(found) / rate, stop)
+        )
         for number, canary in enumerate(found)
     ]
     for thread in threads:

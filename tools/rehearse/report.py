@@ -8,7 +8,8 @@ from tools.rehearse.canaries import HOT, READ, TABLES, WRITE
 from tools.rehearse.rehearsal import Rehearsal, Step, percentiles
 
 BEGIN, END = "<!-- Measured by: tox -e rehearse -->", "<!-- End -->"
-BUCKET_SECONDS = 0.2
+BUCKET_SECONDS, BUCKETS = 0.2, 200
+"""How long one point of a picture is at least, and how many a line has at most."""
 NOTICEABLE_SECONDS = 0.05
 """What an application may be blocked for beyond its usual time."""
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#d62728")
@@ -143,7 +144,7 @@ def draw_forms(
                 times, values = _buckets(rehearsal, [f"{what} {table}" for table in TABLES])
                 panel.plot(times, values, color=colour, linewidth=1, label=f"{what.split()[0]}s")
     figure.supxlabel("seconds")
-    figure.supylabel("slowest of 0.2 s, ms")
+    figure.supylabel("slowest, ms")
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2)
     figure.savefig(path, metadata={"Date": None})
@@ -161,14 +162,16 @@ def _shade(panel: Any, rehearsal: Rehearsal) -> None:
 
 def _buckets(rehearsal: Rehearsal, names: Sequence[str]) -> tuple[list[float], list[float]]:
     """Return times, and the slowest run of some canaries at each, in milliseconds."""
+    last = max((due for name in names for due, *_ in rehearsal.samples.get(name, ())), default=0)
+    width = max(BUCKET_SECONDS, last / BUCKETS)
     slowest: dict[int, float] = {}
     for name in names:
         for due, seconds, _ in rehearsal.samples.get(name, ()):
-            bucket = int(due / BUCKET_SECONDS)
+            bucket = int(due / width)
             slowest[bucket] = max(slowest.get(bucket, 0), seconds)
     buckets = sorted(slowest)
     return (
-        [bucket * BUCKET_SECONDS for bucket in buckets],
+        [bucket * width for bucket in buckets],
         [1000 * slowest[bucket] for bucket in buckets],
     )
 
