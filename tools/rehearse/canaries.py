@@ -173,6 +173,7 @@ def running(url: str, world: World | None, trades: int, rate: float) -> Iterator
 
 def _fly(canary: Canary, url: str, rate: float, offset: float, stop: Event) -> None:
     engine = _engine(url, canary.name)
+    engine.connect().close()
     due = time.monotonic() + offset
     while not stop.wait(max(due - time.monotonic(), 0)):
         failed = False

@@ -63,17 +63,20 @@ def as_migrated(reference: Catalogue, restored: Catalogue, live: Catalogue) -> C
     """
     objects = {**live.objects}
     for name in objects.keys() & reference.objects.keys() & restored.objects.keys():
-        pairs = [_lines(side.objects[name]) for side in (restored, reference)]
-        if len(pairs[0]) == len(pairs[1]):
-            printed = dict(zip(*pairs, strict=True))
-            lines = _lines(objects[name])
-            objects[name] = "\n".join(printed.get(line, line) for line in lines)
+        # A comma at the end depends on the next line.
+        ours, theirs = (
+            [line.removesuffix(",") for line in side.objects[name].splitlines()]
+            for side in (reference, restored)
+        )
+        if len(ours) != len(theirs):
+            continue
+        migrated = dict(zip(theirs, ours, strict=True))
+        lines = []
+        for line in objects[name].splitlines():
+            bare = line.removesuffix(",")
+            lines.append(migrated.get(bare, bare) + line[len(bare) :])
+        objects[name] = "\n".join(lines)
     return replace(live, objects=objects)
-
-
-def _lines(text: str) -> list[str]:
-    # A comma at the end depends on the next line.
-    return [line.removesuffix(",") for line in text.splitlines()]
 
 
 def _granted(wanted: Objects, found: Objects, roles: Roles) -> dict[str, list[str]]:
