@@ -1,7 +1,7 @@
-"""Puts the migrations into the wheel, below ``trading_bot_schema/``, which finds them there.
+"""Includes the migrations in the wheel, in ``trading_bot_schema/``.
 
-They cannot be installed as they lie in a checkout: a top-level ``alembic`` would be in the way
-of the library's. An editable installation uses the checkout's, so it gets no copy that ages.
+They cannot be installed at the same place as in a checkout: a top-level ``alembic`` would shadow
+the library. An editable installation uses those of the checkout, so it gets no copy.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ class ShipMigrations(BuildHookInterface[Any]):
     """Hatchling's hook for the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Add ``alembic.ini`` and what it refers to."""
+        """Add ``alembic.ini`` and ``alembic/``."""
         if version == "standard":
             for name in ("alembic.ini", "alembic"):
                 build_data["force_include"][name] = f"trading_bot_schema/_alembic/{name}"

@@ -1,7 +1,7 @@
 """Alembic's environment: which database to migrate, what to compare, and how to run.
 
 A caller may pass its own connection or engine in ``config.attributes["connection"]``. Otherwise
-the database is the one that :mod:`trading_bot_schema.url` finds.
+the database is the one that :mod:`trading_bot_schema.url` determines.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """${message.rstrip(".")}.
 
-Why: <what the application needs this for>
+Why: <why the application needs this>
 Locks: <none, or: ACCESS EXCLUSIVE on trades, for milliseconds; the suite prints the line to paste>
 Downgrade: <keeps all data, or: loses trades.note, orders>
 

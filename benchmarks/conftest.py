@@ -4,24 +4,19 @@ The server is the one that ``TEST_DATABASE_URL`` names, else an embedded one wit
 in production. At ten million trades the databases take ten gigabytes.
 """
 
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from psycopg import sql
 from tqdm import tqdm
 
-from tests.support import data, databases
-from trading_bot_schema import embedded
+from tests.support import data, databases, servers
+from tools.document.benchmarks import REVISIONS
 
 INITIAL = "7c1d0e5a9b42"
-REVISIONS = ("initial", "head")
 SETTINGS = {
     "shared_buffers": "1GB",
     "maintenance_work_mem": "256MB",
@@ -41,9 +36,9 @@ class Stage:
     url: str
     trades: int
     upgrade_seconds: float = 0
-    """What the revisions after the initial one took."""
+    """Duration of the upgrade from the initial revision."""
     next_trade: int = 0
-    """The number of the first trade that is not there yet."""
+    """The number of the first trade that is not inserted yet."""
 
     def __post_init__(self) -> None:
         self.next_trade = self.trades
@@ -72,7 +67,7 @@ def stages(
     sizes = sorted(int(size) for size in request.config.getoption("--trades").split(","))
     found: dict[tuple[int, str], Stage] = {}
     with ExitStack() as stack:
-        server = stack.enter_context(running_server())
+        server = stack.enter_context(servers.server(SETTINGS))
 
         def copy(name: str, template: str) -> str:
             databases.execute(
@@ -109,17 +104,3 @@ def stage(
 
 def progress(chunks: range) -> Iterator[int]:
     return iter(tqdm(chunks, "trades", unit="0k", dynamic_ncols=True))
-
-
-@contextmanager
-def running_server() -> Iterator[str]:
-    if url := os.environ.get("TEST_DATABASE_URL"):
-        yield url
-        return
-    home = Path(tempfile.mkdtemp(prefix="trading-bot-schema-benchmarks-"))
-    home.chmod(0o755)
-    try:
-        yield embedded.start(home / "server", SETTINGS).render_as_string(hide_password=False)
-    finally:
-        embedded.stop(home / "server")
-        shutil.rmtree(home)

@@ -13,11 +13,12 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, make_url
 
-from benchmarks.conftest import REVISIONS, Stage
+from benchmarks.conftest import Stage
 from models.database import connect_arguments
 from models.queries import tick
 from tests.support import databases
 from tests.support.data import TRADE_COLUMNS, World, vacuum
+from tools.document.benchmarks import REVISIONS
 
 INSERT = (
     f"INSERT INTO trades ({TRADE_COLUMNS}) VALUES ({', '.join(f'${n}' for n in range(1, 14))})"

@@ -28,14 +28,14 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA public TO :"owner";
 GRANT USAGE ON SCHEMA public TO :"app";
 
--- Alembic's own table, as Alembic makes it: made here, it does not get the default privileges
--- below, and the application may read it only.
+-- Alembic's own table, with Alembic's definition. Created here, it does not get the default
+-- privileges below, so the application has read-only access.
 CREATE TABLE IF NOT EXISTS public.alembic_version (
     version_num varchar(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
--- Tables that another role has made so far.
+-- Existing tables of other roles.
 SELECT format('ALTER TABLE %s OWNER TO %I', pg_class.oid::regclass, :'owner')
 FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
@@ -43,7 +43,7 @@ WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO :"app";
 REVOKE INSERT, UPDATE, DELETE ON public.alembic_version FROM :"app";
 
--- Tables that the owner makes from now on. Their identity columns need no privilege.
+-- Tables that the owner creates later. Their identity columns need no privilege.
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"app";
 

@@ -1,24 +1,30 @@
-"""A day of a trading bot, as the backend sees it: ``python examples/trading_day.py``.
+"""Two days of a small trading bot: ``python examples/trading_day.py --seed 7``.
 
-Makes a user with an API key and a bot, records the fills that the exchange reports (each once,
-however often it is reported), then shows the day's result and pages through the history. It
-works on the database that DATABASE_URL names, else on the embedded one, after ``alembic upgrade
-head``. Run it twice: the second run finds everything recorded already.
+Three workers run four bots against a simulated exchange that repeats, splits and reorders its
+reports and drops connections. One worker is killed in the middle, and another takes its place. At
+the end, the positions, days and profits in the database are compared with the exchange's own
+books; the exit status is 1 if they differ. It works on the database that DATABASE_URL names, else
+on the embedded one, after ``alembic upgrade head``. docs/life-of-a-bot.md explains what it does.
 """
 
+import argparse
 import asyncio
-from collections.abc import AsyncIterator
+import sys
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from uuid import uuid4
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
+from exchange import BASE, QUOTE, Exchange, Report
+from sqlalchemy import select, update
+from worker import Worker
 
 from models import (
     ApiKey,
     BotConfig,
     BotState,
-    OrderType,
+    BotStatus,
     SessionLocal,
     Side,
     Timeframe,
@@ -26,128 +32,213 @@ from models import (
     User,
     engine,
 )
-from models.queries import bot_result, record_trade, trades_of_bot
+from models.queries import (
+    bots_of_user,
+    daily_pnl,
+    fees_by_asset,
+    forget_user,
+    order_key,
+    record_trades,
+    refresh_day,
+)
 
-EMAIL = "ada@example.com"
-DAY = datetime(2026, 11, 24, tzinfo=UTC)
-QUANTITY = Decimal("0.05")
-FEE = Decimal("0.001")  # of what is paid or received
-# Order id, time of day, side, price: what the exchange reports. It has reported two fills twice,
-# as it does after a lost connection.
-REPORTS = [
-    (4101, "09:15", Side.BUY, "96120.40"),
-    (4102, "10:02", Side.SELL, "97105.10"),
-    (4103, "11:30", Side.BUY, "97040.00"),
-    (4104, "12:11", Side.SELL, "96410.25"),
-    (4103, "11:30", Side.BUY, "97040.00"),
-    (4104, "12:11", Side.SELL, "96410.25"),
-    (4105, "14:45", Side.BUY, "96500.00"),
-    (4106, "16:20", Side.SELL, "98333.30"),
-    (4107, "21:05", Side.BUY, "98210.75"),
-]
+START = datetime(2026, 11, 24, tzinfo=UTC)
+ROUNDS = 15
+ROUND = timedelta(hours=3)
+BOTS = 4
 
 
-async def set_up(session: AsyncSession) -> BotConfig:
-    """Find the example's bot, or make it together with its user, API key and state."""
-    bot = await session.scalar(
-        select(BotConfig).join(BotConfig.owner).where(User.email == EMAIL).limit(1)
-    )
-    if bot is None:
-        bot = BotConfig(
-            # Hashing and encrypting is the application's part.
-            owner=User(
-                email=EMAIL,
-                hashed_password="$argon2id$v=19$...",
-                api_keys=[
-                    ApiKey(encrypted_api_key="gAAAAABo...", encrypted_secret_key="gAAAAABp...")
-                ],
-            ),
-            name="BTC/USDT EMA Cross",
-            symbol="BTC/USDT",
-            timeframe=Timeframe.HOUR_1,
-            stop_loss_perc=Decimal("2.5"),
-            take_profit_perc=Decimal(5),
-            ema_fast=9,
-            ema_slow=21,
-            rsi_period=14,
-            rsi_oversold=30,
-            rsi_overbought=70,
-            state=BotState(),
-        )
-        session.add(bot)
-        await session.flush()
-    return bot
-
-
-async def record(session: AsyncSession, bot: BotConfig) -> int:
-    """Record what the exchange reports, and return how many trades were new."""
-    new = 0
-    cost = Decimal(0)
-    for order, time, side, price in REPORTS:
-        quote = Decimal(price) * QUANTITY
-        fee = quote * FEE
-        if side == Side.BUY:
-            cost, pnl = quote + fee, None
-        else:
-            pnl = quote - fee - cost
-        hours, minutes = time.split(":")
-        values = {
-            "bot_config_id": bot.id,
-            "user_id": bot.user_id,
-            # The exchange numbers orders within a symbol.
-            "binance_order_id": f"BTCUSDT:{order}",
-            "symbol": bot.symbol,
-            "side": side,
-            "order_type": OrderType.MARKET,
-            "price": Decimal(price),
-            "quantity_filled": QUANTITY,
-            "quote_quantity_filled": quote,
-            "commission_amount": fee,
-            "commission_asset": "USDT",
-            "pnl": pnl,
-            "timestamp": DAY + timedelta(hours=int(hours), minutes=int(minutes)),
-        }
-        # A report that came before changes nothing.
-        _, is_new = await record_trade(session, values)
-        new += is_new
-    return new
-
-
-async def pages(session: AsyncSession, bot: BotConfig, size: int) -> AsyncIterator[list[Trade]]:
-    """Go through a bot's trades, the latest first.
-
-    By keyset: a page begins after the last trade of the one before, so that the hundredth page is
-    as fast as the first, and a trade that comes in meanwhile shifts nothing.
-    """
-    before = None
-    while page := list(await session.scalars(trades_of_bot(bot.id, before, size))):
-        yield page
-        before = page[-1].timestamp, page[-1].id
-
-
-def row(trade: Trade) -> str:
-    """Return a line of the table of trades."""
-    pnl = "" if trade.pnl is None else f"{trade.pnl:+,.2f}"
-    return (
-        f"{trade.timestamp:%H:%M}  {trade.side:4} {trade.price:10,.2f}"
-        f" {trade.quantity_filled:9.4f} {trade.quote_quantity_filled:10,.2f} {pnl:>9}"
-    ).rstrip()
-
-
-async def main() -> None:
-    """Do all of it, and print what happens."""
+async def create_user() -> int:
+    """Create a user with an API key and running bots; return its id."""
     async with SessionLocal.begin() as session:
-        bot = await set_up(session)
-        new = await record(session, bot)
-    print(f"{bot.name}: {len(REPORTS)} reports, {new} new trades")
+        user = User(
+            email=f"ada-{uuid4()}@example.com",
+            # Hashing and encrypting is the application's part.
+            hashed_password="$argon2id$v=19$...",
+            api_keys=[ApiKey(encrypted_api_key="gAAAAABo", encrypted_secret_key="gAAAAABp")],
+            bot_configs=[
+                BotConfig(
+                    name=f"{BASE}/{QUOTE} EMA Cross {number}",
+                    symbol=f"{BASE}/{QUOTE}",
+                    timeframe=Timeframe.HOUR_1,
+                    is_active=True,
+                    position_size_fixed=Decimal(5_000),
+                    stop_loss_perc=Decimal(2),
+                    take_profit_perc=Decimal(2),
+                    ema_fast=9,
+                    ema_slow=21,
+                    rsi_period=14,
+                    rsi_oversold=30,
+                    rsi_overbought=70,
+                    check_interval_seconds=3600,
+                    state=BotState(status=BotStatus.RUNNING),
+                )
+                for number in range(1, BOTS + 1)
+            ],
+        )
+        session.add(user)
+        await session.flush()
+        return user.id
+
+
+async def make_due(user_id: int) -> None:
+    """Let the bots' interval pass: the exchange's clock is faster than the database's."""
+    bots = select(BotConfig.id).where(BotConfig.user_id == user_id)
+    async with SessionLocal.begin() as session:
+        await session.execute(
+            update(BotState).where(BotState.id.in_(bots)).values(last_run_at=None)
+        )
+
+
+async def trade(user_id: int, exchange: Exchange) -> None:
+    """Let workers run the bots for two days, kill one in the middle, and begin each day anew."""
+    workers = [Worker(engine, exchange, user_id) for _ in range(3)]
+    for number in range(ROUNDS):
+        await make_due(user_id)
+        tasks = [asyncio.create_task(worker.run_due_bots()) for worker in workers]
+        if number == ROUNDS // 2:
+            await asyncio.sleep(exchange.random.random() / 50)
+            tasks[0].cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result
+        exchange.pass_time(ROUND)
+        # At midnight, and again: what a worker that was killed at midnight still committed was
+        # counted with the day before.
+        async with SessionLocal.begin() as session:
+            await refresh_day(session, workers[0].midnight, user_id)
+
+
+async def settle(user_id: int, exchange: Exchange) -> int:
+    """Settle what was begun, then import the exchange's history; return what that added.
+
+    The same import restores the trades after a loss of the database.
+    """
+    worker = Worker(engine, exchange, user_id)
     async with SessionLocal() as session:
-        trades, pnl = (await session.execute(bot_result(bot.id, since=DAY))).one()
-        print(f"{DAY:%Y-%m-%d}: {trades} trades, pnl {pnl:+,.2f} USDT")
-        async for page in pages(session, bot, size=3):
-            print("\ntime   side      price  quantity      value       pnl")
-            print(*map(row, page), sep="\n")
+        bots = (await session.scalars(bots_of_user(user_id))).all()
+    for bot in bots:
+        await worker.run_until_settled(bot)
+    owner = {f"bot-{bot.id}": bot for bot in bots}
+    rows = [
+        worker.values(owner[report.client_order_id.rpartition("-")[0].rpartition("-")[0]], report)
+        for report in exchange.history(START)
+    ]
+    async with SessionLocal.begin() as session:
+        recorded = await record_trades(session, rows)
+    return sum(result.is_new for result in recorded)
+
+
+def books(exchange: Exchange, bot: BotConfig) -> tuple[Decimal, Decimal, Decimal, int]:
+    """Return what the exchange's books say: coins held, pnl, pnl and number of orders of the day.
+
+    Computed from the fills alone, apart from the database and the worker.
+    """
+    held = pnl = today = Decimal(0)
+    count = 0
+    midnight = exchange.now.replace(hour=0, minute=0, second=0, microsecond=0)
+    entry: Report | None = None
+    for order, report in exchange.orders.items():
+        if not order.startswith(f"bot-{bot.id}-"):
+            continue
+        is_today = report.fills[0].timestamp >= midnight
+        count += is_today
+        if report.side == Side.BUY:
+            entry, held = report, report.quantity - report.fees.get(BASE, Decimal(0))
+        elif entry is not None:
+            profit = report.quote_quantity - entry.quote_quantity
+            for fill in (*entry.fills, *report.fills):
+                if fill.fee_asset != BASE:
+                    profit -= fill.fee * exchange.price_of(fill.fee_asset)
+            held, pnl, today = Decimal(0), pnl + profit, today + profit * is_today
+    return held, pnl, today, count
+
+
+async def compare(user_id: int, exchange: Exchange) -> bool:
+    """Print positions and profits, from the database and from the books; return if they agree."""
+    print(f"{'bot':24}{'held':>12}{'profit':>12}{'today':>12}{'orders today':>14}   books")
+    agree = True
+    async with SessionLocal() as session:
+        for bot in await session.scalars(bots_of_user(user_id)):
+            trades = (await session.scalars(bot.trades.select())).all()
+            state = bot.state
+            assert state is not None  # noqa: S101
+            found = (
+                state.current_position_size_coins or Decimal(0),
+                sum((trade.pnl or Decimal(0) for trade in trades), Decimal(0)),
+                state.daily_pnl,
+                state.daily_trades_count,
+            )
+            same = found == books(exchange, bot) and trades_agree(exchange, bot, trades)
+            agree &= same
+            held, pnl, today, count = found
+            print(
+                f"{bot.name:24}{held:12.8f}{pnl:12.2f}{today:12.2f}{count:14}"
+                f"   {'agree' if same else f'differ: {books(exchange, bot)}'}"
+            )
+    return agree
+
+
+def trades_agree(exchange: Exchange, bot: BotConfig, trades: Sequence[Trade]) -> bool:
+    """Return whether each order of a bot is recorded once, with all that was filled."""
+    wanted = {
+        order_key(report.symbol, report.order_id): (report.quantity, report.quote_quantity)
+        for order, report in exchange.orders.items()
+        if order.startswith(f"bot-{bot.id}-")
+    }
+    found = {
+        trade.binance_order_id: (trade.quantity_filled, trade.quote_quantity_filled)
+        for trade in trades
+    }
+    return found == wanted and len(trades) == len(wanted)
+
+
+async def report(user_id: int) -> None:
+    """Print the result of each day, and the fees."""
+    async with SessionLocal() as session:
+        print(f"\n{'day':14}{'profit':>12}")
+        for day, quote, pnl in await session.execute(daily_pnl(user_id, START)):
+            print(f"{day}    {pnl:12.2f} {quote}")
+        print(f"\n{'fees':14}{'amount':>12}")
+        for asset, amount in await session.execute(fees_by_asset(user_id, START)):
+            print(f"{asset:14}{amount:12.6f}")
+
+
+async def leave(user_id: int, exchange: Exchange) -> None:
+    """Sell everything, then erase what identifies the user; the trades stay."""
+    worker = Worker(engine, exchange, user_id)
+    async with SessionLocal() as session:
+        bots = (await session.scalars(bots_of_user(user_id))).all()
+    for bot in bots:
+        await worker.run_until_settled(bot, must_leave=True)
+    async with SessionLocal.begin() as session:
+        await forget_user(session, user_id)
+
+
+async def run(seed: int) -> bool:
+    """Run the example; return whether database and books agree."""
+    # Order ids are unique in the database, also over several runs.
+    exchange = Exchange(seed, START, first_order_id=time.time_ns())
+    user_id = await create_user()
+    await trade(user_id, exchange)
+    added = await settle(user_id, exchange)
+    print(f"{len(exchange.orders)} orders; the import of the history added {added}.\n")
+    agree = await compare(user_id, exchange)
+    await report(user_id)
+    await leave(user_id, exchange)
+    print("\nAfter the user has left, and everything is sold:")
+    agree &= await compare(user_id, exchange)
     await engine.dispose()
+    return agree
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=7, help="of the simulated exchange")
+    if not asyncio.run(run(parser.parse_args().seed)):
+        sys.exit("The database and the exchange's books differ.")
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

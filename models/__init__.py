@@ -1,4 +1,4 @@
-"""The trading bot's tables as SQLAlchemy models, and the engine and sessions to use them with."""
+"""The trading bot's tables as SQLAlchemy models, with the engine and the session factory."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Who needs the tables only, such as Alembic, does not wait for asyncio and asyncpg.
+    # Imported on first use: Alembic needs the tables only, and importing asyncpg takes time.
     if name in ("SessionLocal", "engine"):
         from models import database
 

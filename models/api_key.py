@@ -1,4 +1,4 @@
-"""Users' keys to the exchange."""
+"""Users' API keys of the exchange."""
 
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class ApiKey(CreatedUpdated, Base):
-    """A Binance API key of a user, encrypted by the application before it gets here.
+    """A Binance API key of a user, encrypted by the application.
 
-    Goes when its owner is deleted. A user may have any number of keys.
+    Deleted with its owner. A user may have any number of keys.
     """
 
     __tablename__ = "api_keys"

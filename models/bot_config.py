@@ -1,4 +1,4 @@
-"""What each bot shall do."""
+"""Bot settings."""
 
 from typing import TYPE_CHECKING
 
@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 
 
 class BotConfig(CreatedUpdated, Base):
-    """The settings of one bot: what to trade, when to enter and leave, how much to risk.
+    """The settings of one bot: what to trade, when to enter and exit, how much to risk.
 
-    Deleting a bot deletes its state. A bot that has trades cannot be deleted: the attempt
-    raises :class:`sqlalchemy.exc.IntegrityError` and nothing is lost; set ``is_active`` to
+    Deleting a bot deletes its state. A bot with trades cannot be deleted:
+    :class:`sqlalchemy.exc.IntegrityError` is raised and nothing is deleted. Set ``is_active`` to
     false instead.
 
-    ``trades`` may be millions of rows, so it never loads as a whole: ``bot.trades.select()``
-    is a statement to filter, order and limit; ``bot.trades.add(trade)`` records one.
+    ``trades`` may be millions of rows, so it is write-only and never loaded as a collection:
+    ``bot.trades.select()`` is a statement to filter, order and limit; ``bot.trades.add(trade)``
+    adds one.
     """
 
     __tablename__ = "bot_configs"
     __table_args__ = (
-        # What the composite foreign key of trades refers to.
+        # Referenced by the composite foreign key of trades.
         UniqueConstraint("id", "user_id"),
         not_empty("symbol"),
         one_of("timeframe", Timeframe),
@@ -49,7 +50,7 @@ class BotConfig(CreatedUpdated, Base):
         ),
         at_least("max_daily_trades", 0),
         at_least("check_interval_seconds", 1),
-        # Bots that are due, without those that were given up.
+        # Partial index for claim_due_bots().
         Index("ix_bot_configs_active", "id", postgresql_where=text("is_active")),
         {"comment": "Settings of each bot. One with trades cannot be deleted."},
     )
@@ -119,8 +120,8 @@ class BotConfig(CreatedUpdated, Base):
         cascade="all, delete-orphan",
         passive_deletes=True,
     )
-    # The database refuses to delete a bot with trades; the ORM must not try to detach or
-    # delete them first.
+    # "all": the database refuses to delete a bot with trades, and the ORM must not set their
+    # foreign keys to NULL or delete them first.
     trades: WriteOnlyMapped["Trade"] = relationship(
         back_populates="bot",
         foreign_keys="Trade.bot_config_id",

@@ -1,4 +1,4 @@
-"""What each bot is doing."""
+"""Bot state."""
 
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class BotState(Base):
-    """The live state of one bot, written at every run. Shares its bot's id; goes with the bot.
+    """The live state of one bot, updated at every run. Has its bot's id; deleted with the bot.
 
-    No index may hold a column that every run changes, such as ``last_run_at``: PostgreSQL then
-    updates the row within its page and leaves all indexes alone.
+    No index may contain a column that every run changes, such as ``last_run_at``, so that the
+    updates are heap-only (PostgreSQL docs, "Heap-Only Tuples") and write to no index.
     """
 
     __tablename__ = "bot_states"
@@ -32,11 +32,11 @@ class BotState(Base):
         non_negative("stop_loss_price"),
         not_nan("daily_pnl"),
         at_least("daily_trades_count", 0),
-        # Bots that are due, without those that were given up.
+        # Partial index for claim_due_bots().
         Index("ix_bot_states_running", "id", postgresql_where=text("status = 'running'")),
         {
             "comment": "Live state of each bot, one row a bot. Deleted with it.",
-            # Room on the page for the next version of a row.
+            # Space in each page for new row versions, so that updates are heap-only.
             "postgresql_with": {"fillfactor": 50},
         },
     )

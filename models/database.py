@@ -1,7 +1,7 @@
 """The application's engine and sessions.
 
-Importing this module connects to nothing, starts nothing and reads no environment variable:
-the database is looked for (see :mod:`trading_bot_schema.url`) when the first connection is opened.
+Importing this module opens no connection, starts no server and reads no environment variable: the
+database URL is determined (see :mod:`trading_bot_schema.url`) when the first connection is opened.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ APPLICATION_NAME = "trading-bot"
 
 
 def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
-    """Make an engine for a database, by default the one that the environment names.
+    """Create an engine for a database, by default the one that the environment names.
 
     ``options`` go to :func:`sqlalchemy.ext.asyncio.create_async_engine`, their ``connect_args`` to
     :func:`asyncpg.connect`, but for SQLAlchemy's own (``prepared_statement_cache_size``,
@@ -52,9 +52,9 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
             raise missing_file(target) or error from None
 
     defaults: dict[str, Any] = {
-        # Bound values include key material: keep them out of logs and error messages.
+        # Bound parameters include key material: keep them out of logs and error messages.
         "hide_parameters": True,
-        # A connection that died in the pool (server restarted, idle timeout) is replaced.
+        # Replace pooled connections that broke (server restart, idle timeout).
         "pool_pre_ping": True,
         # Seconds; shorter than the idle timeouts of common proxies and firewalls.
         "pool_recycle": 1800,

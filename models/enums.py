@@ -1,8 +1,8 @@
-"""The closed sets of values that some text columns accept.
+"""The values that some text columns accept; for :class:`OrderType`, those that are known.
 
-The columns are plain strings with a CHECK (adding a value to a native PostgreSQL enum is a
-migration of its own kind); the members here are strings too, so ``trade.side == Side.BUY``
-holds for rows that were just read.
+The columns are strings with a CHECK constraint rather than native PostgreSQL enums, whose
+values cannot be removed (PostgreSQL docs, "Enumerated Types"). The members are strings too, so
+``trade.side == Side.BUY`` also holds for a row that was read from the database.
 """
 
 from enum import StrEnum
@@ -19,7 +19,7 @@ class Side(StrEnum):
 
 
 class OrderType(StrEnum):
-    """Type of an order.
+    """Type of an order that is known. Trades may have others: the exchange may add some.
 
     Source: Binance spot API, enum "Order types".
     """
@@ -34,7 +34,7 @@ class OrderType(StrEnum):
 
 
 class BotStatus(StrEnum):
-    """What a bot is doing now."""
+    """Status of a bot."""
 
     RUNNING = "running"
     STOPPED = "stopped"

@@ -1,4 +1,4 @@
-"""Orders that were filled."""
+"""Filled orders."""
 
 from typing import TYPE_CHECKING
 
@@ -6,8 +6,8 @@ from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, String, func
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Base, IntPK, Money, Timestamp
-from models.checks import non_negative, not_empty, not_nan, one_of
-from models.enums import OrderType, Side
+from models.checks import non_negative, not_empty, not_nan, one_of, upper_case
+from models.enums import Side
 
 if TYPE_CHECKING:
     from models.bot_config import BotConfig
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Trade(Base):
     """One filled order of a bot: a financial record.
 
-    As long as it is there, its bot and its user cannot be deleted. ``user_id`` repeats the
-    owner of the bot, for easy queries; a composite foreign key keeps it true.
+    Its bot and its user cannot be deleted while it exists. ``user_id`` repeats the owner of the
+    bot, so that queries by user need no join; a composite foreign key keeps the two equal.
     """
 
     __tablename__ = "trades"
@@ -31,21 +31,22 @@ class Trade(Base):
         not_empty("binance_order_id"),
         not_empty("symbol"),
         one_of("side", Side),
-        one_of("order_type", OrderType),
+        # Not one_of(): the exchange may add a type, and a fill must not be refused.
+        upper_case("order_type"),
         non_negative("price"),
         non_negative("quantity_filled"),
         non_negative("quote_quantity_filled"),
         not_nan("commission_amount"),
         not_nan("pnl"),
-        # The last trades of a bot, and its day.
+        # For the latest trades of a bot, and its trades of a day.
         Index(None, "bot_config_id", "timestamp", "id"),
-        # The last trades of a user; with what is included, the realised pnl of many days is
-        # read from the index alone.
+        # For the latest trades of a user. The included columns allow an index-only scan for the
+        # realised pnl.
         Index(None, "user_id", "timestamp", "id", postgresql_include=["symbol", "pnl"]),
         {
             "comment": "Filled orders. Financial records: their bot and user cannot be deleted.",
-            # PostgreSQL reads from an index alone what it vacuumed before. It waits for a fifth
-            # of the table to be new by default, which for a long history takes months.
+            # Index-only scans need pages that are marked all-visible by a vacuum. By default
+            # autovacuum waits until a fifth of the table is new, which can take months.
             "postgresql_with": {
                 "autovacuum_vacuum_insert_scale_factor": 0,
                 "autovacuum_vacuum_insert_threshold": 10_000,
@@ -73,8 +74,8 @@ class Trade(Base):
     )
     """Order id qualified with its symbol, such as ``BTCUSDT:28``.
 
-    Binance's order ids are unique only within a symbol, so the writer has to qualify them.
-    Paper trades store NULL.
+    Binance's order ids are unique only within a symbol, so the application has to qualify them
+    with :func:`models.queries.order_key`. NULL for paper trades.
     """
     symbol: Mapped[str] = mapped_column(
         String(64), comment="Market as base/quote, such as BTC/USDT. May be Unicode."

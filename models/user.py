@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 class User(CreatedUpdated, Base):
     """A person who logs in and owns API keys and bots.
 
-    Deleting a user deletes the API keys and bots as well. A user who has trades cannot be
-    deleted: trades are financial records. The attempt raises
-    :class:`sqlalchemy.exc.IntegrityError` and nothing is lost; set ``is_active`` to false
-    instead.
+    Deleting a user deletes the API keys and bots as well. A user with trades cannot be deleted,
+    since trades are financial records: :class:`sqlalchemy.exc.IntegrityError` is raised and
+    nothing is deleted. Set ``is_active`` to false instead.
     """
 
     __tablename__ = "users"

@@ -4,17 +4,15 @@ The server is the one that ``TEST_DATABASE_URL`` names (its user must be allowed
 databases), else an embedded one without durability.
 """
 
-import itertools
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
-import psycopg
 import pytest
 from alembic.config import Config
 from psycopg import sql
@@ -22,75 +20,47 @@ from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models.database import make_engine
-from tests.support import alembic_cli as cli
-from tests.support import databases
+from tests.support import databases, servers
+from tests.support.alembic_cli import AlembicCli, Result
 from tests.support.conformance import Conformance
 from tests.support.drift import Built
 from tests.support.generated_rows import FilledDatabases
-from tests.support.history import Databases
-from tests.support.measured import Measured
+from tests.support.history import HEAD, Databases
 from tests.support.observed_revision import ObservedRevision, Probe
-from tests.support.probe_revisions import HEAD, Revisions
+from tests.support.probe_revisions import Revisions
+from tests.support.roles import RoleDatabases, databases_for_roles
 from trading_bot_schema import __main__, embedded
 from trading_bot_schema.url import parse
 
-SERVER_VARIABLE = "TEST_DATABASE_URL"
-# A test server may forget everything at a crash.
-SETTINGS = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "max_connections": "300",
-    "max_prepared_transactions": "10",
-}
-# A database is 300 files; in memory, they cost a tenth. A container may have too little of it.
-MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a directory of our own in it
-MEMORY_NEEDED = 2 * 1024**3
-_EMBEDDED = pytest.StashKey[Path]()
+_SERVER = pytest.StashKey[ExitStack]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--refresh``."""
+    """Add ``--faults``."""
     parser.addoption(
-        "--refresh",
+        "--faults",
         action="store_true",
-        help="write the generated files anew: docs/schema.sql, the table in docs/conformance.md",
+        help="put faults back, and see that tests/test_money_in_motion.py finds each; minutes",
     )
-
-
-@pytest.fixture
-def refresh(request: pytest.FixtureRequest) -> bool:
-    """Whether to write generated files anew."""
-    return bool(request.config.getoption("--refresh"))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the server, before pytest-xdist starts its workers, which inherit the variable."""
-    if SERVER_VARIABLE in os.environ or session.config.option.collectonly:
+    if servers.VARIABLE in os.environ or session.config.option.collectonly:
         return
-    in_memory = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED
-    home = Path(
-        tempfile.mkdtemp(prefix="trading-bot-schema-tests-", dir=MEMORY if in_memory else None)
-    )
-    # Not private: the server may run as another account.
-    home.chmod(0o755)
-    session.config.stash[_EMBEDDED] = home
+    stack = session.config.stash[_SERVER] = ExitStack()
     try:
-        url = embedded.start(home / "server", SETTINGS)
+        os.environ[servers.VARIABLE] = stack.enter_context(servers.server())
     except embedded.EmbeddedError as error:
         pytest.exit(str(error), returncode=1)
-    os.environ[SERVER_VARIABLE] = url.render_as_string(hide_password=False)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the server."""
-    home = config.stash.get(_EMBEDDED, None)
-    if home is not None:
-        embedded.stop(home / "server")
-        shutil.rmtree((home / "server").resolve(), ignore_errors=True)
-        shutil.rmtree(home, ignore_errors=True)
-        os.environ.pop(SERVER_VARIABLE, None)
+    if (stack := config.stash.get(_SERVER, None)) is not None:
+        stack.close()
+        os.environ.pop(servers.VARIABLE, None)
 
 
 @pytest.fixture(autouse=True)
@@ -104,18 +74,14 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def server() -> str:
     """URL of the server, for making databases on it."""
-    return parse(os.environ[SERVER_VARIABLE]).render_as_string(hide_password=False)
+    return parse(os.environ[servers.VARIABLE]).render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
 def make_database(server: str) -> Iterator[Callable[..., str]]:
-    """Make a database that lives until the end of the run: ``make_database(template=...)``."""
-    prefix = f"test_{uuid4().hex[:12]}"
-    numbers = itertools.count(1)
-    with ExitStack() as stack:
-        yield lambda template="template0": stack.enter_context(
-            databases.database(server, f"{prefix}_{next(numbers)}", template)
-        )
+    """Create a database that lives until the end of the run: ``make_database(template)``."""
+    with databases.maker(server) as make:
+        yield make
 
 
 @pytest.fixture(scope="session")
@@ -131,6 +97,19 @@ def filled_database(make_database: Callable[..., str], database_at: Databases) -
 
 
 @pytest.fixture(scope="session")
+def role_databases(server: str) -> Iterator[RoleDatabases]:
+    """Databases with the roles of ``docs/roles.sql``."""
+    with databases_for_roles(server) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def owned_database(role_databases: RoleDatabases) -> FilledDatabases:
+    """Databases at any revision that the owner has migrated: ``owned_database.at(revision)``."""
+    return FilledDatabases(role_databases.make, Databases(role_databases.make))
+
+
+@pytest.fixture(scope="session")
 def conformance(make_database: Callable[..., str], database_at: Databases) -> Conformance:
     """The conformance check: ``conformance.drift(url)`` says what differs from the models."""
     return Conformance(make_database(), database_at)
@@ -139,16 +118,13 @@ def conformance(make_database: Callable[..., str], database_at: Databases) -> Co
 @pytest.fixture(scope="session")
 def built(make_database: Callable[..., str], database_at: Databases) -> Built:
     """What the command ``drift`` compares with: ``built.differences(snapshot(url))``."""
-    return Built(make_database, database_at.at("head"))
+    return Built(make_database, database_at.at(HEAD))
 
 
 @pytest.fixture(scope="session")
-def migrated_template(server: str) -> Iterator[str]:
+def migrated_template(database_at: Databases) -> str:
     """Name of a database at the head revision, to copy."""
-    name = f"test_{uuid4().hex[:12]}_template"
-    with databases.database(server, name) as url:
-        databases.migrate(url)
-        yield name
+    return database_at.template(HEAD)
 
 
 @pytest.fixture
@@ -188,24 +164,23 @@ def connection(database: str) -> Iterator[Connection]:
 
 
 @pytest.fixture(scope="session")
-def alembic_cli() -> Iterator[cli.Server]:
+def alembic_cli(tmp_path_factory: pytest.TempPathFactory) -> AlembicCli:
     """The command line: ``alembic_cli.run("upgrade", "head", database=...)``."""
-    with cli.server() as server:
-        yield server
+    return AlembicCli(tmp_path_factory.mktemp("alembic"))
 
 
 @pytest.fixture
 def package_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., cli.Result]:
+) -> Callable[..., Result]:
     """The package's own commands, in this process: ``package_command("plan", database=...)``."""
 
-    def run(*words: str, database: str) -> cli.Result:
+    def run(*words: str, database: str) -> Result:
         monkeypatch.setenv("DATABASE_URL", database)
         monkeypatch.setattr(sys, "argv", ["trading_bot_schema", *words])
         with pytest.raises(SystemExit) as stop:
             __main__.main()
-        return cli.Result(int(stop.value.code or 0), *capsys.readouterr())
+        return Result(int(stop.value.code or 0), *capsys.readouterr())
 
     return run
 
@@ -242,41 +217,26 @@ def probe(revisions: Revisions, filled_database: FilledDatabases) -> Probe:
     ) -> ObservedRevision:
         if after:
             revisions.add("earlier", after)
-        revisions.add("probe", upgrade, downgrade, docstring or "A probe.")
+        revisions.add("probe", upgrade, downgrade, docstring=docstring or "A probe.")
 
         def start() -> str:
-            url = filled_database.at(str(HEAD))
+            url = filled_database.at(HEAD)
             if after:
-                databases.migrate(url, "earlier", revisions.config())
+                databases.migrate(url, "earlier", revisions.config)
             return url
 
-        return ObservedRevision("probe", docstring, start, config=revisions.config)
+        return ObservedRevision("probe", docstring, start, config=lambda: revisions.config)
 
     return observed
 
 
 @pytest.fixture
-def measure(
-    revisions: Revisions,
-    filled_database: FilledDatabases,
-    make_database: Callable[..., str],
-) -> Callable[..., Measured]:
-    """Run a form of an operation: ``measure(functions, prepared, without)``."""
-
-    def run(
-        functions: Iterable[str], prepared: str = "", without: Collection[str] = ()
-    ) -> Measured:
-        start = filled_database.at(str(HEAD))
-        if prepared:
-            with psycopg.connect(start) as connection:
-                connection.execute(prepared)
-
-        def copy(url: str) -> str:
-            return make_database(str(make_url(url).database))
-
-        return Measured(functions, revisions, start, copy, without)
-
-    return run
+def reachable_directory() -> Iterator[Path]:
+    """A directory that the server's account can reach, unlike pytest's own."""
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture

@@ -3,15 +3,16 @@
 import pytest
 
 from tests.support import databases
-from tests.support.alembic_cli import Server
-from tests.support.probe_revisions import HEAD, Revisions
+from tests.support.alembic_cli import AlembicCli
+from tests.support.history import HEAD
+from tests.support.probe_revisions import Revisions
 from trading_bot_schema.drift.catalogue import snapshot
 
 ACCEPT = ("-x", "ahead=accept")
 
 
 @pytest.fixture
-def ahead(alembic_cli: Server, database: str, revisions: Revisions) -> str:
+def ahead(alembic_cli: AlembicCli, database: str, revisions: Revisions) -> str:
     """A database that the next version has migrated."""
     revisions.add("next", 'op.add_column("users", sa.Column("probe", sa.Integer()))')
     result = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database)
@@ -20,7 +21,7 @@ def ahead(alembic_cli: Server, database: str, revisions: Revisions) -> str:
 
 
 @pytest.mark.parametrize("target", ["head", str(HEAD)])
-def test_accepted(alembic_cli: Server, ahead: str, target: str) -> None:
+def test_accepted(alembic_cli: AlembicCli, ahead: str, target: str) -> None:
     before = snapshot(ahead)
     for arguments, environment in (
         ((*ACCEPT, "upgrade", target), {}),
@@ -38,7 +39,7 @@ def test_accepted(alembic_cli: Server, ahead: str, target: str) -> None:
     assert databases.version(ahead) == "next"
 
 
-def test_refused_without_it(alembic_cli: Server, ahead: str) -> None:
+def test_refused_without_it(alembic_cli: AlembicCli, ahead: str) -> None:
     result = alembic_cli.run("upgrade", "head", database=ahead)
     assert result.status != 0
     assert "-x ahead=accept" in result.messages[0]
@@ -48,7 +49,7 @@ def test_refused_without_it(alembic_cli: Server, ahead: str) -> None:
     "arguments", [("downgrade", "base"), ("downgrade", "-1"), ("upgrade", "+1"), ("check",)]
 )
 def test_other_commands_are_refused_with_it(
-    alembic_cli: Server, ahead: str, arguments: tuple[str, ...]
+    alembic_cli: AlembicCli, ahead: str, arguments: tuple[str, ...]
 ) -> None:
     result = alembic_cli.run(*ACCEPT, *arguments, database=ahead)
     assert result.status != 0
@@ -56,6 +57,6 @@ def test_other_commands_are_refused_with_it(
     assert databases.version(ahead) == "next"
 
 
-def test_other_migrations_run_with_it(alembic_cli: Server, empty_database: str) -> None:
+def test_other_migrations_run_with_it(alembic_cli: AlembicCli, empty_database: str) -> None:
     assert alembic_cli.run(*ACCEPT, "upgrade", "head", database=empty_database).status == 0
     assert databases.version(empty_database) == HEAD

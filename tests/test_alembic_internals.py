@@ -1,4 +1,4 @@
-"""What the migrator uses of Alembic beyond its documentation is there in this version."""
+"""What the migrator uses of Alembic beyond its documentation works in this version."""
 
 from collections.abc import Callable
 from typing import Any

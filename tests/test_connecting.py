@@ -12,8 +12,10 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 from tests.support import databases
-from tests.support.alembic_cli import Command, Server, wait_for
-from tests.support.probe_revisions import HEAD, Revisions
+from tests.support.alembic_cli import AlembicCli, Command
+from tests.support.history import HEAD
+from tests.support.probe_revisions import Revisions
+from tests.support.waiting import wait_for
 from trading_bot_schema import embedded
 
 SETTINGS = {"fsync": "off", "max_connections": "8"}
@@ -46,17 +48,17 @@ def succeeds(command: Command) -> str:
     return message
 
 
-def test_a_server_that_restarts(alembic_cli: Server, home: Path) -> None:
+def test_a_server_that_restarts(alembic_cli: AlembicCli, home: Path) -> None:
     url = start(home)
     embedded.stop(home)
     upgrade = alembic_cli.start("upgrade", "head", database=url)
     waits(upgrade)
     start(home)
-    assert "Is it up, and are host and port in DATABASE_URL right?" in succeeds(upgrade)
+    assert "Check that it is up, and host and port in DATABASE_URL." in succeeds(upgrade)
     assert databases.version(url) == HEAD
 
 
-def test_a_server_that_starts(alembic_cli: Server, home: Path) -> None:
+def test_a_server_that_starts(alembic_cli: AlembicCli, home: Path) -> None:
     start(home)
     embedded.stop(home)
     # A standby that answers no query, until it is promoted.
@@ -75,7 +77,7 @@ def test_a_server_that_starts(alembic_cli: Server, home: Path) -> None:
     assert "DATABASE_URL" not in message
 
 
-def test_a_server_without_a_free_connection(alembic_cli: Server, home: Path) -> None:
+def test_a_server_without_a_free_connection(alembic_cli: AlembicCli, home: Path) -> None:
     url = start(home)
     with ExitStack() as others:
         for _ in range(int(SETTINGS["max_connections"])):
@@ -88,7 +90,7 @@ def test_a_server_without_a_free_connection(alembic_cli: Server, home: Path) -> 
     assert "DATABASE_URL" not in message
 
 
-def test_the_wait_ends(alembic_cli: Server) -> None:
+def test_the_wait_ends(alembic_cli: AlembicCli) -> None:
     environment = {"MIGRATION_CONNECT_WAIT": "500ms"}
     url = "postgresql:///bot?host=/nonexistent"
     result = alembic_cli.run("current", database=url, environment=environment)
@@ -96,7 +98,7 @@ def test_the_wait_ends(alembic_cli: Server) -> None:
     warning, error = result.messages
     assert "Trying again for 0.5 s." in warning
     assert error.startswith("ERROR")
-    assert "Is it up" in error
+    assert "Check that it is up" in error
 
 
 @pytest.fixture
@@ -114,7 +116,7 @@ def limited(empty_database: str) -> Iterator[str]:
         databases.execute(empty_database, sql.SQL(statement).format(name))
 
 
-def test_a_role_without_a_free_connection(alembic_cli: Server, limited: str) -> None:
+def test_a_role_without_a_free_connection(alembic_cli: AlembicCli, limited: str) -> None:
     with psycopg.connect(limited):
         upgrade = alembic_cli.start("upgrade", "head", database=limited)
         waits(upgrade)
@@ -124,7 +126,7 @@ def test_a_role_without_a_free_connection(alembic_cli: Server, limited: str) -> 
 
 
 def test_a_role_without_a_second_connection(
-    alembic_cli: Server, empty_database: str, limited: str, revisions: Revisions
+    alembic_cli: AlembicCli, empty_database: str, limited: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", 'op.execute("LOCK TABLE users")')
     arguments = ("-c", revisions.ini, "-x", "lock_timeout=300ms", "-x", "lock_attempts=1")

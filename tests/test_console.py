@@ -1,4 +1,4 @@
-"""What Alembic's commands show, on a terminal and elsewhere."""
+"""Alembic's commands show progress and result, in colours on a terminal only."""
 
 import os
 import re
@@ -8,12 +8,12 @@ import sys
 import pytest
 from sqlalchemy import make_url
 
-from tests.support.alembic_cli import Server
+from tests.support.alembic_cli import AlembicCli
 from tests.support.databases import ROOT
 from tests.support.history import HISTORY
 
 
-def test_progress(alembic_cli: Server, empty_database: str) -> None:
+def test_progress(alembic_cli: AlembicCli, empty_database: str) -> None:
     url = make_url(empty_database).set(password="hunter2")
     password = url.render_as_string(hide_password=False)
     shown = alembic_cli.run("upgrade", "head", database=password).stderr
@@ -30,13 +30,13 @@ def test_progress(alembic_cli: Server, empty_database: str) -> None:
     assert "At base: postgresql://" in shown
 
 
-def test_nothing_to_do(alembic_cli: Server, database: str) -> None:
+def test_nothing_to_do(alembic_cli: AlembicCli, database: str) -> None:
     shown = alembic_cli.run("upgrade", "head", database=database).stderr
     assert "Running" not in shown
     assert f"At {HISTORY[-1].revision} (head)" in shown
 
 
-def test_quiet(alembic_cli: Server, empty_database: str) -> None:
+def test_quiet(alembic_cli: AlembicCli, empty_database: str) -> None:
     assert alembic_cli.run("-q", "upgrade", "head", database=empty_database).output == ""
     refused = alembic_cli.run("-q", "upgrade", "nosuch", database=empty_database)
     assert "nosuch" in refused.stderr

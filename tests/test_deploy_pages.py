@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from tests.support import databases
-from tests.support.alembic_cli import ROOT, wait_for
-from tests.support.probe_revisions import HEAD
+from tests.support.databases import ROOT
+from tests.support.history import HEAD
+from tests.support.waiting import wait_for
 from trading_bot_schema import embedded
 from trading_bot_schema.drift.catalogue import snapshot
 

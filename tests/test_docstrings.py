@@ -6,11 +6,13 @@ from trading_bot_schema.docstrings import (
     Acceptance,
     DeclaredLock,
     DocstringError,
+    OldCode,
     acceptances,
     line,
     lines,
     locks,
     names,
+    old_code,
 )
 
 DOCSTRING = """Add a note.
@@ -80,3 +82,35 @@ def test_exceptions_have_reasons() -> None:
     for text in ("scan-under-lock on users.", "since it is safe", "all of it, since it is safe"):
         with pytest.raises(DocstringError, match="is not of the form 'scan-under-lock on users,"):
             acceptances(f"Accepts: {text}")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("works.", OldCode()),
+        ("works. It does not use the column.", OldCode()),
+        ("fails once: trades, users.", OldCode(fails_once=frozenset({"trades", "users"}))),
+        (
+            "breaks: insert into users, select\nusers.nickname; fails once: users. See above.",
+            OldCode(
+                frozenset({"insert into users", "select users.nickname"}), frozenset({"users"})
+            ),
+        ),
+        ("slows: user by email.", OldCode(slows=frozenset({"user by email"}))),
+    ],
+)
+def test_what_becomes_of_old_code(text: str, expected: OldCode) -> None:
+    assert old_code(f"A.\n\nOld code: {text}\nDowngrade: keeps all data.\n") == expected
+    assert old_code(f"A.\n\nOld code: {expected}\n") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Locks: none.", "no line 'Old code:'"),
+        ("Old code: is fine.", "'is fine' is not of the form"),
+    ],
+)
+def test_a_line_about_old_code_that_says_nothing(text: str, message: str) -> None:
+    with pytest.raises(DocstringError, match=message):
+        old_code(f"A.\n\n{text}\n")

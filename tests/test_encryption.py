@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import URL, make_url, text
 
 from models.database import make_engine
-from tests.support import commandline
+from tests.support.alembic_cli import AlembicCli
 from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
 from trading_bot_schema.url import DatabaseURLError
 
@@ -72,38 +72,38 @@ async def ask_asyncpg(url: URL) -> object:
         await engine.dispose()
 
 
-def ask_psycopg(url: URL) -> str:
+def ask_psycopg(alembic_cli: AlembicCli, url: URL) -> str:
     target = url.render_as_string(hide_password=False)
-    return commandline.run("alembic", "current", DATABASE_URL=target).stderr
+    return alembic_cli.run("current", database=target).stderr
 
 
 SYSTEM = {"sslrootcert": "system"}
 
 
 async def test_the_systems_authorities(
-    encrypted: Encrypted, monkeypatch: pytest.MonkeyPatch
+    alembic_cli: AlembicCli, encrypted: Encrypted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = encrypted.url.set(query=SYSTEM)
     # They do not know the certificate.
     with pytest.raises(Exception, match="certificate verify failed"):
         await ask_asyncpg(url)
-    assert "certificate verify failed" in ask_psycopg(url)
+    assert "certificate verify failed" in ask_psycopg(alembic_cli, url)
     # Now they do; OpenSSL reads the variable.
     monkeypatch.setenv("SSL_CERT_FILE", str(encrypted.authority))
     assert await ask_asyncpg(url) == 1
-    assert "ERROR" not in ask_psycopg(url)
+    assert "ERROR" not in ask_psycopg(alembic_cli, url)
     # The name counts as well.
     other = url.set(host="127.0.0.1")
     with pytest.raises(Exception, match="IP address mismatch"):
         await ask_asyncpg(other)
-    assert "does not match host name" in ask_psycopg(other)
+    assert "does not match host name" in ask_psycopg(alembic_cli, other)
 
 
-async def test_an_authority_in_a_file(encrypted: Encrypted) -> None:
+async def test_an_authority_in_a_file(alembic_cli: AlembicCli, encrypted: Encrypted) -> None:
     query = {"sslmode": "verify-full", "sslrootcert": str(encrypted.authority)}
     url = encrypted.url.set(query=query)
     assert await ask_asyncpg(url) == 1
-    assert "ERROR" not in ask_psycopg(url)
+    assert "ERROR" not in ask_psycopg(alembic_cli, url)
 
 
 @pytest.mark.parametrize("name", ["sslrootcert", "sslcert"])

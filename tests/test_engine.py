@@ -1,44 +1,16 @@
-"""The engine and the session factory."""
+"""The engine finds its database when it connects, and replaces broken connections."""
 
-import pickle
 from contextlib import suppress
 
 import pytest
 from sqlalchemy import select, text
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.pool import NullPool
 
 import models
-from models import User, database
+from models import User
 from models.database import make_engine
-from tests.support import commandline, factories
-
-WITHOUT_SIDE_EFFECTS = """
-import socket, subprocess, sys
-
-def forbidden(*arguments, **options):
-    sys.exit("importing must not do this")
-
-socket.socket.connect = subprocess.Popen.__init__ = forbidden
-from models import ApiKey, Base, BotConfig, BotState, SessionLocal, Trade, User, engine
-from models.database import Base, SessionLocal, engine
-"""
-
-
-@pytest.mark.parametrize("url", [None, "", "nonsense"])
-def test_importing_does_nothing(url: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    if url is not None:
-        monkeypatch.setenv("DATABASE_URL", url)
-    done = commandline.run("timeit", "-n1", "-r1", WITHOUT_SIDE_EFFECTS)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-
-
-def test_package_and_module_offer_the_same() -> None:
-    assert models.engine is database.engine
-    assert models.SessionLocal is database.SessionLocal
-    assert models.Base is database.Base
+from tests.support import factories
 
 
 def test_the_session_factory() -> None:
@@ -88,17 +60,3 @@ async def test_other_pools_and_arguments_of_the_driver(database: str) -> None:
     engine = make_engine(database, poolclass=NullPool, connect_args=settings)
     async with engine.connect() as connection:
         assert await connection.scalar(text("SHOW application_name")) == "books"
-
-
-async def test_bound_values_are_not_in_error_messages(session: AsyncSession) -> None:
-    session.add(factories.user(email="same@example.com", hashed_password="hash-of-ada"))
-    session.add(factories.user(email="same@example.com", hashed_password="hash-of-bob"))
-    with pytest.raises(IntegrityError) as caught:
-        await session.flush()
-    assert "hash-of" not in str(caught.value)
-
-
-def test_engine_shows_no_password() -> None:
-    engine = make_engine("postgresql://ada:hunter2@db/bot")
-    assert "hunter2" not in repr(engine)
-    assert b"hunter2" not in pickle.dumps(engine.url)

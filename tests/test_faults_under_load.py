@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
-from decimal import Decimal
 
 import asyncpg
 import psycopg
@@ -12,12 +11,13 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from models import BotConfig, BotState, BotStatus, OrderType, Side, Trade, User
+from models import BotConfig, BotState, BotStatus, Trade
 from models.database import make_engine
-from tests.support.alembic_cli import Server
+from tests.support import factories
+from tests.support.alembic_cli import AlembicCli
 from tests.support.databases import version
-from tests.support.probe_revisions import Revisions
-from tests.test_migrator import CONCURRENT_INDEX
+from tests.support.factories import SMALLEST
+from tests.support.probe_revisions import ADD_COLUMN, CONCURRENT_INDEX, Revisions
 
 BOTS = 4
 KILLS = 8
@@ -41,19 +41,8 @@ class Bot:
         order = f"BTCUSDT:{self._config.id}-{next(self._numbers)}"
         try:
             async with self._sessions.begin() as session:
-                session.add(
-                    Trade(
-                        bot_config_id=self._config.id,
-                        user_id=self._config.user_id,
-                        binance_order_id=order,
-                        symbol="BTC/USDT",
-                        side=Side.BUY,
-                        order_type=OrderType.MARKET,
-                        price=Decimal(1),
-                        quantity_filled=Decimal(1),
-                        quote_quantity_filled=Decimal(1),
-                    )
-                )
+                ids = {"bot_config_id": self._config.id, "user_id": self._config.user_id}
+                session.add(Trade(**SMALLEST["trades"] | ids, binance_order_id=order))
                 state = await session.get_one(BotState, self._config.id)
                 state.status = BotStatus.RUNNING
                 # In the database, since a bot may have several trades at a time.
@@ -69,17 +58,11 @@ class Bot:
 
 
 async def _make_bots(engine: AsyncEngine) -> list[BotConfig]:
-    settings = {"symbol": "BTC/USDT", "timeframe": "1m", "stop_loss_perc": 1}
-    settings |= {"take_profit_perc": 1, "ema_fast": 1, "ema_slow": 2, "rsi_period": 1}
-    settings |= {"rsi_oversold": 1, "rsi_overbought": 2}
+    bots = [factories.bot_config(state=factories.bot_state()) for _ in range(BOTS)]
     async with AsyncSession(engine, expire_on_commit=False) as session:
-        user = User(email="a@example.com", hashed_password="hash")
-        user.bot_configs = [
-            BotConfig(name=f"{number}", state=BotState(), **settings) for number in range(BOTS)
-        ]
-        session.add(user)
+        session.add(factories.user(bot_configs=bots))
         await session.commit()
-        return list(user.bot_configs)
+    return bots
 
 
 def _kill_a_connection(url: str) -> None:
@@ -100,9 +83,9 @@ async def engine(database: str) -> AsyncIterator[AsyncEngine]:
 
 
 async def test_trading_goes_on(
-    engine: AsyncEngine, alembic_cli: Server, database: str, revisions: Revisions
+    engine: AsyncEngine, alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
-    revisions.add("probe_1", 'op.add_column("trades", sa.Column("probe", sa.Integer()))')
+    revisions.add("probe_1", ADD_COLUMN.format("trades", "probe"))
     revisions.add("probe_2", CONCURRENT_INDEX)
     bots = [Bot(engine, config) for config in await _make_bots(engine)]
     stop = asyncio.Event()

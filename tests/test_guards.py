@@ -4,8 +4,9 @@ import psycopg
 import pytest
 
 from tests.support import databases
-from tests.support.alembic_cli import Server
-from tests.support.probe_revisions import HEAD, Revisions
+from tests.support.alembic_cli import AlembicCli
+from tests.support.history import HEAD
+from tests.support.probe_revisions import Revisions
 from trading_bot_schema.drift.catalogue import snapshot
 
 REFUSE = ("-x", "lose=refuse")
@@ -22,7 +23,7 @@ def insert(url: str, number: int = 1, *, analyze: bool = False) -> None:
             connection.execute("ANALYZE users")
 
 
-def test_a_downgrade_that_loses_rows_is_refused(alembic_cli: Server, database: str) -> None:
+def test_a_downgrade_that_loses_rows_is_refused(alembic_cli: AlembicCli, database: str) -> None:
     insert(database, 20, analyze=True)
     before = snapshot(database)
     for arguments, environment in (
@@ -37,7 +38,7 @@ def test_a_downgrade_that_loses_rows_is_refused(alembic_cli: Server, database: s
     assert databases.version(database) == HEAD
 
 
-def test_without_the_guard_there_is_a_warning(alembic_cli: Server, database: str) -> None:
+def test_without_the_guard_there_is_a_warning(alembic_cli: AlembicCli, database: str) -> None:
     insert(database)
     result = alembic_cli.run("downgrade", "base", database=database)
     assert result.status == 0, result.output
@@ -49,7 +50,7 @@ def test_without_the_guard_there_is_a_warning(alembic_cli: Server, database: str
     assert message in lines[running - 1]  # before it starts
 
 
-def test_what_loses_nothing_is_not_refused(alembic_cli: Server, database: str) -> None:
+def test_what_loses_nothing_is_not_refused(alembic_cli: AlembicCli, database: str) -> None:
     # The head revision keeps all data, and empty tables have none.
     for arguments in (("downgrade", "-1"), ("downgrade", "base"), ("upgrade", "head")):
         result = alembic_cli.run(*REFUSE, *arguments, database=database)
@@ -59,7 +60,7 @@ def test_what_loses_nothing_is_not_refused(alembic_cli: Server, database: str) -
 
 @pytest.mark.parametrize("analyze", [False, True])
 def test_a_column_is_lost_with_its_rows(
-    alembic_cli: Server, database: str, revisions: Revisions, analyze: bool
+    alembic_cli: AlembicCli, database: str, revisions: Revisions, analyze: bool
 ) -> None:
     revisions.add(
         "probe",

@@ -3,55 +3,11 @@
 The recipes of CONTRIBUTING.md pass it, too (``test_guide.py``).
 """
 
-import os
-import re
-from pathlib import Path
-from textwrap import indent
-from uuid import uuid4
-
 import pytest
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 
-from tests.support import commandline, databases
-from tests.support.databases import ROOT
+from tests.support import commandline
+from tests.support.probe_revisions import ADD_COLUMN, DROP_COLUMN, Revisions
 from tools.lint_migrations import lint
-
-REVISION = """
-import sqlalchemy as sa
-from alembic import op
-
-revision = {name!r}
-down_revision = {before!r}
-
-
-def upgrade() -> None:
-{upgrade}
-
-
-def downgrade() -> None:
-{downgrade}
-"""
-
-
-def config_with(directory: Path, *upgrades: str, downgrade: str = "pass") -> Config:
-    """Write revisions that follow the project's; return Alembic's configuration with both."""
-    config = databases.alembic_config()
-    before = ScriptDirectory.from_config(config).get_current_head()
-    for upgrade in upgrades:
-        name = uuid4().hex[:12]
-        (directory / f"{name}_a_revision.py").write_text(
-            REVISION.format(
-                name=name,
-                before=before,
-                upgrade=indent(upgrade, "    "),
-                downgrade=indent(downgrade, "    "),
-            )
-        )
-        before = name
-    versions = os.pathsep.join((str(ROOT / "alembic" / "versions"), str(directory)))
-    config.set_main_option("version_locations", versions)
-    return config
 
 
 def test_the_projects_revisions() -> None:
@@ -84,23 +40,24 @@ def test_the_projects_revisions() -> None:
     ],
 )
 def test_a_dangerous_revision_is_refused(
-    dangerous: str, rule: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    dangerous: str, rule: str, revisions: Revisions, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert not lint(config_with(tmp_path, dangerous))
+    revisions.add("probe", dangerous)
+    assert not lint(revisions.config)
     assert rule in capfd.readouterr().out
 
 
 def test_a_dangerous_downgrade_is_refused(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    revisions: Revisions, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    drop = 'op.drop_index("ix_trades_user_id")'
-    assert not lint(config_with(tmp_path, "pass", downgrade=drop))
+    revisions.add("probe", "pass", 'op.drop_index("ix_trades_user_id")')
+    assert not lint(revisions.config)
     printed = capfd.readouterr().out
     assert "require-concurrent-index-deletion" in printed
-    assert re.search(r"downgrade of \w+_a_revision\.py", printed)
+    assert "downgrade of probe.py" in printed
 
 
-def test_a_downgrade_may_drop_what_was_added(tmp_path: Path) -> None:
-    add = 'op.add_column("trades", sa.Column("note", sa.Text()))'
-    drop = 'op.drop_column("trades", "note")'
-    assert lint(config_with(tmp_path, add, downgrade=drop))
+def test_a_downgrade_may_drop_what_was_added(revisions: Revisions) -> None:
+    added = ("trades", "probe")
+    revisions.add("probe", ADD_COLUMN.format(*added), DROP_COLUMN.format(*added))
+    assert lint(revisions.config)

@@ -8,7 +8,7 @@ import pytest
 from tests.support.lock_lines import check_downgrade, check_upgrade
 from tests.support.observation import Observation, Statement
 from tests.support.observed_revision import Probe
-from tools.missing_locks import with_lines
+from tools.document.locks import with_lines
 
 NOTE = 'op.add_column("trades", sa.Column("note", sa.Text()))'
 BRIEFLY = "ACCESS EXCLUSIVE on trades, for milliseconds"

@@ -19,16 +19,8 @@ class Observed:
     """The revisions of the project, each observed once."""
 
     def __init__(self, filled_database: FilledDatabases) -> None:
-        self._filled = filled_database
-        self.revision = cache(self._revision)
-
-    def _revision(self, name: str) -> ObservedRevision:
-        script = SCRIPTS.get_revision(name)
-        return ObservedRevision(
-            name,
-            script.longdoc,
-            lambda: self._filled.before(script),
-            lambda: self._filled.after(script),
+        self.revision = cache(
+            lambda name: ObservedRevision.of(SCRIPTS.get_revision(name), filled_database)
         )
 
 

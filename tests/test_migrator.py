@@ -1,6 +1,7 @@
 """One migrator at a time, short locks, retries: with the real command line."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -9,36 +10,22 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from tests.support import databases
-from tests.support.alembic_cli import Server, wait_for
-from tests.support.probe_revisions import HEAD, Revisions
+from tests.support.alembic_cli import AlembicCli
+from tests.support.databases import ask, version
+from tests.support.history import HEAD
+from tests.support.probe_revisions import (
+    ADD_COLUMN,
+    CONCURRENT_INDEX,
+    DROP_CONCURRENT_INDEX,
+    Revisions,
+)
+from tests.support.waiting import wait_for
 from trading_bot_schema.migrator import Settings
 from trading_bot_schema.migrator.lock import LOCK_KEY
 
-CONCURRENT_INDEX = """
-with op.get_context().autocommit_block():
-    op.drop_index("ix_probe", if_exists=True, postgresql_concurrently=True)
-    op.create_index("ix_probe", "trades", ["symbol"], postgresql_concurrently=True)
-"""
-DROP_CONCURRENT_INDEX = """
-with op.get_context().autocommit_block():
-    op.drop_index("ix_probe", if_exists=True, postgresql_concurrently=True)
-"""
-ADD_COLUMN = 'op.add_column("{}", sa.Column("{}", sa.Integer()))'
-DROP_COLUMN = 'op.drop_column("{}", "{}")'
-
-
-def connect(url: str) -> psycopg.Connection:
-    return psycopg.connect(url, autocommit=True)
-
-
-def version(url: str) -> str | None:
-    with connect(url) as connection:
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return None if row is None else row[0]
-
 
 def test_twenty_upgrades_at_once(
-    alembic_cli: Server, empty_database: str, revisions: Revisions
+    alembic_cli: AlembicCli, empty_database: str, revisions: Revisions
 ) -> None:
     # On the way there is an index that is built concurrently: it waits for all transactions
     # that began before it, so a waiting migrator must not be in one.
@@ -53,7 +40,7 @@ def test_twenty_upgrades_at_once(
     assert version(empty_database) == "probe_2"
 
 
-def test_different_commands_at_once(alembic_cli: Server, empty_database: str) -> None:
+def test_different_commands_at_once(alembic_cli: AlembicCli, empty_database: str) -> None:
     commands = [
         alembic_cli.start(*arguments, database=empty_database)
         for arguments in (("upgrade", "head"), ("downgrade", "base"), ("upgrade", "head")) * 3
@@ -72,7 +59,7 @@ def other_migrator(database: str) -> Iterator[psycopg.Connection]:
     "arguments", [("upgrade", "head"), ("downgrade", "-1"), ("stamp", "base")]
 )
 def test_a_migrator_waits_and_says_for_whom(
-    alembic_cli: Server,
+    alembic_cli: AlembicCli,
     database: str,
     other_migrator: psycopg.Connection,
     arguments: tuple[str, ...],
@@ -80,19 +67,23 @@ def test_a_migrator_waits_and_says_for_whom(
     result = alembic_cli.run("-x", "wait_timeout=200ms", *arguments, database=database)
     assert result.status != 0
     (message,) = result.messages
-    assert "Another migrator is at work" in message
+    assert "Another migrator is running" in message
     assert f"database: pid {other_migrator.info.backend_pid} (user " in message
     assert "application deploy-7" in message
     assert version(database) == HEAD
 
 
 def test_the_version_is_read_after_the_wait(
-    alembic_cli: Server, database: str, other_migrator: psycopg.Connection
+    alembic_cli: AlembicCli, database: str, other_migrator: psycopg.Connection
 ) -> None:
     waiting = alembic_cli.start("downgrade", "-1", database=database)
     wait_for(lambda: "Waiting for another migrator" in waiting.stderr())
     # It is in no transaction while it waits, so that it has no snapshot.
-    wait_for(lambda: _transactions_of_migrators(database) == 0)
+    transactions = (
+        "SELECT count(xact_start) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'alembic'"
+    )
+    wait_for(lambda: ask(database, transactions) == 0)
     other_migrator.execute("DELETE FROM alembic_version")
     other_migrator.close()
     result = waiting.result()
@@ -100,21 +91,11 @@ def test_the_version_is_read_after_the_wait(
     assert "Relative revision -1 didn't produce 1 migrations" in result.messages[0]
 
 
-def _transactions_of_migrators(url: str) -> int:
-    with connect(url) as connection:
-        row = connection.execute(
-            "SELECT count(xact_start) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND application_name = 'alembic'"
-        ).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
 @pytest.mark.parametrize(
     "arguments", [("current",), ("check",), ("history", "-i"), ("upgrade", "head", "--sql")]
 )
 def test_readers_do_not_wait(
-    alembic_cli: Server,
+    alembic_cli: AlembicCli,
     database: str,
     other_migrator: psycopg.Connection,
     arguments: tuple[str, ...],
@@ -123,36 +104,32 @@ def test_readers_do_not_wait(
     assert result.status == 0, result.output
 
 
-def test_readers_change_nothing(alembic_cli: Server, empty_database: str) -> None:
+def test_readers_change_nothing(alembic_cli: AlembicCli, empty_database: str) -> None:
     for arguments in (("current",), ("check",), ("history", "-i")):
         alembic_cli.run(*arguments, database=empty_database)
-    with connect(empty_database) as connection:
-        assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+    assert ask(empty_database, "SELECT to_regclass('alembic_version')") is None
 
 
 def test_locks_of_other_databases_do_not_matter(
-    alembic_cli: Server, other_migrator: psycopg.Connection, empty_database: str
+    alembic_cli: AlembicCli, other_migrator: psycopg.Connection, empty_database: str
 ) -> None:
     result = alembic_cli.run("-x", "wait_timeout=0", "upgrade", "head", database=empty_database)
     assert result.status == 0, result.output
 
 
-def test_a_callers_transaction_keeps_the_lock(alembic_cli: Server, database: str) -> None:
+def test_a_callers_transaction_keeps_the_lock(alembic_cli: AlembicCli, database: str) -> None:
     with databases.sync_engine(database).connect() as connection:
         connection.execute(text("SELECT 1"))
-        config = databases.alembic_config()
-        config.attributes["connection"] = connection
-        command.stamp(config, "base")
+        command.stamp(databases.alembic_config(connection), "base")
         busy = alembic_cli.run("-x", "wait_timeout=0", "upgrade", "head", database=database)
-        assert "Another migrator is at work" in busy.messages[0]
+        assert "Another migrator is running" in busy.messages[0]
         connection.rollback()
         assert _lock_is_free(database)
     assert version(database) == HEAD
 
 
 def test_a_callers_connection_gives_the_lock_back(connection: Connection, database: str) -> None:
-    config = databases.alembic_config()
-    config.attributes["connection"] = connection
+    config = databases.alembic_config(connection)
     command.downgrade(config, "-1")
     assert _lock_is_free(database)
     with pytest.raises(CommandError, match="nosuch"):
@@ -160,14 +137,12 @@ def test_a_callers_connection_gives_the_lock_back(connection: Connection, databa
     assert _lock_is_free(database)
 
 
-def _lock_is_free(url: str) -> bool:
-    with connect(url) as connection:
-        row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK_KEY]).fetchone()
-        return row == (True,)
+def _lock_is_free(url: str) -> Any:
+    return ask(url, "SELECT pg_try_advisory_lock(%s)", LOCK_KEY)
 
 
 def test_a_reader_blocks_an_upgrade_until_it_is_gone(
-    alembic_cli: Server, database: str, revisions: Revisions
+    alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", ADD_COLUMN.format("users", "probe"))
     arguments = ("-c", revisions.ini, "-x", "lock_timeout=500ms", "-x", "lock_attempts=2")
@@ -194,7 +169,7 @@ def test_a_reader_blocks_an_upgrade_until_it_is_gone(
 
 
 def test_a_retry_succeeds_and_counts_relative_steps_once(
-    alembic_cli: Server, database: str, revisions: Revisions
+    alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     # Of three, two are asked for; the second is blocked when the first has been committed.
     revisions.add("probe_1", ADD_COLUMN.format("users", "probe"))
@@ -211,10 +186,11 @@ def test_a_retry_succeeds_and_counts_relative_steps_once(
 
 
 def test_an_index_that_was_built_in_part_is_built_anew(
-    alembic_cli: Server, database: str, revisions: Revisions
+    alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
     arguments = ("-c", revisions.ini, "-x", "concurrent_lock_timeout=200ms")
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_probe'::regclass"
     with psycopg.connect(database) as writer:
         writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
         result = alembic_cli.run(
@@ -223,26 +199,18 @@ def test_an_index_that_was_built_in_part_is_built_anew(
         assert result.status != 0
         assert f"Blocked by pid {writer.info.backend_pid} " in result.messages[0]
         assert "Tried 1 times, for 0.2 s each." in result.messages[0]
-        assert "marked invalid; the next run builds that anew" in result.messages[0]
-        assert _index_is_valid(database) is False
+        assert "marked invalid; the next run builds it again" in result.messages[0]
+        assert ask(database, valid) is False
         assert version(database) == HEAD
         again = alembic_cli.start(*arguments, "upgrade", "head", database=database)
         wait_for(lambda: "Trying again" in again.stderr())
     assert again.result().status == 0
-    assert _index_is_valid(database) is True
+    assert ask(database, valid) is True
     assert version(database) == "probe"
 
 
-def _index_is_valid(url: str) -> bool | None:
-    with connect(url) as connection:
-        row = connection.execute(
-            "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_probe')"
-        ).fetchone()
-    return None if row is None else row[0]
-
-
 def test_a_deadlock_is_tried_again(
-    alembic_cli: Server, database: str, revisions: Revisions
+    alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     lock = 'op.execute("LOCK TABLE {}")\n'
     revisions.add("probe", lock.format("users") + lock.format("trades"))
@@ -251,24 +219,19 @@ def test_a_deadlock_is_tried_again(
         other.execute("LOCK TABLE trades")
         arguments = ("-c", revisions.ini, "-x", "lock_timeout=1min", "upgrade", "head")
         upgrade = alembic_cli.start(*arguments, database=database)
-        wait_for(lambda: _somebody_waits_for_a_table(database))
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        wait_for(lambda: ask(database, waiting))
         other.execute("LOCK TABLE users")  # waits for the migration, until it is the victim
         wait_for(lambda: "deadlock detected" in upgrade.stderr())
     assert upgrade.result().status == 0
     assert version(database) == "probe"
 
 
-def _somebody_waits_for_a_table(url: str) -> bool:
-    with connect(url) as connection:
-        row = connection.execute(
-            "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
-            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        ).fetchone()
-    return row != (0,)
-
-
 def test_a_statement_that_takes_too_long(
-    alembic_cli: Server, database: str, revisions: Revisions
+    alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", 'op.execute("SELECT pg_sleep(60)")')
     arguments = ("-c", revisions.ini, "upgrade", "head")
@@ -281,7 +244,7 @@ def test_a_statement_that_takes_too_long(
 
 
 def test_settings_hold_on_the_migration_connection(
-    alembic_cli: Server, database: str, revisions: Revisions
+    alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add(
         "probe",
@@ -328,12 +291,12 @@ def test_bad_settings(
         Settings.read(arguments, environment)
 
 
-def test_stamp_purge_is_all_or_nothing(alembic_cli: Server, database: str) -> None:
+def test_stamp_purge_is_all_or_nothing(alembic_cli: AlembicCli, database: str) -> None:
     result = alembic_cli.run("stamp", "--purge", "nosuch", database=database)
     assert result.status != 0
     assert version(database) == HEAD
 
 
-def test_ensure_version(alembic_cli: Server, empty_database: str) -> None:
+def test_ensure_version(alembic_cli: AlembicCli, empty_database: str) -> None:
     assert alembic_cli.run("ensure_version", database=empty_database).status == 0
     assert version(empty_database) is None

@@ -13,9 +13,10 @@ from alembic import command
 from alembic.util import CommandError
 
 from tests.support import databases
-from tests.support.alembic_cli import Server
+from tests.support.alembic_cli import AlembicCli
+from tests.support.history import HEAD
 from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
-from tests.support.probe_revisions import HEAD, Revisions
+from tests.support.probe_revisions import Revisions
 from trading_bot_schema.migrator.lock import LOCK_KEY
 
 REFUSED = "a connection pooler in transaction or statement mode"
@@ -72,7 +73,9 @@ def other_clients(url: str, number: int = 3) -> Iterator[None]:
 
 
 @needs_pgbouncer
-def test_session_mode_works_and_leaves_nothing(alembic_cli: Server, empty_database: str) -> None:
+def test_session_mode_works_and_leaves_nothing(
+    alembic_cli: AlembicCli, empty_database: str
+) -> None:
     # Without the reset that PgBouncer does itself by default.
     with pgbouncer(empty_database, "session", server_reset_query="") as url:
         untouched = state_of_sessions(url)
@@ -86,7 +89,9 @@ def test_session_mode_works_and_leaves_nothing(alembic_cli: Server, empty_databa
 
 
 @needs_pgbouncer
-def test_five_upgrades_at_once_in_session_mode(alembic_cli: Server, empty_database: str) -> None:
+def test_five_upgrades_at_once_in_session_mode(
+    alembic_cli: AlembicCli, empty_database: str
+) -> None:
     with pgbouncer(empty_database, "session", default_pool_size=20) as url:
         commands = [alembic_cli.start("upgrade", "head", database=url) for _ in range(5)]
         results = [command.result() for command in commands]
@@ -99,7 +104,7 @@ def test_five_upgrades_at_once_in_session_mode(alembic_cli: Server, empty_databa
     ("mode", "pool_size"), [("transaction", 1), ("transaction", 20), ("statement", 20)]
 )
 def test_other_modes_are_refused(
-    alembic_cli: Server, empty_database: str, mode: str, pool_size: int
+    alembic_cli: AlembicCli, empty_database: str, mode: str, pool_size: int
 ) -> None:
     with pgbouncer(empty_database, mode, default_pool_size=pool_size) as url:
         untouched = state_of_sessions(url, 1)
@@ -116,7 +121,7 @@ def test_other_modes_are_refused(
 @needs_pgbouncer
 @pytest.mark.parametrize("pool_size", [2, 4])
 def test_transaction_mode_is_refused_beside_other_clients(
-    alembic_cli: Server, empty_database: str, pool_size: int
+    alembic_cli: AlembicCli, empty_database: str, pool_size: int
 ) -> None:
     with (
         pgbouncer(empty_database, "transaction", default_pool_size=pool_size) as url,
@@ -147,7 +152,7 @@ def test_an_application_that_migrates_is_refused_too(empty_database: str) -> Non
 
 @pytest.mark.parametrize("revisions_after", [0, 1])
 def test_a_lock_that_was_lost_is_an_error(
-    alembic_cli: Server, database: str, revisions: Revisions, revisions_after: int
+    alembic_cli: AlembicCli, database: str, revisions: Revisions, revisions_after: int
 ) -> None:
     revisions.add("probe_1", f'op.execute("SELECT pg_advisory_unlock({LOCK_KEY})")')
     if revisions_after:

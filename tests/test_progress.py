@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import psycopg
 import pytest
 
-from tests.support.alembic_cli import ROOT, SECONDS, Server, wait_for
-from tests.support.probe_revisions import Revisions
-from tests.test_migrator import CONCURRENT_INDEX, DROP_CONCURRENT_INDEX
+from tests.support.alembic_cli import AlembicCli
+from tests.support.databases import ROOT, ask
+from tests.support.probe_revisions import CONCURRENT_INDEX, DROP_CONCURRENT_INDEX, Revisions
+from tests.support.waiting import SECONDS, wait_for
 from trading_bot_schema.migrator.progress import Progress
 
 ERASE = "\r\x1b[K"
@@ -133,20 +134,23 @@ def test_no_line_where_none_is_wanted(
 
 
 def _watched_for_two_seconds(url: str) -> bool:
-    with psycopg.connect(url) as connection:
-        row = connection.execute(
+    return bool(
+        ask(
+            url,
             "SELECT count(*) FROM pg_stat_activity AS migrating JOIN pg_stat_activity AS watching"
             " ON watching.query_start > migrating.query_start + interval '2 s'"
-            " WHERE migrating.query LIKE 'CREATE INDEX CONCURRENTLY ix_probe%'"
-            " AND watching.query LIKE '%pg_stat_progress_create_index%'"
+            " WHERE migrating.query ~ '^CREATE INDEX CONCURRENTLY ix_probe'"
+            " AND watching.query ~ 'pg_stat_progress_create_index'"
             " AND watching.application_name = 'alembic'"
             " AND migrating.datname = current_database()"
-            " AND watching.datname = current_database()"
-        ).fetchone()
-    return row != (0,)
+            " AND watching.datname = current_database()",
+        )
+    )
 
 
-def test_elsewhere_it_is_logged(alembic_cli: Server, database: str, revisions: Revisions) -> None:
+def test_elsewhere_it_is_logged(
+    alembic_cli: AlembicCli, database: str, revisions: Revisions
+) -> None:
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
     arguments = ("-c", revisions.ini, "upgrade", "head")
     with psycopg.connect(database) as writer:

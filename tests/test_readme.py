@@ -1,4 +1,4 @@
-"""The Turkish README is in step with the English one."""
+"""The READMEs of both languages agree, links work, and the map of the tests is complete."""
 
 import re
 from pathlib import Path
@@ -28,6 +28,14 @@ def test_same_in_both_languages(part: str) -> None:
         "README.tr.md" if value == "README.md" else value for value in parts("README.tr.md")[part]
     ]
     assert turkish == parts("README.md")[part]
+
+
+def test_the_map_of_the_tests_is_complete() -> None:
+    listed = re.findall(
+        r"`(test_\w+\.py)` \|$", (ROOT / "tests/README.md").read_text(), re.MULTILINE
+    )
+    files = [path.name for path in (ROOT / "tests").glob("test_*.py")]
+    assert sorted(listed) == sorted(files), "tests/README.md names each test file once"
 
 
 PAGES = [path for pages in ("*.md", "docs/*.md", "docs/deploy/*.md") for path in ROOT.glob(pages)]

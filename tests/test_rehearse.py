@@ -44,7 +44,7 @@ def run(database: str, revisions: Revisions, world: data.World) -> Callable[...,
 
     def run(*names: str) -> Rehearsal:
         titles = dict.fromkeys(names, "A probe.")
-        config = revisions.config()
+        config = revisions.config
         return rehearse(database, config, titles, world, TRADES, rate=20, settle=0.5)
 
     return run

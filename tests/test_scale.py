@@ -1,6 +1,8 @@
-"""What docs/scale.md says about running out of ids, and the revisions that it shows."""
+"""Ids run out as docs/scale.md says, and the revisions that it shows widen them.
 
-from collections.abc import Callable
+They keep the rules for revisions, and end in the schema of the widened models.
+"""
+
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +13,12 @@ import sqlalchemy as sa
 from models import Base
 from tests.support import databases
 from tests.support.application import ONCE
+from tests.support.databases import ask
 from tests.support.factories import SMALLEST
-from tests.support.generated_rows import FIRST_KEY
+from tests.support.generated_rows import FIRST_KEY, FilledDatabases
+from tests.support.inserting import insert
 from tests.support.measured import Measured
+from tests.support.probe_revisions import Revisions
 from tests.support.recipes import SCALE
 from trading_bot_schema.drift.catalogue import Catalogue, differences, snapshot
 
@@ -21,55 +26,46 @@ PAGE = databases.ROOT / "docs" / "scale.md"
 INT_MAX = 2**31 - 1
 
 
-def insert(url: str, table: str = "trades", **values: int) -> Any:
+def add(url: str, table: str = "trades", **values: int) -> Any:
     """Insert a row, and return its id."""
-    row = SMALLEST[table] | values
-    names, places = ", ".join(row), ", ".join(f"%({name})s" for name in row)
-    statement = f"INSERT INTO {table} ({names}) VALUES ({places}) RETURNING id"
     with psycopg.connect(url) as connection:
-        (row_id,) = connection.execute(statement, row).fetchone() or (None,)
-        return row_id
+        return insert(connection, table, SMALLEST[table] | values)["id"]
 
 
 @pytest.fixture
 def database_with_trades(database: str) -> str:
     for table in ("users", "bot_configs", "trades", "trades"):
-        insert(database, table)
+        add(database, table)
     return database
 
 
 def test_the_last_id(database_with_trades: str) -> None:
-    with psycopg.connect(database_with_trades) as connection:
-        connection.execute("SELECT setval('trades_id_seq', %s)", [INT_MAX - 1])
-    assert insert(database_with_trades) == INT_MAX
+    ask(database_with_trades, "SELECT setval('trades_id_seq', %s)", INT_MAX - 1)
+    assert add(database_with_trades) == INT_MAX
     with pytest.raises(psycopg.errors.SequenceGeneratorLimitExceeded, match="trades_id_seq"):
-        insert(database_with_trades)
+        add(database_with_trades)
 
 
-def test_widening_the_ids(measure: Callable[..., Measured], empty_database: str) -> None:
-    widening = measure(SCALE["2³¹ trades"].revisions)
+def test_widening_the_ids(
+    revisions: Revisions, filled_database: FilledDatabases, empty_database: str
+) -> None:
+    widening = Measured(SCALE["2³¹ trades"].revisions, revisions, filled_database)
     assert widening.broken_rules() == []
     assert widening.application == ONCE
     # The application goes on after each revision.
     first, second, third = [observed.url for observed in widening.observed]
-    assert insert_of(first) < insert_of(second) < insert_of(third), "the sequence goes on"
-    with psycopg.connect(first) as connection:
-        other = "SELECT FROM trades WHERE id_bigint IS DISTINCT FROM id"
-        assert connection.execute(other).fetchall() == []
-    with psycopg.connect(third) as connection:
-        connection.execute("SELECT setval('trades_id_seq', %s)", [INT_MAX])
-    assert insert_of(third) == INT_MAX + 1
+    of_a_bot = {"bot_config_id": FIRST_KEY, "user_id": FIRST_KEY}
+    ids = [add(url, "trades", **of_a_bot) for url in (first, second, third)]
+    assert ids == sorted(set(ids)), "the sequence goes on"
+    assert ask(first, "SELECT count(*) FROM trades WHERE id_bigint IS DISTINCT FROM id") == 0
+    ask(third, "SELECT setval('trades_id_seq', %s)", INT_MAX)
+    assert add(third, "trades", **of_a_bot) == INT_MAX + 1
     # The schema is the one of the models, with the wider column.
     build_widened_models(empty_database)
     wanted, found = (without_alembic(snapshot(url)) for url in (empty_database, third))
     unordered = {"TABLE public.trades": {"id"}}
     report = differences(wanted, found, ("models", "database"), lambda _: str(PAGE), unordered)
     assert not report, report
-
-
-def insert_of(url: str) -> Any:
-    """Insert a trade of a generated bot."""
-    return insert(url, "trades", bot_config_id=FIRST_KEY, user_id=FIRST_KEY)
 
 
 def build_widened_models(url: str) -> None:

@@ -16,10 +16,16 @@ import psycopg
 import pytest
 from alembic.config import Config
 
-from tests.support.alembic_cli import Command, Server, wait_for
-from tests.support.databases import ROOT, version
-from tests.support.probe_revisions import HEAD, Revisions
-from tests.test_migrator import ADD_COLUMN, CONCURRENT_INDEX, DROP_CONCURRENT_INDEX
+from tests.support.alembic_cli import AlembicCli, Command
+from tests.support.databases import ROOT, ask, version
+from tests.support.history import HEAD
+from tests.support.probe_revisions import (
+    ADD_COLUMN,
+    CONCURRENT_INDEX,
+    DROP_CONCURRENT_INDEX,
+    Revisions,
+)
+from tests.support.waiting import SECONDS, wait_for
 from trading_bot_schema.drift.catalogue import snapshot
 from trading_bot_schema.migrator.lock import LOCK_KEY
 from trading_bot_schema.signals import end_cleanly
@@ -31,8 +37,7 @@ UNDONE = "What was not committed is undone."
 
 def _ends(migrator: Command, number: signal.Signals, url: str) -> str:
     """Send a signal; return the last line, after a check that nothing goes on at the server."""
-    os.kill(migrator.pid, number)
-    os.kill(migrator.pid, signal.SIGCONT)  # if it stopped before a statement
+    migrator.send(number)
     result = migrator.result()
     # psycopg waits until the server has cancelled what ran.
     assert _sessions(url, "state = 'active' AND query ~ '^(SELECT pg_sleep|CREATE)'") == 0
@@ -47,58 +52,52 @@ def _ends(migrator: Command, number: signal.Signals, url: str) -> str:
 
 
 def _sessions(url: str, condition: str = "true") -> int:
-    with psycopg.connect(url) as connection:
-        row = connection.execute(
+    return int(
+        ask(
+            url,
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-            f" AND application_name = 'alembic' AND {condition}"
-        ).fetchone()
-    assert row is not None
-    return int(row[0])
+            f" AND application_name = 'alembic' AND {condition}",
+        )
+    )
 
 
 @by_each_signal
 def test_in_a_statement(
-    alembic_cli: Server, database: str, revisions: Revisions, number: signal.Signals
+    alembic_cli: AlembicCli, database: str, revisions: Revisions, number: signal.Signals
 ) -> None:
     revisions.add(
         "probe", ADD_COLUMN.format("users", "probe") + "\nop.execute('SELECT pg_sleep(600)')"
     )
     before = snapshot(database)
     migrator = alembic_cli.start("-c", revisions.ini, "upgrade", "head", database=database)
-    wait_for(lambda: _sessions(database, "query LIKE 'SELECT pg_sleep%'"))
+    wait_for(lambda: _sessions(database, "query ~ '^SELECT pg_sleep'"))
     line = _ends(migrator, number, database)
-    assert f"In upgrade {HEAD} -> probe, probe.: {UNDONE} Run" in line
+    assert f"In upgrade {HEAD} -> probe, A probe.: {UNDONE} Run" in line
     assert snapshot(database) == before
 
 
 @by_each_signal
 def test_in_an_index_that_is_built_concurrently(
-    alembic_cli: Server, database: str, revisions: Revisions, number: signal.Signals
+    alembic_cli: AlembicCli, database: str, revisions: Revisions, number: signal.Signals
 ) -> None:
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_probe')"
     arguments = ("-c", revisions.ini, "upgrade", "head")
     with psycopg.connect(database) as writer:
         writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
         migrator = alembic_cli.start(*arguments, database=database)
-        wait_for(lambda: _index(database) == (False,))
+        wait_for(lambda: ask(database, valid) is False)
         line = _ends(migrator, number, database)
-    assert "What is outside of a transaction remains" in line
-    assert "marked invalid; the next run builds that anew" in line
+    assert "What it did outside of a transaction remains" in line
+    assert "marked invalid; the next run builds it again" in line
     assert version(database) == HEAD
     assert alembic_cli.run(*arguments, database=database).status == 0
-    assert _index(database) == (True,)
-
-
-def _index(url: str) -> object:
-    with psycopg.connect(url) as connection:
-        return connection.execute(
-            "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_probe')"
-        ).fetchone()
+    assert ask(database, valid) is True
 
 
 @by_each_signal
 def test_while_it_waits_for_another_migrator(
-    alembic_cli: Server, database: str, number: signal.Signals
+    alembic_cli: AlembicCli, database: str, number: signal.Signals
 ) -> None:
     with psycopg.connect(database, autocommit=True) as other:
         other.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
@@ -111,39 +110,38 @@ def test_while_it_waits_for_another_migrator(
 
 @by_each_signal
 def test_between_two_attempts(
-    alembic_cli: Server, database: str, revisions: Revisions, number: signal.Signals
+    alembic_cli: AlembicCli, database: str, revisions: Revisions, number: signal.Signals
 ) -> None:
     revisions.add("probe", "op.execute('DO $$ BEGIN RAISE lock_not_available; END $$')")
     arguments = ("-c", revisions.ini, "-x", "lock_attempts=1000", "upgrade", "head")
     migrator = alembic_cli.start(*arguments, database=database)
     wait_for(lambda: "Trying again" in migrator.stderr())
     line = _ends(migrator, number, database)
-    assert f"In upgrade {HEAD} -> probe, probe.: {UNDONE} Run" in line
+    assert f"In upgrade {HEAD} -> probe, A probe.: {UNDONE} Run" in line
     assert version(database) == HEAD
 
 
 @pytest.mark.parametrize("statement", [1, 5])
-@by_each_signal
 def test_between_two_statements(
-    alembic_cli: Server, empty_database: str, number: signal.Signals, statement: int
+    alembic_cli: AlembicCli, empty_database: str, statement: int
 ) -> None:
     before = snapshot(empty_database)
     migrator = alembic_cli.start("upgrade", "head", database=empty_database, stop_before=statement)
     assert migrator.wait_until_stopped()
-    _ends(migrator, number, empty_database)
+    _ends(migrator, signal.SIGTERM, empty_database)
     assert snapshot(empty_database) == before
 
 
 @pytest.mark.parametrize("ignored", [signal.SIGHUP, signal.SIGINT], ids=["SIGHUP", "SIGINT"])
 def test_what_was_ignored_at_the_start_stays_ignored(
-    alembic_cli: Server, database: str, ignored: signal.Signals
+    alembic_cli: AlembicCli, database: str, ignored: signal.Signals
 ) -> None:
     """As ``nohup`` does, and a shell for what it starts in the background."""
     with psycopg.connect(database, autocommit=True) as other:
         other.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
         migrator = alembic_cli.start("downgrade", "-1", database=database, ignoring=[ignored])
         wait_for(lambda: "Waiting for another migrator" in migrator.stderr())
-        os.kill(migrator.pid, ignored)
+        migrator.send(ignored)
     assert migrator.result().status == 0
     assert version(database) != HEAD
 
@@ -160,9 +158,8 @@ def container() -> list[str]:
     return command
 
 
-@by_each_signal
 def test_as_the_first_process_of_a_container(
-    container: list[str], database: str, tmp_path: Path, number: signal.Signals
+    container: list[str], database: str, tmp_path: Path
 ) -> None:
     output = tmp_path / "stderr"
     with (
@@ -179,9 +176,9 @@ def test_as_the_first_process_of_a_container(
         )
         wait_for(lambda: "Waiting for another migrator" in output.read_text())
         children = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children").read_text()
-        os.kill(int(children), number)
-        assert unshare.wait(60) == 128 + number
-    assert output.read_text().endswith(f"Interrupted by {number.name}. {UNDONE} Run it again.\n")
+        os.kill(int(children), signal.SIGTERM)
+        assert unshare.wait(SECONDS) == 143
+    assert output.read_text().endswith(f"Interrupted by SIGTERM. {UNDONE} Run it again.\n")
     assert version(database) == HEAD
 
 

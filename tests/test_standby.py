@@ -1,8 +1,7 @@
-"""A read replica: a streaming standby of a primary, both started for these tests."""
+"""A streaming standby answers queries, and refuses writes and migrations."""
 
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,10 +16,12 @@ from models import User, queries
 from models.database import make_engine
 from tests.support import commandline, databases
 from tests.support.alembic_cli import Result
+from tests.support.databases import ask
 from tests.support.factories import SMALLEST
+from tests.support.inserting import insert
+from tests.support.waiting import wait_for
 from trading_bot_schema import embedded
 
-SECONDS = 30
 FAST = {"fsync": "off", "shared_buffers": "16MB"}
 
 
@@ -30,14 +31,9 @@ class Servers(NamedTuple):
 
     def wait(self) -> None:
         """Wait until the standby has all that the primary has committed."""
-        with psycopg.connect(self.primary, autocommit=True) as primary:
-            (written,) = primary.execute("SELECT pg_current_wal_flush_lsn()").fetchone() or ("",)
-        with psycopg.connect(self.standby, autocommit=True) as standby:
-            deadline = time.monotonic() + SECONDS
-            replayed = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
-            while standby.execute(replayed, [written]).fetchone() != (True,):
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+        written = ask(self.primary, "SELECT pg_current_wal_flush_lsn()")
+        replayed = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
+        wait_for(lambda: ask(self.standby, replayed, written))
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +65,17 @@ def servers() -> Iterator[Servers]:
 async def test_a_standby_answers_but_takes_nothing(servers: Servers) -> None:
     databases.migrate(servers.primary)
     with psycopg.connect(servers.primary) as connection:
-        connection.execute("INSERT INTO users (email, hashed_password) VALUES ('a', 'b')")
+        user = insert(connection, "users", SMALLEST["users"])
     servers.wait()
     engine = make_engine(servers.standby)
     async with AsyncSession(engine) as session:
-        assert await session.scalar(select(User.email)) == "a"
+        assert await session.scalar(select(User.email)) == user["email"]
         session.add(User(**SMALLEST["users"]))
         with pytest.raises(DBAPIError, match="read-only"):
             await session.flush()
         await session.rollback()
         with pytest.raises(DBAPIError, match="read-only"):
-            await session.execute(queries.due_bots())
+            await queries.claim_due_bots(session)
     await engine.dispose()
 
 

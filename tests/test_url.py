@@ -1,4 +1,4 @@
-"""One URL for both drivers, or a clear refusal."""
+"""One URL works with both drivers, or is refused with the reason."""
 
 import asyncio
 from pathlib import Path

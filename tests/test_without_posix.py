@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import commandline, databases
-from tests.support.probe_revisions import HEAD
+from tests.support.history import HEAD
 
 LIKE_WINDOWS = """\
 import os, signal, sys

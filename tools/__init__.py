@@ -1,4 +1,4 @@
-"""Commands for those who change the project; not installed with it."""
+"""Commands for contributors; not part of the wheel."""
 
 from pathlib import Path
 

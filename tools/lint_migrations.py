@@ -1,7 +1,7 @@
-"""Look for dangerous SQL in the revisions, with squawk: ``python -m tools.lint_migrations``.
+"""Lint the SQL of the revisions with squawk: ``python -m tools.lint_migrations``.
 
-Needs no database. ``.squawk.toml`` says which rules do not hold here, and why. A statement that
-means it is excused by the comment ``-- squawk-ignore RULE`` in front of it.
+Needs no database. ``.squawk.toml`` lists the rules that are disabled here, with reasons. The
+comment ``-- squawk-ignore RULE`` before a statement disables a rule for it.
 """
 
 import subprocess
@@ -18,20 +18,23 @@ from tools import ROOT
 from trading_bot_schema.configuration import alembic_config
 
 SQUAWK = Path(sysconfig.get_path("scripts"), "squawk")
-# A downgrade is there to drop what was added.
-EXCUSED_IN_DOWNGRADES = (
+# A downgrade has to drop what the upgrade added.
+IGNORED_IN_DOWNGRADES = (
     "-- squawk-ignore-file ban-drop-column, ban-drop-constraint, ban-drop-not-null, ban-drop-table"
 )
 
 
 def lint(config: Config) -> bool:
-    """Run squawk on every revision, up and down; let it print, and say whether all is well."""
+    """Run squawk, which prints, on the upgrade and downgrade of every revision.
+
+    Return whether all of them passed.
+    """
     passed = True
     for script in ScriptDirectory.from_config(config).walk_revisions():
         name, before = script.revision, script.down_revision or "base"
         for migrate, revisions, heading in (
             (command.upgrade, f"{before}:{name}", ""),
-            (command.downgrade, f"{name}:{before}", EXCUSED_IN_DOWNGRADES),
+            (command.downgrade, f"{name}:{before}", IGNORED_IN_DOWNGRADES),
         ):
             config.output_buffer = StringIO()
             migrate(config, revisions, sql=True)

@@ -1,1 +1,1 @@
-"""Runs the migrations and finds the database; imports nothing of the models."""
+"""Runs the migrations and locates the database. Does not import ``models``."""

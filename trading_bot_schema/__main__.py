@@ -1,8 +1,8 @@
 """The command line: ``python -m trading_bot_schema upgrade head``.
 
-All of Alembic's commands, in a checkout and where the package was installed from a wheel, such as
-in a container image; ``plan``, which says what an upgrade would do; ``drift``, which compares a
-database with its migrations; and the embedded server's, ``postgres start``, ``stop`` and ``psql``.
+It has all of Alembic's commands, both in a checkout and where the wheel is installed, such as in a
+container image; ``plan``, which says what an upgrade would do; ``drift``, which compares a
+database with its migrations; and ``postgres start|stop|psql`` for the embedded server.
 """
 
 import argparse
@@ -39,7 +39,9 @@ def alembic() -> None:
     if "cmd" not in options:
         command_line.parser.error("too few arguments")
     if options.config:
-        command_line.parser.error("-c is for the command alembic; here the package's own counts")
+        command_line.parser.error(
+            "-c is not supported here: the package's own configuration is used"
+        )
     command_line.run_cmd(alembic_config(options), options)
 
 

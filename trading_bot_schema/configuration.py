@@ -1,4 +1,4 @@
-"""Alembic's configuration, in a checkout and in an installed package alike."""
+"""Alembic's configuration, in a checkout and in an installed package."""
 
 from argparse import Namespace
 from configparser import InterpolationError
@@ -13,7 +13,7 @@ from trading_bot_schema.url import INSTALLED, PACKAGE, DatabaseURLError, databas
 
 
 def alembic_config(options: Namespace | None = None) -> Config:
-    """Return Alembic's configuration, for its functions: ``command.upgrade(config, "head")``.
+    """Return the configuration to pass to Alembic, as in ``command.upgrade(config, "head")``.
 
     ``options`` are those of Alembic's command line.
     """
@@ -29,7 +29,7 @@ def alembic_config(options: Namespace | None = None) -> Config:
 
 
 def configured_url(config: Config) -> str | None:
-    """Read ``sqlalchemy.url``, in which a percent sign need not be doubled."""
+    """Return ``sqlalchemy.url``. Percent signs in it need not be doubled."""
     try:
         return config.get_main_option("sqlalchemy.url")
     except InterpolationError:

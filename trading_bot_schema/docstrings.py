@@ -133,3 +133,45 @@ def _tables(text: str) -> tuple[str, ...]:
 def strongest(locks: Iterable[str]) -> str:
     """Return the strongest of some locks."""
     return max(locks, key=LOCKS.index)
+
+
+@dataclass(frozen=True)
+class OldCode:
+    """What a line ``Old code:`` says about the code of the revision before, on the new schema."""
+
+    breaks: frozenset[str] = frozenset()
+    """What fails until the new code is deployed, such as ``insert into users``."""
+    fails_once: frozenset[str] = frozenset()
+    """Tables whose prepared statements fail once on each connection that is open, at most."""
+    slows: frozenset[str] = frozenset()
+    """Hot queries that have lost an index."""
+
+    def __str__(self) -> str:
+        """Return the text of the line."""
+        parts = (("breaks", self.breaks), ("fails once", self.fails_once), ("slows", self.slows))
+        said = [f"{verb}: {', '.join(sorted(names))}" for verb, names in parts if names]
+        return f"{'; '.join(said) or 'works'}."
+
+
+def old_code(docstring: str) -> OldCode:
+    """Read the line ``Old code:``.
+
+    Raises:
+        DocstringError: It is missing or in another form.
+    """
+    text = line(docstring, "Old code")
+    if text is None:
+        raise DocstringError("no line 'Old code:'.")
+    declared = _END.split(text)[0]
+    if declared == "works":
+        return OldCode()
+    found = {}
+    for part in re.split(r";\s*", declared):
+        verb, colon, names = part.partition(": ")
+        if not colon or verb not in ("breaks", "fails once", "slows"):
+            raise DocstringError(
+                f"{part!r} is not of the form 'works', 'breaks: insert into users, select"
+                " users.nickname', 'fails once: trades' or 'slows: trades_of_bot'."
+            )
+        found[verb.replace(" ", "_")] = frozenset(re.split(r",\s*", names))
+    return OldCode(**found)

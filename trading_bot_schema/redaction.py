@@ -1,7 +1,7 @@
 """Keep row values out of error messages and logs.
 
-SQLAlchemy's ``hide_parameters`` hides what it binds itself. PostgreSQL and the drivers repeat
-values too: ``DETAIL: Failing row contains (...)``, ``Key (email)=(...) already exists``,
+SQLAlchemy's ``hide_parameters`` hides bound parameters. PostgreSQL and the drivers repeat values
+too: ``DETAIL: Failing row contains (...)``, ``Key (email)=(...) already exists``,
 ``invalid input syntax for type integer: "..."``; and SQLAlchemy logs every fetched row at level
 DEBUG.
 """
@@ -12,7 +12,7 @@ import re
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
-# DETAIL, HINT, CONTEXT, and the LINE of the statement that an error points at.
+# DETAIL, HINT, CONTEXT, and the LINE of the statement at which the error occurred.
 _MORE = re.compile(r"\n.*", re.DOTALL)
 # In an error about a value: the value itself.
 _VALUE = re.compile(r"""\s*[:"'].*""", re.DOTALL)
@@ -22,19 +22,19 @@ _SYNTAX_ERROR = "42601"
 
 
 def hide_values(engine: Engine) -> None:
-    """Let no error or log record of an engine repeat a value of a row."""
-    # Not "unless event.contains(...)": it goes by id, which a new engine may have from an old one.
+    """Remove the values of rows from an engine's errors and log records."""
+    # No check with event.contains(...): it compares ids, and a new engine may reuse an old one's.
     event.listen(engine, "handle_error", _on_error)
     logger = engine.logger  # wrapped if the engine has echo=True
     (logger if isinstance(logger, logging.Logger) else logger.logger).addFilter(_is_not_a_row)
 
 
 def _on_error(context: ExceptionContext) -> None:
-    if context.statement is None:  # no connection, so no values; the message has several lines
+    if context.statement is None:  # no connection, so no values; keep all lines
         return
     original = context.original_exception
     sqlstate = getattr(original, "sqlstate", None)
-    # Without a SQLSTATE the driver refused a value, unless the connection broke.
+    # Without a SQLSTATE, the driver rejected a value, or the connection broke.
     about_a_value = (
         not context.is_disconnect
         if sqlstate is None

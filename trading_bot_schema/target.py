@@ -1,4 +1,4 @@
-"""The database to connect to, ready for connections."""
+"""The database to connect to, with the embedded server started if it is that one."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from trading_bot_schema.url import EMBEDDED, parse
 
 
 def connectable(url: str) -> URL:
-    """Check a URL and return it without a driver; start the embedded server if it names that.
+    """Validate a URL and return it without a driver; start the embedded server if it names that.
 
     Raises:
         trading_bot_schema.url.DatabaseURLError: It is malformed, not PostgreSQL's, or has an

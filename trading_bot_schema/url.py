@@ -47,7 +47,7 @@ OPTIONS = frozenset(
         "target_session_attrs",
     }
 )
-"""The libpq options that psycopg and asyncpg both understand.
+"""The libpq options that both psycopg and asyncpg support.
 
 Sources: PostgreSQL docs, "Parameter Key Words"; asyncpg docs, ``connect()``.
 """
@@ -67,7 +67,7 @@ class DatabaseURLError(ValueError):
 def database_url(
     configured: str | None = None, environment: Mapping[str, str] = os.environ
 ) -> str:
-    """Say where the database is: ``DATABASE_URL``, else ``configured``, else the default.
+    """Return the URL of the database: ``DATABASE_URL``, else ``configured``, else the default.
 
     Raises:
         DatabaseURLError: ``DATABASE_URL`` is set, but empty, or there is no default. Falling back
@@ -89,7 +89,7 @@ def database_url(
 
 
 def parse(url: str) -> URL:
-    """Check a URL that names a server, and return it without a driver.
+    """Validate the URL of a server, and return it without a driver.
 
     Raises:
         DatabaseURLError: It is malformed, not PostgreSQL's, or has an option that one of the
@@ -120,7 +120,7 @@ def parse(url: str) -> URL:
         raise DatabaseURLError(
             f"The database URL gives an option more than once: {', '.join(repeated)}."
         )
-    # Which of the two counts, and how several hosts are written, each driver decides for itself.
+    # The drivers disagree on which of the two is used, and on how several hosts are written.
     if "," in (parsed.host or "") or any(
         getattr(parsed, part) and part in parsed.query for part in ("host", "port")
     ):
@@ -144,5 +144,5 @@ def without_pooler(url: URL) -> URL:
 
 
 def masked(url: URL) -> str:
-    """Return a URL to show in logs: no password."""
+    """Return a URL with the password masked, for logs."""
     return url.render_as_string(hide_password=True)

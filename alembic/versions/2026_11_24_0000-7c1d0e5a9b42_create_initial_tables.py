@@ -3,6 +3,7 @@
 Why: the application keeps its users, their API keys, their bots, the live state of each bot and
 the trades here. The comments on tables and columns say what each one means and its unit.
 Locks: none. The tables are new.
+Old code: works.
 Downgrade: loses users, api_keys, bot_configs, bot_states, trades.
 
 Revision ID: 7c1d0e5a9b42

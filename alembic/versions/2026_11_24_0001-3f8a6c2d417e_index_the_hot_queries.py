@@ -7,6 +7,7 @@ it and has to write to the indexes too. docs/benchmarks.md has the measurements.
 Locks: SHARE UPDATE EXCLUSIVE on trades, bot_configs and bot_states, while their rows are read.
 They can be read and written meanwhile. Each index waits for the transactions that are open on its
 table, and takes about a second for a million trades.
+Old code: works.
 Downgrade: keeps all data.
 
 Revision ID: 3f8a6c2d417e

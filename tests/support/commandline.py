@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.support.databases import ROOT
+from tests.support.waiting import SECONDS
 
 
 def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -17,13 +18,6 @@ def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.Compl
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=SECONDS,
         check=False,
     )
-
-
-def alembic(*arguments: str, cwd: Path = ROOT, **environment: str) -> str:
-    """Run an Alembic command that must succeed; return what it printed on stdout."""
-    done = run("alembic", *arguments, cwd=cwd, **environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout

@@ -5,8 +5,10 @@ import re
 from collections.abc import Set
 from pathlib import Path
 
+from alembic import command
+
 from models import Base
-from tests.support import databases, history
+from tests.support import databases
 from tests.support.databases import ROOT
 from tests.support.history import HISTORY, Databases
 from trading_bot_schema.drift.catalogue import Catalogue, differences, snapshot
@@ -22,8 +24,9 @@ class Conformance:
 
     def __init__(self, empty: str, database_at: Databases) -> None:
         """Build the models in an empty database, as an application without migrations would."""
-        Base.metadata.create_all(databases.sync_engine(empty))
-        history.stamp(empty, "head")
+        engine = databases.sync_engine(empty)
+        Base.metadata.create_all(engine)
+        command.stamp(databases.alembic_config(engine), "head")
         self.models = snapshot(empty)
         self.unordered = appended(database_at)
 

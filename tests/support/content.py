@@ -9,6 +9,7 @@ from psycopg.rows import dict_row
 from psycopg.types.datetime import TimestampLoader
 
 from tests.rows import ROWS
+from tests.support.inserting import insert
 
 COLUMNS = """
 SELECT c.relname AS table, a.attname AS column, coalesce(a.attnum = ANY (k.indkey), false) AS key
@@ -32,7 +33,7 @@ def columns(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, dict[st
     return found
 
 
-def insert(url: str) -> None:
+def insert_all(url: str) -> None:
     """Insert the rows of ``tests/rows.py``."""
     with psycopg.connect(url, row_factory=dict_row) as connection:
         found = columns(connection)
@@ -40,16 +41,8 @@ def insert(url: str) -> None:
         assert not missing, f"tests/rows.py has no rows of {', '.join(missing)}. Add some."
         for table in [table for table in ROWS if table in found]:
             for row in ROWS[table]:
-                names = [name for name in row if name in found[table]]
-                statement = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({})")
-                connection.execute(
-                    statement.format(
-                        sql.Identifier(table),
-                        sql.SQL(", ").join(map(sql.Identifier, names)),
-                        sql.SQL(", ").join(sql.Placeholder() * len(names)),
-                    ),
-                    [row[name] for name in names],
-                )
+                known = {name: value for name, value in row.items() if name in found[table]}
+                insert(connection, table, known)
 
 
 class _AnyTimestamp(TimestampLoader):

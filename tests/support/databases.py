@@ -1,10 +1,13 @@
 """Databases for tests: made in milliseconds, thrown away afterwards."""
 
+import itertools
 import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import psycopg
 from alembic import command
@@ -30,6 +33,12 @@ def as_role(url: str, role: str) -> str:
     return found.render_as_string(hide_password=False)
 
 
+def ask(url: str, query: str, *values: object) -> Any:
+    """Return the first value that a query finds."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        return (connection.execute(query.encode(), values).fetchone() or [None])[0]
+
+
 @contextmanager
 def database(server: str, name: str, template: str = "template0") -> Iterator[str]:
     """Make a database on a server, as a copy of another; yield its URL; drop it."""
@@ -48,6 +57,20 @@ def database(server: str, name: str, template: str = "template0") -> Iterator[st
         )
 
 
+@contextmanager
+def maker(server: str) -> Iterator[Callable[..., str]]:
+    """Yield a function that creates a database as a copy of a template and returns its URL.
+
+    The databases are dropped at the end.
+    """
+    prefix = f"test_{uuid4().hex[:12]}"
+    numbers = itertools.count(1)
+    with ExitStack() as stack:
+        yield lambda template="template0": stack.enter_context(
+            database(server, f"{prefix}_{next(numbers)}", template)
+        )
+
+
 def sync_engine(url: str | URL) -> Engine:
     """Return an engine on psycopg that keeps no connections."""
     return create_engine(
@@ -57,26 +80,25 @@ def sync_engine(url: str | URL) -> Engine:
     )
 
 
-def alembic_config() -> Config:
-    """Return the project's Alembic configuration."""
-    return Config(ROOT / "alembic.ini")
+def alembic_config(connection: Connection | Engine | None = None) -> Config:
+    """Return the project's Alembic configuration, for a connection or engine if one is given."""
+    return Config(ROOT / "alembic.ini", attributes={"connection": connection})
 
 
 def migrate(url: str, revision: str = "head", config: Config | None = None) -> None:
     """Upgrade a database, or downgrade it with a revision such as ``-1`` or ``base``."""
-    with sync_engine(url).connect() as connection:
-        migrate_on(connection, revision, config)
-        connection.commit()
+    migrate_on(sync_engine(url), revision, config)
 
 
-def migrate_on(connection: Connection, revision: str, config: Config | None = None) -> None:
-    """Upgrade or downgrade on a connection, by default with the project's configuration."""
+def migrate_on(
+    connection: Connection | Engine, revision: str, config: Config | None = None
+) -> None:
+    """Migrate on a connection or engine, by default with the project's configuration."""
     config = config or alembic_config()
     config.attributes["connection"] = connection
-    if revision == "base" or revision.startswith("-"):
-        command.downgrade(config, revision)
-    else:
-        command.upgrade(config, revision)
+    down = revision == "base" or revision.startswith("-")
+    run = command.downgrade if down else command.upgrade
+    run(config, revision)
 
 
 def version(url: str) -> str | None:

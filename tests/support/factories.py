@@ -57,6 +57,13 @@ def bot_config(**values: Any) -> BotConfig:
     return BotConfig(**_values("bot_configs", ("user_id",), values))
 
 
+def running_bot(**state: Any) -> BotConfig:
+    """Make a bot that runs, with an owner of its own."""
+    bot = bot_config(owner=user(), is_active=True)
+    bot.state = bot_state(**({"status": "running"} | state))
+    return bot
+
+
 def bot_state(**values: Any) -> BotState:
     return BotState(**_values("bot_states", ("id",), values))
 

@@ -139,21 +139,21 @@ class FilledDatabases:
 
     def __init__(self, make_database: Callable[..., str], database_at: Databases) -> None:
         """Take the fixtures that make databases."""
-        self._make, self._database_at = make_database, database_at
+        self.make, self._database_at = make_database, database_at
         self._template = cache(self._filled)
         self._suitable = cache(self._suitable_template)
 
     def at(self, revision: str) -> str:
         """Return the URL of a new database at a revision, or an empty one at "base"."""
-        return self._make(self._template(revision))
+        return self.make(self._template(revision))
 
     def before(self, revision: Script) -> str:
         """Return a new one at the revision before one, with rows that the upgrade takes."""
-        return self._make(self._suitable(before(revision), revision.revision, revision.revision))
+        return self.make(self._suitable(before(revision), revision.revision, revision.revision))
 
     def after(self, revision: Script) -> str:
         """Return a new one at a revision, with rows that the downgrade takes."""
-        return self._make(self._suitable(revision.revision, "-1", before(revision)))
+        return self.make(self._suitable(revision.revision, "-1", before(revision)))
 
     def _suitable_template(self, start: str, target: str, end: str) -> str:
         """Return a database of which a migration does not refuse the rows, as far as may be.

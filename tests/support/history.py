@@ -1,4 +1,4 @@
-"""The history of the revisions, for tests that go through it."""
+"""The history of the revisions, read once, and databases at each of them."""
 
 from collections.abc import Callable
 from functools import cache
@@ -6,7 +6,6 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import make_url
 
@@ -16,6 +15,7 @@ from tests.support.databases import ROOT
 SCRIPTS = ScriptDirectory.from_config(databases.alembic_config())
 HISTORY: list[Script] = [*SCRIPTS.walk_revisions()][::-1]
 """All revisions, the first one first."""
+HEAD = HISTORY[-1].revision
 
 each_revision = pytest.mark.parametrize(
     "revision", HISTORY, ids=[revision.revision for revision in HISTORY]
@@ -32,15 +32,6 @@ def before(revision: Script) -> str:
     return str(revision.down_revision or "base")
 
 
-def stamp(url: str, revision: str) -> None:
-    """Say that a database is at a revision; it then has the table alembic_version."""
-    config = databases.alembic_config()
-    with databases.sync_engine(url).connect() as connection:
-        config.attributes["connection"] = connection
-        command.stamp(config, revision)
-        connection.commit()
-
-
 def offline(direction: Callable[..., None], revisions: str) -> str:
     """Return the SQL of ``command.upgrade`` or ``command.downgrade`` with ``--sql``."""
     config = databases.alembic_config()
@@ -55,11 +46,12 @@ class Databases:
     def __init__(self, make_database: Callable[..., str]) -> None:
         """Take the fixture that makes databases."""
         self._make = make_database
-        self._template = cache(self._migrated)
+        self.template = cache(self._migrated)
+        """Name of the database at a revision that the others are copies of."""
 
     def at(self, revision: str) -> str:
         """Return the URL of a new database at a revision, or an empty one at "base"."""
-        return self._make(self._template(revision))
+        return self._make(self.template(revision))
 
     def _migrated(self, revision: str) -> str:
         if revision == "base":

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 from sqlalchemy.sql.base import Executable
 
-from models import queries
+from models import BotState, Trade, queries
+from models.queries import days, orders, positions, scheduling
 from tests.support.data import World
 
 
@@ -14,9 +15,9 @@ def hot_queries(world: World, trades: int) -> Mapping[str, Executable]:
     """Return statements by name, for a database with so many trades."""
     bots, users = world.by_trades()
     today = world.last_day(trades)
-    days_90 = today - timedelta(days=89)
+    days_30, days_90 = today - timedelta(days=29), today - timedelta(days=89)
     before = (today - timedelta(hours=1), trades)
-    found: dict[str, Executable] = {"1 bots due": queries.due_bots()}
+    found: dict[str, Executable] = {"1 claim due bots": scheduling.claim(limit=100)}
     for who, rank in (("busy", 0), ("ordinary", len(bots) // 10)):
         bot, user = bots[rank], users[rank]
         found |= {
@@ -26,7 +27,9 @@ def hot_queries(world: World, trades: int) -> Mapping[str, Executable]:
             f"3 next page of a user, {who}": queries.trades_of_user(user, before),
             f"4 day of a bot, {who}": queries.bot_result(bot, today),
             f"5 daily pnl, 90 days, {who}": queries.daily_pnl(user, days_90),
-            f"7 open positions, {who}": queries.open_positions(user),
+            f"5 fees by asset, 30 days, {who}": queries.fees_by_asset(user, days_30),
+            f"7 positions of a user, {who}": queries.positions_of_user(user),
+            f"7 bots of a user, {who}": queries.bots_of_user(user),
             f"9 pnl by symbol, 90 days, {who}": queries.pnl_by_symbol(user, days_90),
         }
     bot, user = bots[0], users[0]
@@ -41,12 +44,25 @@ def hot_queries(world: World, trades: int) -> Mapping[str, Executable]:
         "quote_quantity_filled": Decimal("64.00012"),
     }
     taken = world.order_id(trades - 1)
+    assert taken
     return found | {
-        "6 record a new order": queries.insert_trade(order | {"binance_order_id": "BTCUSDT:1"}),
-        "6 record an order again": queries.insert_trade(order | {"binance_order_id": taken}),
-        "6 compare with the order": queries.compare_trade(order | {"binance_order_id": taken}),
+        "6 record a new order": orders.RECORD.values(order | {"binance_order_id": "BTCUSDT:1"}),
+        "6 record an order again": orders.RECORD.values(order | {"binance_order_id": taken}),
+        "6 look up the order": orders.known_trades(lock=True).params(keys=[taken]),
+        "6 what came after the order": positions.lock_trade(taken),
         "8 tick": queries.tick(bot, max_price_since_entry=Decimal("65000.5")),
         "10 keys of a user": queries.keys_of_user(user),
         "10 user by email": queries.user_by_email(f"user{user}@example.com"),
-        "11 daily reset": queries.reset_daily(),
+        "10 usable key": queries.usable_key(user),
+        "11 find days that differ": days.lock_different_days(today),
+        "11 find days of a user that differ": days.lock_different_days(today, user),
+        "11 recompute days": days.recompute_days(world.running, today),
+        "12 unattended bots": queries.unattended_bots(),
+        "12 unresolved entries": queries.unresolved_entries(),
+        "13 change a position": positions.change(
+            bot,
+            {"entry_price": Trade.price},
+            BotState.id == Trade.bot_config_id,
+            Trade.id == trades,
+        ),
     }

@@ -3,13 +3,25 @@
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 
+import psycopg
+from sqlalchemy import make_url
+
 from tests.support.application import ALWAYS, NOTHING, ONCE, Application
+from tests.support.generated_rows import FilledDatabases
+from tests.support.history import HEAD
 from tests.support.lock_lines import named_locks
 from tests.support.observed_revision import ObservedRevision
+from tests.support.operations import OPERATIONS, Effect, Operation
 from tests.support.probe_revisions import Revisions
-from tools.dangerous_operations import Effect
+from tests.support.recipes import GUIDE
 
 WORST = (NOTHING, ONCE, ALWAYS)
+FILLED = "UPDATE trades SET commission_asset = '' WHERE commission_asset IS NULL"
+PREPARED = {
+    "Make a column NOT NULL": FILLED,
+    "Make a column NOT NULL, on PostgreSQL 18": FILLED,
+}
+"""By title, what has happened before a recipe's first revision."""
 
 
 class Measured:
@@ -17,22 +29,36 @@ class Measured:
 
     def __init__(
         self,
-        functions: Iterable[str],
+        upgrades: Iterable[str],
         revisions: Revisions,
-        start: str,
-        copy: Callable[[str], str],
+        filled: FilledDatabases,
+        prepared: str = "",
         without: Collection[str] = (),
     ) -> None:
+        """Run the revisions.
+
+        Args:
+            upgrades: Of each, what :meth:`Revisions.add` takes.
+            revisions: Where to add them.
+            filled: Databases with rows.
+            prepared: A statement to run before the first of them.
+            without: Tables and columns that the application does not use.
+        """
         self.locks: list[str] = []
         self.application = NOTHING
         self.observed: list[ObservedRevision] = []
-        self.url = start
-        for number, function in enumerate(functions, start=1):
+        self.url = filled.at(HEAD)
+        """The database after the last one."""
+        if prepared:
+            with psycopg.connect(self.url) as connection:
+                connection.execute(prepared)
+        for number, upgrade in enumerate(upgrades, start=1):
             name = f"probe{number}"
-            revisions.add_function(name, function)
-            first = copy(self.url)
-            start_again = partial(_first_or_copy, iter([first]), copy, self.url)
-            observed = ObservedRevision(name, "", start_again, config=revisions.config)
+            revisions.add(name, upgrade)
+            copy = partial(filled.make, str(make_url(self.url).database))
+            first = copy()
+            start = partial(_first_or_copy, iter([first]), copy)
+            observed = ObservedRevision(name, "", start, config=lambda: revisions.config)
             with Application(first, without) as application:
                 self.locks.append(named_locks(observed.upgrade))
                 self.application = max(self.application, application.sees(), key=WORST.index)
@@ -48,8 +74,22 @@ class Measured:
         return ["<br>".join(numbered), self.application]
 
     def broken_rules(self) -> list[str]:
+        """Say which rules the revisions break."""
         return [text for observed in self.observed for text in observed.broken_rules()]
 
 
-def _first_or_copy(first: Iterator[str], copy: Callable[[str], str], url: str) -> str:
-    return next(first, None) or copy(url)
+def _first_or_copy(first: Iterator[str], copy: Callable[[], str]) -> str:
+    return next(first, None) or copy()
+
+
+def measure_recipe(title: str, revisions: Revisions, filled: FilledDatabases) -> Measured:
+    """Run a recipe of the guide."""
+    without = {name for each in OPERATIONS if each.safe == title for name in each.deployed_without}
+    return Measured(GUIDE[title].revisions, revisions, filled, PREPARED.get(title, ""), without)
+
+
+def measure_dangerous(
+    operation: Operation, revisions: Revisions, filled: FilledDatabases
+) -> Measured:
+    """Run the dangerous form of an operation."""
+    return Measured([operation.dangerous], revisions, filled)

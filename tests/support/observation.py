@@ -192,6 +192,8 @@ def observe(url: str, migrate: Callable[[Connection], object]) -> Observation:
             connection.commit()
             event.listen(engine, "before_cursor_execute", observer.before)
             event.listen(engine, "after_cursor_execute", observer.after)
+            for end in ("commit", "rollback", "rollback_savepoint"):
+                event.listen(engine, end, observer.ended)
             event.listen(engine, "handle_error", observer.failed)
             migrate(connection)
             connection.commit()
@@ -228,6 +230,7 @@ class _Observer:
         self._parking = _Parking(url, aside, stack, self._names)
         self._transactions: dict[str, int] = {}
         self._before: _State | None = None
+        self._last: _State | None = None
         self._parked = False
 
     def foreign_keys(self) -> set[frozenset[str]]:
@@ -242,8 +245,11 @@ class _Observer:
         self, _: Any, cursor: Any, statement: str, parameters: Any, __: Any, many: bool
     ) -> None:
         raw: psycopg.Connection[Any] = cursor.connection
-        if not raw.autocommit or raw.info.transaction_status != TransactionStatus.IDLE:
-            self._before = self._state(raw, IN_TRANSACTION)
+        status = raw.info.transaction_status
+        if not raw.autocommit or status != TransactionStatus.IDLE:
+            # Nothing has changed since the last statement of the same transaction.
+            same = status == TransactionStatus.INTRANS and self._last
+            self._before = same or self._state(raw, IN_TRANSACTION)
             return
         try:
             raw.execute("BEGIN")
@@ -281,9 +287,14 @@ class _Observer:
             number = self._number_of(after.transaction)
             held = before.locks if before.transaction == after.transaction else set()
             self._add(raw, Statement(statement, number), before, after, after.locks - held)
+            self._last = after
+
+    def ended(self, *_: Any) -> None:
+        """Forget the transaction."""
+        self._last = None
 
     def failed(self, _: Any) -> None:
-        self._before = None
+        self._before = self._last = None
         if self._parked:
             self._parked = False
             self._parking.end()
@@ -329,10 +340,11 @@ class _Observer:
             if oid in self._names and after.files.get(oid, file) != file:
                 (size,) = raw.execute("SELECT pg_relation_size(%s)", [oid]).fetchone() or (0,)
                 (statement.rewritten if size else statement.emptied).add(self._names[oid])
-        for oid, counted in after.counters.items():
+        for oid, counters in after.counters.items():
             name = self._names.get(oid)
             if name is None:
                 continue
+            counted = Counter(counters)
             counted.subtract(before.counters.get(oid, {}))
             read = counted["seq_tup_read"] + counted["idx_tup_fetch"]
             if self.result.rows[name] and read >= self.result.rows[name]:

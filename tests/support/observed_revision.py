@@ -1,12 +1,15 @@
 """A revision, observed: what its upgrade and its downgrade do, and what is wrong with that."""
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Self
 
 from alembic.config import Config
+from alembic.script import Script
 from sqlalchemy import Connection
 
 from tests.support import databases, generated_rows
+from tests.support.generated_rows import FilledDatabases
 from tests.support.lock_lines import check_downgrade, check_upgrade, upgrade_line
 from tests.support.observation import Observation, observe
 from tests.support.rules import Violation, judge, violations
@@ -43,6 +46,12 @@ class ObservedRevision:
         """
         self.docstring = docstring
         self._name, self._start, self._end, self._config = name, start, end, config
+
+    @classmethod
+    def of(cls, script: Script, filled: FilledDatabases) -> Self:
+        """Take a revision of the project."""
+        start, end = partial(filled.before, script), partial(filled.after, script)
+        return cls(script.revision, script.longdoc, start, end)
 
     def _upgrade(self, connection: Connection) -> None:
         databases.migrate_on(connection, self._name, self._config())

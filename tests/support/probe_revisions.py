@@ -5,11 +5,21 @@ from pathlib import Path
 from textwrap import indent
 
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 
-from tests.support.databases import ROOT, alembic_config
+from tests.support.databases import ROOT
+from tests.support.history import HEAD
 
-HEAD = ScriptDirectory.from_config(alembic_config()).get_current_head()
+CONCURRENT_INDEX = """
+with op.get_context().autocommit_block():
+    op.drop_index("ix_probe", if_exists=True, postgresql_concurrently=True)
+    op.create_index("ix_probe", "trades", ["symbol"], postgresql_concurrently=True)
+"""
+DROP_CONCURRENT_INDEX = """
+with op.get_context().autocommit_block():
+    op.drop_index("ix_probe", if_exists=True, postgresql_concurrently=True)
+"""
+ADD_COLUMN = 'op.add_column("{}", sa.Column("{}", sa.Integer()))'
+DROP_COLUMN = 'op.drop_column("{}", "{}")'
 
 _REVISION = '''"""{docstring}"""
 
@@ -28,6 +38,7 @@ down_revision = {down_revision!r}
 def downgrade():
 {downgrade}
 '''
+_UPGRADE = "def upgrade():\n"
 
 
 class Revisions:
@@ -46,8 +57,9 @@ class Revisions:
         """What to give to ``alembic -c``."""
         return str(self._directory / "alembic.ini")
 
+    @property
     def config(self) -> Config:
-        """Return Alembic's configuration."""
+        """What to give to the functions of ``alembic.command``."""
         return Config(self.ini)
 
     def add(
@@ -55,27 +67,18 @@ class Revisions:
         revision: str,
         upgrade: str,
         downgrade: str = "pass",
-        docstring: str = "A probe.",
         more: str = "",
+        docstring: str = "A probe.",
     ) -> None:
-        """Add a revision after the last one, with these bodies of its two functions."""
-        upgrade = f"def upgrade():\n{indent(upgrade, '    ')}"
-        self.add_function(revision, upgrade, downgrade, docstring, more)
+        """Add a revision after the last one.
 
-    def add_function(
-        self,
-        revision: str,
-        upgrade: str,
-        downgrade: str = "pass",
-        docstring: str = "A probe.",
-        more: str = "",
-    ) -> None:
-        """Add a revision, given the whole function ``upgrade()``, and perhaps what it needs."""
+        ``upgrade`` is the function of that name, and perhaps what it needs, or its body alone.
+        """
         text = _REVISION.format(
             docstring=docstring,
             revision=revision,
             down_revision=self._last,
-            upgrade=upgrade,
+            upgrade=upgrade if "def upgrade()" in upgrade else _UPGRADE + indent(upgrade, "    "),
             downgrade=indent(downgrade, "    "),
             more=more,
         )

@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import indent
 
 from tests.support.databases import ROOT
 
@@ -16,7 +15,7 @@ class Recipe:
 
     title: str
     revisions: tuple[str, ...]
-    """The source of each ``upgrade()``, and what it needs beside it."""
+    """Of each, the body of ``upgrade()``, or the function and what it needs."""
 
     @property
     def since(self) -> int:
@@ -31,14 +30,8 @@ def recipes(page: Path, heading: str) -> dict[str, Recipe]:
     for section in re.split(rf"^{heading} ", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
         title = section.partition("\n")[0]
         if blocks := re.findall(r"```python\n(.*?)```", section, re.DOTALL):
-            found[title] = Recipe(title, tuple(_upgrade(block) for block in blocks))
+            found[title] = Recipe(title, tuple(blocks))
     return found
-
-
-def _upgrade(block: str) -> str:
-    if "def upgrade()" in block:
-        return block
-    return f"def upgrade() -> None:\n{indent(block, '    ')}"
 
 
 GUIDE = {

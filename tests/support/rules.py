@@ -244,9 +244,9 @@ def _timeouts(observation: Observation) -> Iterator[Violation]:
                     "timeout",
                     frozenset(),
                     f"{statement.short}: sets {name} to {f'{value} ms' if value else 'no limit'}."
-                    " A revision that needs other timeouts declares them, so that the operator's"
-                    ' count where they are shorter: timeouts = {"lock_timeout": "10s"} beside'
-                    f" `revision`. See “Timeouts of one revision” in {GUIDE}.",
+                    " A revision that needs other timeouts declares them beside `revision`, where"
+                    ' -x comes before them: timeouts = {"lock_timeout": "10s"}.'
+                    f" See “Timeouts of one revision” in {GUIDE}.",
                 )
 
 

@@ -16,10 +16,10 @@ from sqlalchemy import URL, make_url
 
 from tests.support import data, databases
 from tests.support.history import HISTORY
+from tests.support.operations import OPERATIONS
 from tests.support.probe_revisions import Revisions
 from tests.support.recipes import GUIDE
 from tools import ROOT
-from tools.dangerous_operations import OPERATIONS
 from tools.rehearse import report
 from tools.rehearse.rehearsal import Rehearsal, rehearse
 from trading_bot_schema import embedded, signals
@@ -147,12 +147,12 @@ def _forms(
                 revisions = Revisions(Path(directory))
                 names = {}
                 for number, function in enumerate(functions, start=1):
-                    revisions.add_function(name := f"form{number}", function)
+                    revisions.add(name := f"form{number}", function)
                     names[name] = operation.title
                 pair.append(
                     rehearse(
                         _text(url),
-                        revisions.config(),
+                        revisions.config,
                         names,
                         world,
                         options.trades,

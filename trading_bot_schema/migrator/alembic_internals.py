@@ -1,4 +1,4 @@
-"""What is used of Alembic that its documentation does not promise.
+"""Parts of Alembic that are used here but not documented.
 
 ``tests/test_alembic_internals.py`` fails where a release of Alembic renames any of it.
 """
@@ -32,7 +32,7 @@ def steps_of_command(migration: MigrationContext) -> StepsOfCommand:
 
 
 def reads_only(migration: MigrationContext) -> bool:
-    """Say whether a command only reads, such as ``alembic current`` and ``alembic check``.
+    """Return whether a command only reads, such as ``alembic current`` and ``alembic check``.
 
     ``context.get_revision_argument()`` is public, but fails for commands without a revision and
     for revisions that do not exist.
@@ -51,10 +51,10 @@ def upgrades_to_head(migration: MigrationContext, script: ScriptDirectory) -> bo
 
 
 def uses_autocommit_block(step: RevisionStep) -> bool:
-    """Say whether a revision's function calls ``autocommit_block()``.
+    """Return whether a revision's function calls ``autocommit_block()``, without running it.
 
-    Without running it: ``MigrationContext.autocommit_block()`` itself fails in a transaction of
-    the caller's with an assertion that says nothing.
+    In a transaction of the caller's, ``MigrationContext.autocommit_block()`` itself fails with an
+    assertion that has no message.
     """
     return "autocommit_block" in step.migration_fn.__code__.co_names
 

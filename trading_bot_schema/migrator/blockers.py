@@ -30,7 +30,7 @@ _SESSIONS = text(
 
 
 def describe_sessions(connection: Connection, pids: Sequence[int]) -> str:
-    """Describe sessions on one line: user, application, client, and what they do since when."""
+    """Describe sessions on one line: user, application, client, state, and since when."""
     return "; ".join(connection.scalars(_SESSIONS, {"pids": list(pids)}))
 
 

@@ -30,8 +30,8 @@ def connect(url: URL, settings: Settings) -> Iterator[Connection]:
     """Open a connection to migrate with; it is closed, not pooled, afterwards.
 
     Raises:
-        CommandError: The driver is missing, the database cannot be reached or only through a
-            pooler that does not keep sessions, or the role cannot be set.
+        CommandError: The database cannot be reached, or only through a pooler that does not keep
+            sessions, or the role cannot be set.
     """
     engine = _engine(url)
     # Before SQLAlchemy's own first statements, which need a transaction.
@@ -53,22 +53,16 @@ def connect(url: URL, settings: Settings) -> Iterator[Connection]:
 def _engine(url: URL) -> Engine:
     defaults = {"fallback_application_name": "alembic", "connect_timeout": CONNECT_SECONDS}
     arguments = {name: defaults[name] for name in defaults.keys() - url.query.keys()}
-    try:
-        engine = create_engine(
-            # Without the password, so that nothing that shows or pickles the engine's URL does.
-            without_pooler(url)._replace(drivername="postgresql+psycopg", password=None),
-            connect_args=arguments
-            # No named prepared statement is left in a session that a pooler gives to others.
-            | {"prepare_threshold": None}
-            | ({"password": url.password} if url.password else {}),
-            poolclass=pool.NullPool,
-            hide_parameters=True,
-        )
-    except ImportError as error:
-        raise CommandError(
-            f"The driver psycopg cannot be loaded: {error}. Install it with"
-            " pip install 'psycopg[binary]'."
-        ) from error
+    engine = create_engine(
+        # Without the password, so that nothing that shows or pickles the engine's URL does.
+        without_pooler(url)._replace(drivername="postgresql+psycopg", password=None),
+        connect_args=arguments
+        # No named prepared statement is left in a session that a pooler gives to others.
+        | {"prepare_threshold": None}
+        | ({"password": url.password} if url.password else {}),
+        poolclass=pool.NullPool,
+        hide_parameters=True,
+    )
     hide_values(engine)
     return engine
 
@@ -110,8 +104,8 @@ def _set_up(connection: Connection, settings: Settings) -> None:
             connection.commit()
         except DBAPIError as error:
             raise CommandError(
-                f"Cannot migrate as the role {settings.role}: {error.orig}. See the settings role"
-                " and MIGRATION_ROLE; the role of DATABASE_URL has to be a member of it."
+                f"Cannot migrate as the role {settings.role}: {str(error.orig).splitlines()[0]}."
+                " See the setting role; the role of DATABASE_URL has to be a member of it."
             ) from error
 
 
@@ -119,7 +113,7 @@ def _server_settings(settings: Settings) -> dict[str, str]:
     return {
         "lock_timeout": f"{settings.lock_timeout}ms",
         "statement_timeout": f"{settings.statement_timeout}ms",
-        # A migrator that was killed, or whose host vanished, gives its locks back soon.
+        # Release the locks soon if the migrator was killed or its host is lost.
         "idle_in_transaction_session_timeout": "5min",
         # One that pauses between two attempts keeps its lock.
         "idle_session_timeout": "0",

@@ -12,7 +12,7 @@ ADVICE = {
     " DATABASE, ALTER ROLE or the server's configuration set.",
     "42501": "Migrate as the role that owns the tables, or grant this one the CREATE privilege:"
     " GRANT CREATE, USAGE ON SCHEMA public.",
-    "42P07": "The database has it already, but not from these migrations: use an empty database,"
+    "42P07": "It exists already, but was not created by these migrations: use an empty database,"
     " or, if it has everything that a revision creates, record that with"
     " `alembic stamp REVISION`.",
     "57014": "See statement_timeout; run it again with a longer one, such as"
@@ -27,7 +27,7 @@ TEMPORARY = {
     " up.",
     "too many clients|too many connections|connection slots": "All connections that it allows are"
     " in use: run this again, or see max_connections and the role's CONNECTION LIMIT.",
-    "Is the server running": "Is it up, and are host and port in DATABASE_URL right?",
+    "Is the server running": "Check that it is up, and host and port in DATABASE_URL.",
 }
 """What to do where a server cannot be connected to for now, by what the message has.
 

@@ -29,7 +29,8 @@ _OWNER = text(
 _TABLE = text(
     """
     SELECT CAST(CAST(oid AS regclass) AS text), CAST(reltuples AS bigint)
-    FROM pg_class WHERE oid = to_regclass(:table) AND relkind IN ('r', 'p')
+    FROM pg_class
+    WHERE relname = :table AND pg_table_is_visible(oid) AND relkind IN ('r', 'p')
     """
 )
 

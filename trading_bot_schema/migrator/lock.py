@@ -17,7 +17,7 @@ from trading_bot_schema.migrator.settings import Settings
 log = logging.getLogger("alembic.migrator")
 
 LOCK_KEY = int.from_bytes(b"migrate")
-"""Key of the advisory lock that the one migrator of a database holds."""
+"""Key of the advisory lock that the running migrator of a database holds."""
 
 LOST = (
     "The migration's session no longer holds its lock, so that another migrator may be at work."
@@ -94,11 +94,11 @@ def _wait(
     deadline = time.monotonic() + settings.wait_timeout / 1000
     waiting = False
     while not connection.scalar(select(lock)):
-        holder = describe_sessions(connection, holders(connection)) or "gone by now"
+        holder = describe_sessions(connection, holders(connection)) or "it has just ended"
         end_transaction()
         if time.monotonic() >= deadline:
             raise CommandError(
-                f"Another migrator is at work on this database: {holder}. Run this again when it"
+                f"Another migrator is running on this database: {holder}. Run this again when it"
                 " has finished, or wait longer with `-x wait_timeout=30min`."
             )
         if not waiting:

@@ -1,4 +1,4 @@
-"""The revisions that an Alembic command has still to run."""
+"""The revisions that an Alembic command has yet to run."""
 
 import logging
 import time
@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 
-from trading_bot_schema.migrator import alembic_internals, guards
+from trading_bot_schema.migrator import alembic_internals, contract, guards
 from trading_bot_schema.migrator.lock import check_lock
 from trading_bot_schema.migrator.settings import Settings
 
@@ -17,9 +17,9 @@ log = logging.getLogger("alembic.migrator")
 
 
 class Plan:
-    """The revisions that a command has still to run.
+    """The revisions that a command has yet to run.
 
-    Decided once: a second attempt must not count ``-1`` or ``+2`` from where the first one ended.
+    Computed once: a retry must not count ``-1`` or ``+2`` from where the first attempt ended.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Plan:
         self.remaining: list[RevisionStep] = []
         self._steps_of_command = alembic_internals.steps_of_command(migration)
         self._decided = False
+        self._has_old_code = False
         self.reads_only = alembic_internals.reads_only(migration)
         self.options = alembic_internals.options(self._run, self.reads_only)
         """Options for :func:`alembic.context.configure` that run the command by this plan."""
@@ -70,8 +71,8 @@ class Plan:
         """What is left of a revision that failed, as a sentence; empty: nothing."""
         if self.remaining and alembic_internals.uses_autocommit_block(self.remaining[0]):
             return (
-                "What is outside of a transaction remains, such as a part of an index, which is"
-                " marked invalid; the next run builds that anew."
+                "What it did outside of a transaction remains, such as an index that was built in"
+                " part, which is marked invalid; the next run builds it again."
             )
         return ""
 
@@ -85,6 +86,8 @@ class Plan:
         if not self._decided:
             self._decide(heads, migration)
         while self.remaining:
+            if self._has_old_code:
+                contract.warn(self.remaining[0])
             if migration.connection is not None:
                 check_lock(migration.connection)
             fields = self.fields
@@ -112,6 +115,9 @@ class Plan:
             if isinstance(error.__cause__, ResolutionError):
                 raise CommandError(f"{error}. `alembic history` lists the revisions.") from error
             raise
+        self._has_old_code = bool(heads)  # Otherwise, there are no tables.
+        if self._has_old_code and self._settings.contract == "refuse":
+            self.remaining[:] = contract.before_contract(self.remaining)
         for step in self.remaining:
             self._settings_for(step)
             if self._in_callers_transaction:

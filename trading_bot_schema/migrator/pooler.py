@@ -4,9 +4,9 @@ Neither settings nor session locks work through one: they stay behind on a serve
 another client gets next.
 """
 
-import select
+import selectors
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import psycopg
 from alembic.util import CommandError
@@ -78,19 +78,17 @@ def _process_in_transaction(connection: psycopg.Connection) -> int | None:
     server = connection.pgconn
     results = []
     deadline = time.monotonic() + SECONDS
-    try:
+    with selectors.DefaultSelector() as selector, suppress(psycopg.OperationalError):
+        selector.register(server.socket, selectors.EVENT_READ)
         server.send_query(b"BEGIN; SELECT pg_backend_pid()")
         while True:
             while server.is_busy():
-                remaining = deadline - time.monotonic()
-                if remaining <= 0 or not select.select([server.socket], [], [], remaining)[0]:
+                if not selector.select(max(0, deadline - time.monotonic())):
                     return None
                 server.consume_input()
             if (result := server.get_result()) is None:
                 break
             results.append(result)
-    except psycopg.OperationalError:
-        return None
     if server.transaction_status != TransactionStatus.INTRANS:
         return None
     return int(results[-1].get_value(0, 0) or 0)

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from alembic.util import CommandError
 
-# The longest time that PostgreSQL's settings can hold, 24 days.
+# The maximum of PostgreSQL's settings in milliseconds, 24 days.
 INT_MAX = 2**31 - 1
 UNITS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000}
 
@@ -25,7 +25,7 @@ def milliseconds(name: str, value: str) -> int:
 
 
 def positive_integer(name: str, value: str) -> int:
-    """Parse a number from 1."""
+    """Parse a number of at least 1."""
     if value.isascii() and value.isdigit() and int(value) > 0:
         return int(value)
     raise CommandError(f"{name} is {value!r}, but should be a number from 1, such as 5.")
@@ -70,6 +70,8 @@ class Settings:
     """Longest time that one statement may take; 0: no limit."""
     wait_timeout: int = setting(600_000, milliseconds, of_revision=False)
     """Longest wait for another migrator to finish."""
+    contract: str = setting("warn", choice("warn", "refuse"), of_revision=False)
+    """What an upgrade does before a revision that breaks the code of the revision before it."""
     connect_wait: int = setting(30_000, milliseconds, of_revision=False)
     """Longest wait for a server that is starting, full, or does not listen; 0: none."""
     role: str | None = setting(None, identifier, of_revision=False)

@@ -87,7 +87,6 @@ def limits(connection: Connection, timeouts: Timeouts, hold: Hold) -> Iterator[N
         "after_cursor_execute": after,
         "commit": commit,
         "rollback": rollback,
-        "rollback_savepoint": lambda *_: timeouts.forget(),
     }
     for name, listener in listeners.items():
         event.listen(connection, name, listener)

@@ -1,21 +1,6 @@
-"""Operations that hurt a live database, beside their safe forms: the table in CONTRIBUTING.md.
+"""Operations that hurt a live database, beside the safe forms in CONTRIBUTING.md."""
 
-What each form does is measured by ``tests/test_guide.py`` on the releases of PostgreSQL that
-``docs/dangerous-operations.json`` has; this module makes the table of it.
-"""
-
-import json
-import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-
-from tools import ROOT
-
-GUIDE = ROOT / "CONTRIBUTING.md"
-MEASURED = ROOT / "docs" / "dangerous-operations.json"
-BEGIN = "<!-- Measured by: pytest tests/test_guide.py --refresh -->"
-END = "<!-- End of the table -->"
 
 
 @dataclass(frozen=True)
@@ -123,70 +108,3 @@ Effect = list[str]
 """What a form does: its locks, and what the application sees."""
 Effects = dict[str, dict[str, Effect]]
 """By ``dangerous`` and the operation's title, and by ``safe`` and the section's."""
-
-
-def measured() -> dict[str, Effects]:
-    """Return what was measured, by release of PostgreSQL."""
-    found: dict[str, Effects] = json.loads(MEASURED.read_text(encoding="utf-8"))
-    return found
-
-
-def write(found: Mapping[str, Effects]) -> None:
-    """Write down what was measured, and make the table of it."""
-    text = json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False)
-    MEASURED.write_text(f"{text}\n", encoding="utf-8")
-    for path, page in documents().items():
-        path.write_text(page, encoding="utf-8")
-
-
-def anchor(title: str) -> str:
-    """Return how a link names a section."""
-    return re.sub(r"[^\w -]", "", title).replace(" ", "-").lower()
-
-
-def table(found: Mapping[str, Effects]) -> Iterator[str]:
-    """Make the table, line by line."""
-    yield f"Measured on PostgreSQL {' and '.join(sorted(found, key=int))}."
-    yield ""
-    yield "| to | dangerous | locks | application | safe | locks | application |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for operation in OPERATIONS:
-        link = f"[{operation.safe}](#{anchor(operation.safe)})"
-        dangerous = _cells(found, "dangerous", operation.title)
-        safe = _cells(found, "safe", operation.safe)
-        yield f"| {' | '.join([operation.title, operation.shown, *dangerous, link, *safe])} |"
-
-
-def _cells(found: Mapping[str, Effects], form: str, title: str) -> Iterator[str]:
-    """Say a thing once, where it is the same on all releases."""
-    for part in range(2):
-        values = {
-            release: effects.get(form, {}).get(title, ["", ""])[part]
-            for release, effects in sorted(found.items())
-        }
-        if len({*values.values()}) == 1:
-            yield next(iter(values.values()))
-        else:
-            yield "<br>".join(f"{release}: {value}" for release, value in values.items())
-
-
-def guide(text: str, found: Mapping[str, Effects]) -> str:
-    """Return the guide with the table in its place.
-
-    Raises:
-        ValueError: It has no place for it.
-    """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{GUIDE.name} has no place for the table: {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n" + "\n".join(table(found)) + f"\n{END}{after}"
-
-
-def documents() -> dict[Path, str]:
-    """Return the guide as it should be.
-
-    Raises:
-        ValueError: It has no place for the table.
-    """
-    return {GUIDE: guide(GUIDE.read_text(encoding="utf-8"), measured())}

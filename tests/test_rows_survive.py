@@ -18,10 +18,10 @@ from psycopg.rows import dict_row
 
 from tests.rows import ROWS
 from tests.support import databases
-from tests.support.content import Rows, column_names, columns, content, insert, lost, shared
+from tests.support.content import Rows, column_names, columns, content, insert_all, lost, shared
 from tests.support.generated_rows import FilledDatabases, fill
-from tests.support.history import each_revision, path
-from tests.support.probe_revisions import HEAD, Revisions
+from tests.support.history import HEAD, each_revision, path
+from tests.support.probe_revisions import Revisions
 from trading_bot_schema.docstrings import names
 
 ConfigMaker = Callable[[], Config]
@@ -54,7 +54,7 @@ def travel(
 @each_revision
 def test_upgrade_and_back(revision: Script, filled_database: FilledDatabases) -> None:
     url = filled_database.before(revision)
-    insert(url)
+    insert_all(url)
     found = travel(url, revision.revision, "-1")
     # A new column that is filled in old rows may be named.
     changes = names(revision.longdoc, "Upgrade", "changes") - (found.added - found.changed)
@@ -66,7 +66,7 @@ def test_upgrade_and_back(revision: Script, filled_database: FilledDatabases) ->
 @each_revision
 def test_downgrade_and_back(revision: Script, filled_database: FilledDatabases) -> None:
     url = filled_database.after(revision)
-    insert(url)
+    insert_all(url)
     found = travel(url, "-1", revision.revision)
     loses = names(revision.longdoc, "Downgrade", "loses")
     assert found.lost == loses, f"{path(revision)}: Downgrade: loses ..."
@@ -172,7 +172,7 @@ def test_an_upgrade_that_changes_data_is_seen(
 ) -> None:
     upgrade, downgrade, changed, gone = QUIET_UPGRADES[what]
     revisions.add("probe", upgrade, downgrade)
-    found = travel(filled_database.at(str(HEAD)), "probe", "-1", revisions.config)
+    found = travel(filled_database.at(HEAD), "probe", "-1", lambda: revisions.config)
     assert (found.changed, found.lost) == (changed, gone)
 
 
@@ -182,9 +182,9 @@ def test_a_downgrade_that_changes_data_is_seen(
 ) -> None:
     upgrade, downgrade, gone = QUIET_DOWNGRADES[what]
     revisions.add("probe", upgrade, downgrade)
-    databases.migrate(database, "probe", revisions.config())
+    databases.migrate(database, "probe", revisions.config)
     fill(database)
-    assert travel(database, "-1", "probe", revisions.config).lost == gone
+    assert travel(database, "-1", "probe", lambda: revisions.config).lost == gone
 
 
 def test_rows_of_any_type(database: str) -> None:

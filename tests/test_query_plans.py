@@ -14,7 +14,7 @@ from tests.support.plans import explain
 TRADES = 30_000
 PLANS = """
 query                                | index                                | pages of 8 kB
-1 bots due                           | ix_bot_states_running                | 200
+1 claim due bots                     | ix_bot_states_running                | 900
 2 last trades of a bot, busy         | ix_trades_bot_config_id_timestamp_id | 60
 2 last trades of a bot, ordinary     | ix_trades_bot_config_id_timestamp_id | 60
 2 next page of a bot, busy           | ix_trades_bot_config_id_timestamp_id | 60
@@ -27,17 +27,28 @@ query                                | index                                | pa
 4 day of a bot, ordinary             | ix_trades_bot_config_id_timestamp_id | 15
 5 daily pnl, 90 days, busy           | ix_trades_user_id_timestamp_id       | 80
 5 daily pnl, 90 days, ordinary       | ix_trades_user_id_timestamp_id       | 25
+5 fees by asset, 30 days, busy       | ix_trades_user_id_timestamp_id       | 400
+5 fees by asset, 30 days, ordinary   | ix_trades_user_id_timestamp_id       | 400
 6 record a new order                 | uq_trades_binance_order_id           | 120
 6 record an order again              | uq_trades_binance_order_id           | 90
-6 compare with the order             | uq_trades_binance_order_id           | 60
-7 open positions, busy               | ix_bot_configs_user_id               | 100
-7 open positions, ordinary           | ix_bot_configs_user_id               | 60
+6 look up the order                  | uq_trades_binance_order_id           | 10
+6 what came after the order          | uq_trades_binance_order_id           | 20
+7 positions of a user, busy          | ix_bot_configs_user_id               | 80
+7 positions of a user, ordinary      | ix_bot_configs_user_id               | 60
+7 bots of a user, busy               | ix_bot_configs_user_id               | 80
+7 bots of a user, ordinary           | ix_bot_configs_user_id               | 60
 8 tick                               | pk_bot_states                        | 60
 9 pnl by symbol, 90 days, busy       | ix_trades_user_id_timestamp_id       | 80
 9 pnl by symbol, 90 days, ordinary   | ix_trades_user_id_timestamp_id       | 25
 10 keys of a user                    | ix_api_keys_user_id                  | 15
+10 usable key                        | ix_api_keys_user_id                  | 10
 10 user by email                     | ix_users_email                       | 10
-11 daily reset                       |                                      | 600
+11 find days that differ             | ix_trades_bot_config_id_timestamp_id | 6600
+11 find days of a user that differ   | ix_trades_bot_config_id_timestamp_id | 190
+11 recompute days                    | ix_trades_bot_config_id_timestamp_id | 1100
+12 unattended bots                   |                                      | 110
+12 unresolved entries                |                                      | 65
+13 change a position                 | pk_trades                            | 15
 """
 """Fifty trades are on up to fifty pages; the other numbers are half as much again as measured."""
 
@@ -67,8 +78,9 @@ def test_plans(filled: Filled, subtests: pytest.Subtests) -> None:
                 plan = explain(connection, statements[name])
                 assert not index or index in plan.indexes, plan
                 assert plan.buffers <= int(pages), plan
-                # The state of every bot is read on purpose, by the daily reset for instance.
-                assert plan.scanned <= {"bot_states"}, plan
+                # Bots and their states are read on purpose, to find those that need something;
+                # trades never are.
+                assert plan.scanned <= {"bot_states", "bot_configs", "users"}, plan
 
 
 def test_ticks_stay_on_their_page(filled: Filled) -> None:

@@ -1,7 +1,4 @@
-"""The conformance check and the command ``drift`` report every kind of drift, and nothing else.
-
-The mutations are in ``tests/mutations.py``.
-"""
+"""The conformance check and the command ``drift`` report every kind of drift, and nothing else."""
 
 from uuid import uuid4
 

@@ -1,0 +1,74 @@
+"""What a backend does with the tables, so that its indexes serve it and no money is lost.
+
+Functions that return a statement are for ``session.execute()`` or ``session.scalars()``; those to
+``await`` run in the session's transaction, which the caller commits. Those that write are safe to
+repeat after a crash or a timeout, and to run from several workers at once. The tests prove that
+they read a handful of pages, however many trades there are; docs/benchmarks.md has the
+measurements.
+"""
+
+from models.queries.accounts import (
+    bots_of_user,
+    forget_user,
+    keys_of_user,
+    usable_key,
+    user_by_email,
+)
+from models.queries.days import bot_result, refresh_day
+from models.queries.orders import (
+    OrderConflictError,
+    Recorded,
+    order_key,
+    record_trade,
+    record_trades,
+)
+from models.queries.positions import (
+    PositionError,
+    close_position,
+    open_position,
+    positions_of_user,
+    release_entry,
+    reserve_entry,
+    unresolved_entries,
+)
+from models.queries.reports import (
+    Position,
+    daily_pnl,
+    fees_by_asset,
+    pnl_by_symbol,
+    trades_of_bot,
+    trades_of_user,
+)
+from models.queries.scheduling import bot_lease, claim_due_bots, tick, unattended_bots
+
+__all__ = [
+    "OrderConflictError",
+    "Position",
+    "PositionError",
+    "Recorded",
+    "bot_lease",
+    "bot_result",
+    "bots_of_user",
+    "claim_due_bots",
+    "close_position",
+    "daily_pnl",
+    "fees_by_asset",
+    "forget_user",
+    "keys_of_user",
+    "open_position",
+    "order_key",
+    "pnl_by_symbol",
+    "positions_of_user",
+    "record_trade",
+    "record_trades",
+    "refresh_day",
+    "release_entry",
+    "reserve_entry",
+    "tick",
+    "trades_of_bot",
+    "trades_of_user",
+    "unattended_bots",
+    "unresolved_entries",
+    "usable_key",
+    "user_by_email",
+]

@@ -1,0 +1,97 @@
+"""Users, their keys and bots, and the erasure of a user."""
+
+from sqlalchemy import Select, delete, func, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import contains_eager
+
+from models.api_key import ApiKey
+from models.bot_config import BotConfig
+from models.bot_state import BotState
+from models.enums import BotStatus
+from models.queries.positions import PositionError
+from models.user import User
+
+
+def user_by_email(email: str) -> Select[User]:
+    """Select the user with an email address, as written."""
+    return select(User).where(User.email == email)
+
+
+def keys_of_user(user_id: int) -> Select[ApiKey]:
+    """Select a user's API keys, in the order they were added."""
+    return select(ApiKey).where(ApiKey.user_id == user_id).order_by(ApiKey.id)
+
+
+def usable_key(user_id: int) -> Select[ApiKey]:
+    """Select the newest of a user's API keys that Binance accepted, if any."""
+    return (
+        select(ApiKey)
+        .where(ApiKey.user_id == user_id, ApiKey.is_valid)
+        .order_by(ApiKey.id.desc())
+        .limit(1)
+        .execution_options(populate_existing=True)
+    )
+
+
+def bots_of_user(user_id: int) -> Select[BotConfig]:
+    """Select a user's bots, each with its ``state``, in the order they were made."""
+    return (
+        select(BotConfig)
+        .outerjoin(BotConfig.state)
+        .where(BotConfig.user_id == user_id)
+        .options(contains_eager(BotConfig.state))
+        .order_by(BotConfig.id)
+        .execution_options(populate_existing=True)
+    )
+
+
+async def forget_user(session: AsyncSession, user_id: int) -> None:
+    """Erase what identifies a user, as the GDPR and the KVKK give a right to; keep the trades.
+
+    API keys are deleted; email, password hash, names of bots and error messages are overwritten;
+    the user and the bots are switched off. May be repeated. What remains are financial records
+    of user number so-and-so. Backups and the log of the server are not reached.
+
+    Raises:
+        PositionError: A bot of the user is in position. Nothing is changed: sell first.
+        NoResultFound: There is no such user.
+    """
+    bots = select(BotConfig.id).where(BotConfig.user_id == user_id)
+    states = await session.execute(
+        select(BotState.id, BotState.in_position)
+        .where(BotState.id.in_(bots))
+        .order_by(BotState.id)
+        .with_for_update(key_share=True)
+    )
+    if holding := [str(bot) for bot, in_position in states if in_position]:
+        raise PositionError(f"in position, so sell first: bot {', '.join(holding)}")
+    await session.execute(delete(ApiKey).where(ApiKey.user_id == user_id))
+    fresh = {"populate_existing": True}
+    await session.scalars(
+        update(BotState)
+        .where(BotState.id.in_(bots))
+        .values(status=BotStatus.STOPPED, last_error_message=None)
+        .returning(BotState),
+        execution_options=fresh,
+    )
+    await session.scalars(
+        update(BotConfig)
+        .where(BotConfig.user_id == user_id)
+        .values(name="erased", is_active=False)
+        .returning(BotConfig),
+        execution_options=fresh,
+    )
+    # Last, since it waits for transactions that have recorded a trade of the user.
+    erased = await session.scalars(
+        update(User)
+        .where(User.id == user_id)
+        .values(
+            # Unique, and nobody's (RFC 2606). No password has this hash.
+            email=func.concat("erased-", User.id, "@example.invalid"),
+            hashed_password=literal("erased"),
+            is_active=False,
+        )
+        .returning(User),
+        execution_options=fresh,
+    )
+    erased.one()

@@ -1,0 +1,109 @@
+"""A bot's day: its pnl and number of trades since midnight."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    SQLColumnExpression,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from models.bot_config import BotConfig
+from models.bot_state import BotState
+from models.trade import Trade
+
+Moment = datetime | ColumnElement[datetime]
+
+
+def bot_result(bot_config_id: int, since: datetime) -> Select[int, Decimal | None]:
+    """Select the number of a bot's trades since a moment, such as midnight, and their pnl.
+
+    The pnl is in the quote currency of the bot's symbol.
+    """
+    return select(func.count(), func.coalesce(func.sum(Trade.pnl), 0)).where(
+        Trade.bot_config_id == bot_config_id, Trade.timestamp >= since
+    )
+
+
+def midnight(since: datetime | None) -> ColumnElement[datetime]:
+    """Return when the day began: the given moment, else today's midnight in UTC."""
+    if since is None:
+        return func.date_trunc("day", func.now(), "UTC", type_=Trade.timestamp.type)
+    return literal(since, Trade.timestamp.type)
+
+
+async def refresh_day(session: AsyncSession, since: datetime, user_id: int | None = None) -> int:
+    """Recompute the day of all bots, or of a user's, from the trades since a given midnight.
+
+    Sets ``daily_pnl`` and ``daily_trades_count``, and returns the number of states that were
+    different; the others are not written. Run it at the start of each day, in any time zone:
+    ``since`` is the midnight that :func:`~models.queries.close_position` is given too. It may be
+    run at any other time, again, and by several workers, and mends what a crash, an import or
+    :func:`~models.queries.record_trade` has left uncounted.
+
+    Run it in a transaction of its own: it locks the states in the order of their ids, and waits
+    for the transactions that change them. It reads the trades of the day, bot by bot, however
+    many there were before.
+    """
+    locked = (await session.scalars(lock_different_days(since, user_id))).all()
+    if not locked:
+        return 0
+    # In a statement of its own, which sees what the transactions that were waited for committed.
+    return len((await session.scalars(recompute_days(locked, since))).all())
+
+
+def lock_different_days(since: datetime, user_id: int | None = None) -> Select[int]:
+    """Select and lock the states that differ from the trades, in the order of their ids."""
+    day = _day(BotState.id, since)
+    different = select(BotState.id).join(day, true()).where(_differs(day))
+    if user_id is not None:
+        different = different.join(BotState.config).where(BotConfig.user_id == user_id)
+    # Materialized, since the part that locks must not ask again: PostgreSQL would compare a state
+    # that it waited for with the sum from before, and leave it out if the two happen to be equal.
+    # A state that is equal needs no lock: a close that commits now counts its trade itself.
+    found = different.cte("different").prefix_with("MATERIALIZED")
+    return (
+        select(BotState.id)
+        .join(found, found.c.id == BotState.id)
+        .order_by(BotState.id)
+        .with_for_update(of=BotState, key_share=True)
+    )
+
+
+def recompute_days(ids: Sequence[int], since: Moment) -> ReturningUpdate[BotState]:
+    """Set the day of states that are locked, where it differs from the trades; return those."""
+    bot = func.unnest(literal(ids, ARRAY(Integer))).column_valued("bot")
+    day = _day(bot, since)
+    new = select(bot.label("id"), day.c.pnl, day.c.trades).join(day, true()).subquery("today")
+    return (
+        update(BotState)
+        .where(BotState.id == new.c.id, _differs(new))
+        .values(daily_pnl=new.c.pnl, daily_trades_count=new.c.trades)
+        .returning(BotState)
+        .execution_options(populate_existing=True)
+    )
+
+
+def _day(bot_config_id: SQLColumnExpression[int], since: Moment) -> FromClause:
+    return (
+        select(func.coalesce(func.sum(Trade.pnl), 0).label("pnl"), func.count().label("trades"))
+        .where(Trade.bot_config_id == bot_config_id, Trade.timestamp >= since)
+        .lateral("day")
+    )
+
+
+def _differs(day: FromClause) -> ColumnElement[bool]:
+    return or_(BotState.daily_pnl != day.c.pnl, BotState.daily_trades_count != day.c.trades)

@@ -1,0 +1,38 @@
+"""Faults at a chosen statement of a migration: before the nth one, a test acts or stops it."""
+
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+
+def before_change(number: int, action: Callable[[], object], target: Any = Engine) -> None:
+    """Act before the nth statement or commit, counted from the first that changes something."""
+    main, seen = threading.main_thread(), 0
+
+    def count(*arguments: Any) -> None:
+        nonlocal seen
+        statement = arguments[2] if len(arguments) > 2 else "COMMIT"
+        first_word = statement.split(maxsplit=1)[0].upper()
+        if threading.current_thread() is not main or first_word in ("SELECT", "SHOW"):
+            return
+        if seen == 0 and first_word == "COMMIT":
+            return
+        seen += 1
+        if seen == number:
+            action()
+
+    event.listen(target, "before_cursor_execute", count)
+    event.listen(target, "commit", count)
+
+
+def stop_before_change(number: int, control: Connection) -> None:
+    """Stop before the nth change: report it to the other end of a pipe and wait for an answer."""
+
+    def stop() -> None:
+        control.send(True)
+        control.recv()
+
+    before_change(number, stop)

@@ -1,0 +1,181 @@
+"""What code of one revision does, and what the next revision does to it.
+
+During a deployment the old code runs on the new schema. What it does is derived from the database
+at the revision before, with which the models of that time agreed: it inserts, selects, updates,
+deletes and upserts, as the role of the application, each column by name, with values that the
+database accepted. All of it is run before the revision and after it, on the connections that were
+open (with their prepared statements) and on new ones.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import psycopg
+from sqlalchemy import delete, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from models.database import make_engine
+from tests.support import databases
+from tests.support.old_code.statements import (
+    Outcome,
+    Use,
+    attempt,
+    other_values,
+    part_works,
+    uses,
+    works,
+)
+from tests.support.old_code.tables import Refused, read_tables, remove_rows
+from tests.support.old_code.values import FOREIGN_KEY_VIOLATION, Values, insert_rows
+from tests.support.roles import RoleDatabases, as_role
+from trading_bot_schema.docstrings import OldCode
+
+Upgrade = Callable[[str], object]
+"""Runs a revision on a database."""
+
+# Classes of SQLSTATEs: data exceptions, constraints, and what a trigger raises.
+REFUSALS = ("22", "23", "P0")
+
+
+def what_happens(made: RoleDatabases, start: Callable[[], str], upgrade: Upgrade) -> OldCode:
+    """Run old code before a revision and after it.
+
+    Args:
+        made: Has the roles.
+        start: Makes a database with rows, at the revision before.
+        upgrade: Runs the revision on a database.
+    """
+
+    def run(refused: Refused, remove: bool) -> OldCode:
+        url = start()
+        try:
+            return asyncio.run(_run(made.app, url, upgrade, refused, remove))
+        finally:
+            made.drop(url)
+
+    try:
+        found = run({}, remove=False)
+        fails = False
+    except DBAPIError as error:
+        if not _is_refusal(error):
+            raise
+        fails = True
+    if not fails and not found.breaks:
+        return found
+    # Again, with the rows that the revision accepts in its way, so that the rest is seen.
+    url = start()
+    try:
+        refused = _refused_rows(url, upgrade)
+    finally:
+        made.drop(url)
+    found = run(refused, remove=fails)
+    if not fails:
+        return found
+    # A row may be refused since the one that it refers to is.
+    tables = {name for name, rows in refused.items() if {*rows.values()} - {FOREIGN_KEY_VIOLATION}}
+    tables = tables or {name for name, rows in refused.items() if rows}
+    return replace(found, breaks=found.breaks | {f"rows of {name}" for name in tables})
+
+
+def _is_refusal(error: DBAPIError) -> bool:
+    return str(getattr(error.orig, "sqlstate", "")).startswith(REFUSALS)
+
+
+def _refused_rows(url: str, upgrade: Upgrade) -> Refused:
+    """Return the rows that cannot be inserted any more after a revision."""
+    with databases.sync_engine(as_role(url)).begin() as connection:
+        tables = read_tables(connection, {})
+        for old in reversed(tables.values()):
+            connection.execute(delete(old.table))
+    upgrade(url)
+    with psycopg.connect(as_role(url), autocommit=True) as session:
+        return {
+            name: {
+                old.key_of(row): sqlstate
+                for (row, _), sqlstate in zip(old.rows, insert_rows(session, old), strict=True)
+                if sqlstate.startswith(REFUSALS)
+            }
+            for name, old in tables.items()
+        }
+
+
+async def _run(role: str, url: str, upgrade: Upgrade, refused: Refused, remove: bool) -> OldCode:
+    superuser = databases.sync_engine(as_role(url))
+    with superuser.begin() as connection:
+        tables = read_tables(connection, refused)
+    async with AsyncExitStack() as stack:
+        # An engine for each table: after its first failure, an engine prepares everything anew.
+        open_ = {name: await _connect(stack, url, role) for name in tables}
+        before = [
+            (use, await attempt(open_[name], use))
+            for name, old in tables.items()
+            for use in uses(old)
+        ]
+        with psycopg.connect(as_role(url, role), autocommit=True) as session:
+            values = Values(session, tables.values())
+            if remove:
+                with superuser.begin() as connection:
+                    remove_rows(connection, tables, refused)
+            upgrade(url)
+            new = await _connect(stack, url, role)
+            found = await _compare(before, open_, new)
+            return replace(found, breaks=_shortest(found.breaks | values.refused()))
+
+
+async def _connect(stack: AsyncExitStack, url: str, role: str) -> AsyncConnection:
+    """Connect as the application does, in the role of the application."""
+    server = make_url(url).difference_update_query(["options"])
+    engine = make_engine(
+        server.render_as_string(hide_password=False),
+        connect_args={"server_settings": {"role": role}},
+    )
+    stack.push_async_callback(engine.dispose)
+    return await stack.enter_async_context(engine.connect())
+
+
+async def _compare(
+    before: list[tuple[Use, Outcome]], open_: dict[str, AsyncConnection], new: AsyncConnection
+) -> OldCode:
+    breaks: set[str] = set()
+    fails_once: set[str] = set()
+    for use, outcome in before:
+        connection = open_[use.old.name]
+        if not works(use, outcome, await attempt(connection, use)):
+            after = await attempt(connection, use)
+            if works(use, outcome, after):
+                fails_once.add(use.old.name)
+            else:
+                breaks |= await _parts(connection, use, outcome, after)
+        if not works(use, outcome, after := await attempt(new, use)):
+            breaks |= await _parts(new, use, outcome, after)
+    return OldCode(frozenset(breaks), frozenset(fails_once))
+
+
+def _shortest(breaks: frozenset[str]) -> frozenset[str]:
+    """Leave out what goes without saying: an upsert inserts, and a table has columns."""
+    inserts = {name.removeprefix("insert into ") for name in breaks if name.startswith("insert")}
+    return frozenset(
+        name
+        for name in breaks
+        if name.rpartition(".")[0] not in breaks
+        and not (name.startswith("upsert into ") and name.split()[2] in inserts)
+    )
+
+
+async def _parts(
+    connection: AsyncConnection, use: Use, before: Outcome, after: Outcome
+) -> set[str]:
+    """Name the columns with which a statement breaks, or the statement if it is all or none."""
+    broken = use.parts.keys() & other_values(use, before, after)
+    if after.error is not None:
+        broken = {
+            column
+            for column, statement in use.parts.items()
+            if not part_works(use, column, await attempt(connection, use, statement))
+        }
+    if not broken or broken == use.parts.keys():
+        return {use.name}
+    return {f"{use.name}.{column}" for column in broken}

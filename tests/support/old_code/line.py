@@ -1,0 +1,25 @@
+"""The line ``Old code:`` of a revision, and what to paste where it says less or more."""
+
+import textwrap
+
+from alembic.script import Script
+
+from tests.support.history import path
+from trading_bot_schema import docstrings
+from trading_bot_schema.docstrings import DocstringError, OldCode
+
+
+def declared(revision: Script) -> OldCode | None:
+    """Return what the docstring says; None: nothing that can be read."""
+    try:
+        return docstrings.old_code(revision.longdoc)
+    except DocstringError:
+        return None
+
+
+def advice(revision: Script, found: OldCode) -> str:
+    """Say which line the docstring should have."""
+    line = "\n".join(textwrap.wrap(f"Old code: {found}", 99))
+    said = docstrings.line(revision.longdoc, "Old code")
+    instead = f"instead of 'Old code: {said}'" if said else "which it lacks"
+    return f"{path(revision)}: the docstring should have this line, {instead}:\n\n{line}\n"

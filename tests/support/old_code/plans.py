@@ -1,0 +1,72 @@
+"""The plans of hot queries before and after revisions, with enough rows for each to matter."""
+
+from collections.abc import Callable, Mapping
+from copy import copy
+from typing import Self
+
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+
+from tests.support import data, databases
+from tests.support.hot_queries import hot_queries
+from tests.support.plans import Plan, explain
+from tests.support.roles import as_role
+
+TRADES = 20_000
+
+
+class Plans:
+    """A database with rows, and the plans of the hot queries on it."""
+
+    def __init__(self, url: str) -> None:
+        """Fill a database."""
+        self._world = data.World(
+            users=400, bots=2_000, running=100, period=TRADES, trades_per_day=200
+        )
+        self._url = url
+        data.fill(as_role(url), self._world)
+        data.fill_trades(as_role(url), self._world, 0, TRADES)
+        self._plans = self._explain()
+
+    def copy(self, make_database: Callable[[str], str]) -> Self:
+        """Return the same plans, on a copy of the database."""
+        other = copy(self)
+        other._url = make_database(str(make_url(self._url).database))
+        return other
+
+    def _explain(self) -> Mapping[str, Plan]:
+        """Plan the queries that run on the present schema."""
+        data.vacuum(as_role(self._url))
+        found = {}
+        with databases.sync_engine(self._url).connect() as connection:
+            # What is not scanned from end to end, has an index.
+            connection.execute(text("SET enable_seqscan = off"))
+            connection.commit()
+            for name, statement in hot_queries(self._world, TRADES).items():
+                try:
+                    found[name] = explain(connection, statement)
+                except DBAPIError:
+                    connection.rollback()
+        return found
+
+    def slowed_by(self, upgrade: Callable[[str], object]) -> set[str]:
+        """Run a revision; name the queries that read more, or without an index, after it.
+
+        None are, where the revision does not run with these rows.
+        """
+        before = self._plans
+        try:
+            upgrade(self._url)
+        except (DataError, IntegrityError):
+            return set()
+        self._plans = self._explain()
+        return {
+            name.partition(" ")[2].partition(",")[0]
+            for name, plan in before.items()
+            if name in self._plans and slower(plan, self._plans[name])
+        }
+
+
+def slower(before: Plan, after: Plan) -> bool:
+    """Say whether a plan scans a table that the one before did not, or reads far more pages."""
+    return bool(after.scanned - before.scanned) or after.buffers > 1.5 * before.buffers + 8

@@ -1,0 +1,239 @@
+"""The tables of a database as the code of its time knows them, with rows for its statements."""
+
+import hashlib
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Insert,
+    MetaData,
+    String,
+    Table,
+    and_,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+)
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.elements import ColumnElement
+
+Row = Mapping[str, Any]
+Texts = Mapping[str, str | None]
+"""A row as text."""
+Key = tuple[Any, ...]
+Refused = dict[str, dict[Key, str]]
+"""Rows that a revision refuses, by table and key, and the SQLSTATE of the error."""
+
+# What becomes of a row when its parent is deleted.
+FOLLOWING = {"CASCADE", "SET NULL", "SET DEFAULT"}
+TYPES = """
+SELECT attname, format_type(atttypid, atttypmod), greatest(atttypmod - 4, 0) FROM pg_attribute
+WHERE attrelid = CAST(:table AS regclass) AND attnum > 0 AND NOT attisdropped
+"""
+SEQUENCE = "SELECT pg_get_serial_sequence(:table, :column)"
+LONG = 8_000
+"""Characters of a long text in a column without a limit."""
+
+
+@dataclass
+class OldTable:
+    """A table before a revision."""
+
+    table: Table
+    types: Mapping[str, str]
+    """Type of each column, in SQL."""
+    values: Mapping[str, list[str | None]]
+    """Values that code may write to each column, as text."""
+    rows: list[tuple[Row, Texts]]
+    """All rows, also as text, in the order in which they were inserted."""
+    base: Row
+    """A row that is there."""
+    base_texts: Texts
+    spare: Row
+    """A row that can be inserted. The same one, where there is no other."""
+    spare_texts: Texts
+    all_tables: dict[str, "OldTable"] = field(repr=False)
+    is_there: bool = True
+    """Whether the base still is, since the revision may not run with any row."""
+
+    @property
+    def name(self) -> str:
+        """The name, as SQL has it."""
+        return self.table.name
+
+    @property
+    def columns(self) -> list[Column[Any]]:
+        """The columns that code can write."""
+        return [
+            column
+            for column in self.table.columns
+            if not column.computed and not (column.identity and column.identity.always)
+        ]
+
+    @property
+    def required(self) -> list[Column[Any]]:
+        """The columns that code has to write."""
+        return [
+            column
+            for column in self.columns
+            if not (column.nullable or column.server_default or column.identity)
+        ]
+
+    @property
+    def key(self) -> list[Column[Any]]:
+        """The primary key, or all columns."""
+        return list(self.table.primary_key) or list(self.table.columns)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it has a row, and all that it refers to have."""
+        keys = self.table.foreign_key_constraints
+        return self.is_there and all(
+            self.all_tables[key.referred_table.name].is_there for key in keys
+        )
+
+    def key_of(self, row: Row) -> Key:
+        """Return the values of the key."""
+        return tuple(row[column.name] for column in self.key)
+
+    def is_row(self, row: Row) -> ColumnElement[bool]:
+        """Return the condition that a row fulfils."""
+        return and_(*(column.is_not_distinct_from(row[column.name]) for column in self.key))
+
+    def insert(self, row: Row) -> Insert:
+        """Return the statement that inserts a row, and that asks for nothing."""
+        return insert(self.table).values({c.name: row[c.name] for c in self.columns}).inline()
+
+    def parents(self) -> Iterator["OldTable"]:
+        """Go through the tables whose spare rows the spare row refers to, the first ones first."""
+        for constraint in self.table.foreign_key_constraints:
+            parent = self.all_tables[constraint.referred_table.name]
+            refers = all(
+                self.spare[pair.parent.name] == parent.spare[pair.column.name]
+                for pair in constraint.elements
+            )
+            if parent is not self and parent.spare is not parent.base and refers:
+                yield from parent.parents()
+                yield parent
+
+    def family(self, row: Row) -> Iterator[tuple["OldTable", Row]]:
+        """Go through rows that are deleted or changed together with a row, parents first."""
+        for child in self.all_tables.values():
+            for constraint in child.table.foreign_key_constraints:
+                if (
+                    constraint.referred_table is self.table
+                    and child is not self
+                    and str(constraint.ondelete).upper() in FOLLOWING
+                ):
+                    pairs = constraint.elements
+                    its = {pair.parent.name: row[pair.column.name] for pair in pairs}
+                    yield child, {**child.spare, **its}
+                    yield from child.family({**child.spare, **its})
+
+
+def read_tables(connection: Connection, refused: Refused) -> dict[str, OldTable]:
+    """Read the tables that have rows, each after those that it refers to.
+
+    Takes one row out of each, which can then be inserted. Neither that nor the one to work with is
+    among the refused ones, if there are others.
+    """
+    # Python has no moment after the year 9999, where other time zones may lead.
+    connection.execute(text("SET LOCAL timezone = 'UTC'"))
+    metadata = MetaData()
+    metadata.reflect(connection, only=lambda name, _: name != "alembic_version")
+    found: dict[str, OldTable] = {}
+    for table in metadata.sorted_tables:
+        rows = _rows(connection, table)
+        if rows:
+            types, values = _types_and_values(connection, table, [texts for _, texts in rows])
+            old = OldTable(table, types, values, rows, *rows[0], *rows[0], found)
+            accepted = [row for row in rows if old.key_of(row[0]) not in refused.get(old.name, ())]
+            old.base, old.base_texts = old.spare, old.spare_texts = (accepted or rows)[0]
+            found[table.name] = old
+    for old in reversed(found.values()):
+        _take_out_spare(connection, old, refused.get(old.name, {}))
+    for old in found.values():
+        _number(connection, old)
+    return found
+
+
+def remove_rows(connection: Connection, tables: Mapping[str, OldTable], refused: Refused) -> None:
+    """Delete the rows that a revision refuses."""
+    for old in reversed(list(tables.values())):
+        keys = refused.get(old.name, {})
+        for row, _ in old.rows:
+            if old.key_of(row) in keys:
+                connection.execute(delete(old.table).where(old.is_row(row)))
+        old.is_there = old.key_of(old.base) not in keys
+
+
+def _types_and_values(
+    connection: Connection, table: Table, rows: Sequence[Texts]
+) -> tuple[dict[str, str], dict[str, list[str | None]]]:
+    types, values = {}, {}
+    for name, kind, length in connection.execute(text(TYPES), {"table": quoted(table.name)}):
+        types[name] = kind
+        distinct = dict.fromkeys(row[name] for row in rows)
+        if kind.startswith(("text", "character varying")):
+            usual = rows[0][name] or ""
+            distinct |= dict.fromkeys([usual.swapcase(), f"{usual} "])
+            distinct[incompressible(length or LONG)] = None
+        values[name] = list(distinct)
+    return types, values
+
+
+def _rows(connection: Connection, table: Table) -> list[tuple[Row, Texts]]:
+    """Return the rows in the order in which they were inserted."""
+    names = [column.name for column in table.columns]
+    texts = [literal_column(f"{quoted(name)}::text", String) for name in names]
+    rows = connection.execute(select(*table.columns, *texts).order_by(literal_column("ctid")))
+    return [
+        (
+            dict(zip(names, row[: len(names)], strict=True)),
+            dict(zip(names, row[len(names) :], strict=True)),
+        )
+        for row in rows
+    ]
+
+
+def _take_out_spare(connection: Connection, old: OldTable, refused: Container[Key]) -> None:
+    """Delete a row that no other refers to, if there is one beside the base."""
+    others = [row for row in old.rows if row[0] is not old.base]
+    others.sort(key=lambda row: old.key_of(row[0]) in refused)
+    for row, texts in others[:6]:
+        try:
+            with connection.begin_nested():
+                connection.execute(delete(old.table).where(old.is_row(row)))
+        except IntegrityError:
+            continue
+        old.spare, old.spare_texts = row, texts
+        return
+
+
+def _number(connection: Connection, old: OldTable) -> None:
+    """Let sequences go on after the rows that are there, as if the application had made them."""
+    for column in old.key:
+        names = {"table": quoted(old.name), "column": column.name}
+        sequence = connection.scalar(text(SEQUENCE), names)
+        if sequence is not None:
+            numbered = func.setval(sequence, func.greatest(func.max(column), 1))
+            connection.execute(select(numbered).select_from(old.table))
+
+
+def quoted(name: str) -> str:
+    """Return a name in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def incompressible(length: int) -> str:
+    """Return a text that takes all of its length in an index, the same at every run."""
+    parts = (
+        hashlib.sha256(str(number).encode()).hexdigest() for number in range(length // 64 + 1)
+    )
+    return "".join(parts)[:length]

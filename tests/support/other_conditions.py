@@ -1,0 +1,184 @@
+"""The SQL of all revisions at another time, by chance, and in another environment.
+
+``python -m tests.support.other_conditions URL`` runs the revisions on an empty database and
+offline, several times, at moments years apart, and prints the statements as JSON. The caller
+chooses the environment, with another PYTHONHASHSEED, time zone, home and user.
+
+It also notes where a revision uses files, the network, other programs or the environment. The
+audit hooks are described in PEP 578.
+"""
+
+import json
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+import time_machine
+from alembic import command
+from sqlalchemy import ClauseElement, Connection, Dialect, Insert, event
+from sqlalchemy.dialects import registry
+from sqlalchemy.schema import DDLElement
+
+from tests.support import databases, history
+from tests.support.history import HISTORY, SCRIPTS
+
+MOMENTS = [
+    datetime(2031, 1, 31, 23, 59, 59, tzinfo=UTC),
+    datetime(2032, 2, 29, 12, tzinfo=UTC),
+    datetime(2033, 8, 7, 6, 5, 4, tzinfo=UTC),
+]
+FORBIDDEN = {
+    "open",
+    "os.listdir",
+    "os.scandir",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "subprocess.Popen",
+    "socket.__new__",
+    "socket.gethostname",
+    "socket.getaddrinfo",
+}
+POSTGRESQL: Dialect = registry.load("postgresql")()
+
+Statements = dict[str, list[str]]
+"""Statements by revision and direction, such as ``3f8a6c2d417e upgrade``."""
+
+
+@dataclass
+class Result:
+    """What all runs produced."""
+
+    runs: dict[str, Statements] = field(default_factory=dict)
+    forbidden: list[str] = field(default_factory=list)
+
+
+def revision_at_work() -> str | None:
+    """Return the file of the revision that is running, unless it only imports something."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith("<frozen importlib"):
+            return None
+        if name.startswith(SCRIPTS.versions):
+            return os.path.basename(name)  # noqa: PTH119 - pathlib may not be called in a hook
+        frame = frame.f_back
+    return None
+
+
+class Buffer:
+    """Takes the statements that a revision prints offline."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.statements: list[str] = []
+
+    def write(self, text: str) -> None:
+        """Take a statement, unless Alembic itself prints it."""
+        statement = normal(text)
+        if revision_at_work() and statement not in ("BEGIN", "COMMIT"):
+            self.statements.append(statement)
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+
+def normal(statement: str) -> str:
+    """Return a statement without what depends on the way it is written."""
+    return statement.strip().removesuffix(";").replace("\t", "    ").replace("%%", "%")
+
+
+def steps() -> Iterator[tuple[str, Callable[..., None], str, str]]:
+    """Go up the history and down again: a name, the command, and the revisions at both ends."""
+    for direction, scripts in ((command.upgrade, HISTORY), (command.downgrade, HISTORY[::-1])):
+        for script in scripts:
+            ends = (history.before(script), script.revision)
+            start, end = ends if direction is command.upgrade else ends[::-1]
+            yield f"{script.revision} {direction.__name__}", direction, start, end
+
+
+def offline() -> Statements:
+    """Return the statements of every revision that is run with ``--sql``."""
+    found = {}
+    for name, direction, start, end in steps():
+        config = databases.alembic_config()
+        config.output_buffer = buffer = Buffer()  # type: ignore[assignment]
+        direction(config, f"{start}:{end}", sql=True)
+        found[name] = buffer.statements
+    return found
+
+
+def online(url: str) -> Statements:
+    """Return the statements of every revision that is run on a database."""
+    found: Statements = {}
+    engine = databases.sync_engine(url)
+    now: list[str] = []
+
+    @event.listens_for(engine, "before_execute")
+    def note(_: Connection, clause: ClauseElement, many: Any, one: Any, __: Any) -> None:
+        if revision_at_work():
+            now.extend(literal(clause, values) for values in many or [one])
+
+    for name, direction, _, end in steps():
+        now = found[name] = []
+        config = databases.alembic_config()
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            direction(config, end)
+            connection.commit()
+    return found
+
+
+def literal(clause: ClauseElement, values: dict[str, Any]) -> str:
+    """Write a statement with its values, as Alembic does offline."""
+    if values and isinstance(clause, Insert):
+        clause = clause.values(values)
+    options = {} if isinstance(clause, DDLElement) else {"literal_binds": True}
+    return normal(str(clause.compile(dialect=POSTGRESQL, compile_kwargs=options)))
+
+
+def watch(forbidden: list[str]) -> None:
+    """Note what revisions use that they must not, from now on."""
+
+    def note(what: str) -> None:
+        if file := revision_at_work():
+            forbidden.append(f"{file} uses {what}")
+
+    def hook(name: str, arguments: tuple[Any, ...]) -> None:
+        if name in FORBIDDEN:
+            note(f"{name} {arguments[0] if arguments else ''}".strip())
+
+    class Environment(os._Environ[str]):
+        def __getitem__(self, key: str) -> str:
+            note(f"the variable {key} of the environment")
+            return super().__getitem__(key)
+
+        def __iter__(self) -> Iterator[str]:
+            note("the environment")
+            return super().__iter__()
+
+    sys.addaudithook(hook)
+    os.environ.__class__ = Environment
+
+
+def main(url: str) -> None:
+    """Run everything and print the result."""
+    result = Result()
+    watch(result.forbidden)
+    for seed, moment in enumerate(MOMENTS):
+        random.seed(seed)
+        # A number, since a moment with a time zone would replace that of the environment.
+        with time_machine.travel(moment.timestamp()):
+            result.runs[f"offline, at {moment}"] = offline()
+    with time_machine.travel(MOMENTS[0].timestamp()):
+        result.runs[f"online, at {MOMENTS[0]}"] = online(url)
+    print(json.dumps(vars(result)))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

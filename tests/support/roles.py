@@ -1,0 +1,63 @@
+"""Databases whose owner and application are the two roles of ``docs/roles.sql``."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from uuid import uuid4
+
+from psycopg import sql
+from sqlalchemy import make_url
+
+from tests.support import databases
+from tests.support.databases import ROOT, program
+
+SCRIPT = ROOT / "docs" / "roles.sql"
+
+
+class RoleDatabases:
+    """Makes databases for an owner, which migrates, and an application role."""
+
+    def __init__(self, server: str, stack: ExitStack) -> None:
+        """Take a server, on which the databases live until the stack is closed."""
+        self._server, self._stack = server, stack
+        self._prefix = f"test_{uuid4().hex[:12]}"
+        self._numbers = count(1)
+        self.owner, self.app = f"{self._prefix}_owner", f"{self._prefix}_app"
+
+    def make(self, template: str = "template0") -> str:
+        """Return the URL of a database for its owner: a new one, or a copy."""
+        name = f"{self._prefix}_{next(self._numbers)}"
+        url = self._stack.enter_context(databases.database(self._server, name, template))
+        if template == "template0":
+            names = (f"--set=owner={self.owner}", f"--set=app={self.app}")
+            program("psql", url, "--no-psqlrc", "--quiet", f"--file={SCRIPT}", *names)
+        return as_role(url, self.owner)
+
+    def drop(self, url: str) -> None:
+        """Drop a database that is no longer needed."""
+        name = sql.Identifier(str(make_url(url).database))
+        databases.execute(
+            self._server, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name)
+        )
+
+    def drop_roles(self) -> None:
+        """Drop the roles, after their databases."""
+        for name in (self.owner, self.app):
+            databases.execute(
+                self._server, sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name))
+            )
+
+
+@contextmanager
+def databases_for_roles(server: str) -> Iterator[RoleDatabases]:
+    """Make databases for two roles; drop all of it."""
+    with ExitStack() as stack:
+        made = RoleDatabases(server, stack)
+        stack.callback(made.drop_roles)
+        yield made
+
+
+def as_role(url: str, role: str = "none") -> str:
+    """Return a URL that connects and then becomes a role, by default the one that connected."""
+    options = {"options": f"-crole={role}"}
+    return make_url(url).update_query_dict(options).render_as_string(hide_password=False)

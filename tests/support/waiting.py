@@ -1,0 +1,15 @@
+"""Waiting for a condition, for as long as a loaded machine may need."""
+
+import time
+from collections.abc import Callable
+
+SECONDS = 120
+"""A test that waits longer fails."""
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)

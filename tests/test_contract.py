@@ -1,0 +1,92 @@
+"""Before a revision that breaks old code, the log says so; ``contract=refuse`` stops before it."""
+
+import pytest
+
+from tests.support import databases
+from tests.support.alembic_cli import AlembicCli
+from tests.support.history import HEAD
+from tests.support.probe_revisions import Revisions
+
+REFUSE = ("-x", "contract=refuse")
+EXPAND = "A probe.\n\nOld code: fails once: users.\n"
+CONTRACT = (
+    "A probe.\n\nOld code: breaks: insert into users, select\nusers.probe. It is not used.\n"
+)
+WHAT = "breaks old code: insert into users, select users.probe."
+
+
+@pytest.fixture
+def contract(revisions: Revisions) -> Revisions:
+    """A revision that goes well with old code, and one that does not."""
+    revisions.add("expand", 'op.execute("SELECT 1")', docstring=EXPAND)
+    revisions.add("contract", 'op.execute("SELECT 2")', docstring=CONTRACT)
+    return revisions
+
+
+def test_the_log_says_that_old_code_must_be_gone(
+    alembic_cli: AlembicCli, database: str, contract: Revisions
+) -> None:
+    result = alembic_cli.run("-c", contract.ini, "upgrade", "head", database=database)
+    assert result.status == 0, result.output
+    (message,) = result.messages
+    assert message.endswith(f"Revision contract {WHAT} That code must not run any more.")
+    _, _, after = result.stderr.partition(message)
+    assert "Running upgrade expand -> contract" in after
+    assert databases.version(database) == "contract"
+
+
+@pytest.mark.parametrize(
+    ("options", "environment"), [(REFUSE, {}), ((), {"MIGRATION_CONTRACT": "refuse"})]
+)
+def test_the_first_of_two_deploy_jobs_stops_before_it(
+    alembic_cli: AlembicCli,
+    database: str,
+    contract: Revisions,
+    options: tuple[str, ...],
+    environment: dict[str, str],
+) -> None:
+    arguments = ("-c", contract.ini, *options, "upgrade", "head")
+    for _ in range(2):  # The second time, there is nothing before it.
+        result = alembic_cli.run(*arguments, database=database, environment=environment)
+        assert result.status == 0, result.output
+        (message,) = result.messages
+        assert f"{WHAT} Stopping before it, as contract=refuse says." in message
+        assert databases.version(database) == "expand"
+    result = alembic_cli.run("-c", contract.ini, "upgrade", "head", database=database)
+    assert result.status == 0, result.output
+    assert databases.version(database) == "contract"
+
+
+def test_what_follows_and_breaks_nothing_cannot_wait(
+    alembic_cli: AlembicCli, database: str, contract: Revisions
+) -> None:
+    contract.add("needed", 'op.execute("SELECT 3")', docstring=EXPAND)
+    result = alembic_cli.run("-c", contract.ini, *REFUSE, "upgrade", "head", database=database)
+    assert result.status != 0
+    (message,) = result.messages
+    assert f"Revision contract {WHAT}" in message
+    assert "but revision needed follows" in message
+    assert "Nothing is changed." in message
+    assert databases.version(database) == HEAD
+
+
+@pytest.mark.parametrize("options", [(), REFUSE])
+def test_an_empty_database_has_no_old_code(
+    alembic_cli: AlembicCli, empty_database: str, contract: Revisions, options: tuple[str, ...]
+) -> None:
+    result = alembic_cli.run(
+        "-c", contract.ini, *options, "upgrade", "head", database=empty_database
+    )
+    assert result.status == 0, result.output
+    assert result.messages == []
+    assert databases.version(empty_database) == "contract"
+
+
+def test_a_downgrade_is_not_refused(
+    alembic_cli: AlembicCli, database: str, contract: Revisions
+) -> None:
+    for command in (("upgrade", "head"), (*REFUSE, "downgrade", "-2")):
+        result = alembic_cli.run("-c", contract.ini, *command, database=database)
+        assert result.status == 0, result.output
+    assert result.messages == []
+    assert databases.version(database) == HEAD

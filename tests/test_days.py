@@ -1,0 +1,107 @@
+"""A bot's day is the sum of its trades since midnight, whatever happened in between."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import StatementError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from models import BotState, queries
+from tests.support import factories
+from tests.support.locks import waiting
+
+MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
+ISTANBUL = MIDNIGHT - timedelta(hours=3)
+ORDER = {**factories.SMALLEST["trades"], "timestamp": MIDNIGHT}
+
+
+@pytest.fixture(autouse=True)
+async def _bots(engine: AsyncEngine) -> None:
+    """Three bots, of three users; the second one has traded around midnight."""
+    async with AsyncSession(engine) as session, session.begin():
+        for _ in range(3):
+            session.add(factories.running_bot())
+            await session.flush()
+        for minutes, pnl in ((-240, 1), (-60, 2), (-1, None), (0, 4), (1, -12)):
+            await queries.record_trade(
+                session,
+                ORDER
+                | {"bot_config_id": 2, "user_id": 2}
+                | {"timestamp": MIDNIGHT + timedelta(minutes=minutes), "pnl": pnl},
+            )
+
+
+async def days(engine: AsyncEngine) -> list[tuple[Any, ...]]:
+    async with AsyncSession(engine) as session:
+        columns = select(BotState.daily_pnl, BotState.daily_trades_count).order_by(BotState.id)
+        return [tuple(row) for row in await session.execute(columns)]
+
+
+async def refresh(engine: AsyncEngine, *args: Any) -> int:
+    async with AsyncSession(engine) as session, session.begin():
+        return await queries.refresh_day(session, *args)
+
+
+@pytest.mark.parametrize(("since", "day"), [(MIDNIGHT, (-8, 2)), (ISTANBUL, (-6, 4))])
+async def test_midnight_may_come_twice(
+    engine: AsyncEngine, since: datetime, day: tuple[int, int]
+) -> None:
+    async with AsyncSession(engine) as session, session.begin():
+        yesterday = {"daily_pnl": Decimal(-50), "daily_trades_count": 9}
+        await session.execute(update(BotState).where(BotState.id > 1).values(**yesterday))
+    assert await refresh(engine, since) == 2
+    assert await days(engine) == [(0, 0), day, (0, 0)]
+    async with AsyncSession(engine) as session:
+        before = (await session.execute(text("SELECT ctid FROM bot_states"))).all()
+    assert await refresh(engine, since) == 0
+    async with AsyncSession(engine) as session:
+        assert (await session.execute(text("SELECT ctid FROM bot_states"))).all() == before
+
+
+async def test_the_bots_of_a_user(engine: AsyncEngine) -> None:
+    async with AsyncSession(engine) as session, session.begin():
+        await session.execute(update(BotState).values(daily_trades_count=9))
+    assert await refresh(engine, MIDNIGHT, 2) == 1
+    assert await days(engine) == [(0, 9), (-8, 2), (0, 9)]
+
+
+async def test_states_that_are_loaded(session: AsyncSession) -> None:
+    state = await session.get_one(BotState, 2)
+    await queries.refresh_day(session, MIDNIGHT)
+    assert (state.daily_pnl, state.daily_trades_count) == (Decimal(-8), 2)
+
+
+async def test_a_naive_midnight(session: AsyncSession) -> None:
+    with pytest.raises(StatementError, match="naive"):
+        await queries.refresh_day(session, MIDNIGHT.replace(tzinfo=None))
+
+
+async def test_beside_an_uncommitted_close(engine: AsyncEngine) -> None:
+    """It waits for the close, and counts what that has recorded.
+
+    The state is such that the sum from before the close would look right after it: 42 that
+    were left from yesterday, minus 50, are the minus 8 of the trades before.
+    """
+    async with AsyncSession(engine) as session, session.begin():
+        await session.execute(
+            update(BotState).where(BotState.id == 2).values(in_position=True, entry_price=1)
+        )
+        await session.execute(update(BotState).where(BotState.id == 2).values(daily_pnl=42))
+    async with AsyncSession(engine) as session, session.begin():
+        sell = ORDER | {"bot_config_id": 2, "user_id": 2, "side": "SELL", "pnl": Decimal(-50)}
+        await queries.close_position(session, sell, since=MIDNIGHT)
+        refreshing = asyncio.create_task(refresh(engine, MIDNIGHT))
+        await waiting(engine)
+    assert await refreshing == 1
+    assert (await days(engine))[1] == (-58, 3)
+
+
+async def test_many_workers(engine: AsyncEngine) -> None:
+    async with AsyncSession(engine) as session, session.begin():
+        await session.execute(update(BotState).values(daily_trades_count=9))
+    assert sum(await asyncio.gather(*(refresh(engine, MIDNIGHT) for _ in range(6)))) == 3
+    assert await days(engine) == [(0, 0), (-8, 2), (0, 0)]

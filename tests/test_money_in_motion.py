@@ -1,0 +1,148 @@
+"""Whatever repeats, crashes and runs at the same time, the database agrees with the exchange.
+
+``pytest tests/test_money_in_motion.py --faults`` puts faults back, one at a time, each of which is
+to be found; it takes some minutes.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models import BotConfig, BotState, Trade, base, queries
+from models.queries import orders, positions, scheduling
+from tests.support.trading_model import Laboratory, Trading
+
+SETTINGS = settings(
+    max_examples=8,
+    stateful_step_count=40,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],
+)
+
+
+@pytest.fixture
+def machine(
+    make_database: Callable[[str], str], migrated_template: str
+) -> Iterator[type[Trading]]:
+    laboratory = Laboratory(make_database(migrated_template))
+    yield type("Trading", (Trading,), {"laboratory": laboratory})
+    laboratory.close()
+
+
+def test_the_database_agrees_with_the_exchange(machine: type[Trading]) -> None:
+    run_state_machine_as_test(machine, settings=SETTINGS)
+
+
+# What the functions must not do, each with what it replaces. The test above finds it.
+
+Fault = Callable[[pytest.MonkeyPatch, Laboratory], None]
+
+
+def replace(module: Any, name: str, value: Any) -> Fault:
+    return lambda monkeypatch, _: monkeypatch.setattr(module, name, value)
+
+
+def refuse_new_order_types(_: pytest.MonkeyPatch, laboratory: Laboratory) -> None:
+    laboratory.admin.execute(
+        "ALTER TABLE trades ADD CHECK (order_type IN ('LIMIT', 'MARKET')) NOT VALID"
+    )
+
+
+def stale_claims(limit: int, claim: Callable[[int], Any] = scheduling.claim) -> Any:
+    return claim(limit).execution_options(populate_existing=False)
+
+
+async def a_lease_for_all(*_: Any) -> bool:
+    return True
+
+
+async def reserve_anyway(session: AsyncSession, bot_config_id: int) -> bool:
+    await session.execute(
+        update(BotState).where(BotState.id == bot_config_id).values(in_position=True)
+    )
+    return True
+
+
+async def nothing_is_known(*_: Any) -> None:
+    return None
+
+
+async def record_then_tick(
+    session: AsyncSession, values: dict[str, Any], *, closed: bool, since: datetime
+) -> queries.Recorded:
+    recorded = await queries.record_trade(session, values)
+    changes: dict[str, Any] = {"in_position": False, "entry_price": None} if closed else {}
+    changes |= {"daily_pnl": BotState.daily_pnl + values["pnl"]}
+    changes |= {"daily_trades_count": BotState.daily_trades_count + 1}
+    await session.execute(queries.tick(values["bot_config_id"], **changes))
+    return recorded
+
+
+async def reset(session: AsyncSession, *_: Any) -> None:
+    await session.execute(update(BotState).values(daily_pnl=0, daily_trades_count=0))
+
+
+def active_bots_only() -> Any:
+    return scheduling.unattended_bots().where(BotConfig.is_active)
+
+
+def pnl_of_all_currencies(user_id: int, since: Any) -> Any:
+    quote = func.split_part(Trade.symbol, "/", 2)
+    return (
+        select(func.date(Trade.timestamp), quote, func.sum(Trade.pnl))
+        .where(Trade.user_id == user_id, Trade.timestamp >= since, Trade.pnl.is_not(None))
+        .group_by(func.date(Trade.timestamp), quote)
+    )
+
+
+FIRST_REPORT_ONLY = (
+    insert(orders._TRADES)
+    .on_conflict_do_nothing()
+    .returning(
+        orders._TRADES.c.id,
+        orders._TRADES.c.binance_order_id,
+        (orders._TRADES.c.id > 0).label("is_new"),
+    )
+)
+FAULTS = {
+    "a claim returns states from before": replace(scheduling, "claim", stale_claims),
+    "two workers run a bot": replace(scheduling, "_call", a_lease_for_all),
+    "two workers enter": replace(queries, "reserve_entry", reserve_anyway),
+    "the first report of an order stays": replace(orders, "RECORD", FIRST_REPORT_ONLY),
+    "an order has two keys": replace(orders, "plain_key", str),
+    "an exit is two steps": replace(queries, "close_position", record_then_tick),
+    "a repeat counts": replace(positions, "_lock_trade", nothing_is_known),
+    "a late entry fills a reservation": replace(
+        positions, "_is_before", lambda _: func.coalesce(None, False)
+    ),
+    "the day is reset": replace(queries, "refresh_day", reset),
+    "a stopped bot is out of sight": replace(queries, "unattended_bots", active_bots_only),
+    "naive times are taken": replace(
+        base.AwareDateTime, "process_bind_param", lambda _self, value, _dialect: value
+    ),
+    "unlike currencies are added": replace(queries, "daily_pnl", pnl_of_all_currencies),
+    "a new order type is refused": refuse_new_order_types,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_found(
+    request: pytest.FixtureRequest, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not request.config.getoption("--faults"):
+        pytest.skip("takes minutes: --faults")
+    machine = request.getfixturevalue("machine")
+    FAULTS[fault](monkeypatch, machine.laboratory)
+    many = settings(SETTINGS, max_examples=200)
+    with pytest.raises((Exception, pytest.fail.Exception)):
+        run_state_machine_as_test(machine, settings=many)

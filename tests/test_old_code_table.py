@@ -1,0 +1,38 @@
+"""The table in ``docs/old-code.md`` shows what was measured, with the versions installed.
+
+Some changes are measured here, all of them by ``python -m tools.document old-code``.
+"""
+
+import psycopg
+import pytest
+
+from tests.support.changes import CHANGES, Change
+from tests.support.roles import RoleDatabases
+from tools.document import COMMAND, old_code, read
+
+PAGE = read(old_code.PATH)
+OUTDATED = f"{old_code.PATH} is out of date. Run: {COMMAND} {old_code.NAME}"
+MEASURED = {"widen a varchar", "rename a table, with a view of the old name"}
+
+
+@pytest.fixture(scope="module")
+def measuring(role_databases: RoleDatabases) -> old_code.Measuring:
+    """Databases to make changes to."""
+    return old_code.Measuring(role_databases)
+
+
+@pytest.mark.parametrize(
+    "change", [change for change in CHANGES if change.title in MEASURED], ids=str
+)
+def test_what_is_measured_is_in_the_table(
+    change: Change, measuring: old_code.Measuring, server: str
+) -> None:
+    with psycopg.connect(server) as connection:
+        postgresql = connection.info.server_version // 10_000
+    if f"PostgreSQL {postgresql} " not in PAGE:
+        pytest.skip("the table is measured on another release of PostgreSQL")
+    assert old_code.row(change, measuring.measure(change)) in PAGE.splitlines(), OUTDATED
+
+
+def test_the_table_has_all_changes_and_the_versions_installed() -> None:
+    assert not old_code.outdated(), OUTDATED

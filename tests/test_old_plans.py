@@ -1,0 +1,29 @@
+"""The hot queries of old code find their rows on the new schema as they did before.
+
+``Old code: slows: last trades of a bot.`` in the docstring of a revision says which do not, since
+it drops or spoils an index. Only queries that run on both schemas are compared.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support import databases
+from tests.support.history import HISTORY, Databases
+from tests.support.old_code.line import advice, declared
+from tests.support.old_code.plans import Plans
+from trading_bot_schema.docstrings import OldCode
+
+
+@pytest.fixture(scope="module")
+def plans(database_at: Databases) -> Plans:
+    """Plans at the first revision."""
+    return Plans(database_at.at(HISTORY[0].revision))
+
+
+def test_no_revision_slows_a_hot_query(plans: Plans, subtests: pytest.Subtests) -> None:
+    for revision in HISTORY[1:]:
+        with subtests.test(revision.revision):
+            slowed = plans.slowed_by(lambda url: databases.migrate(url, revision.revision))  # noqa: B023
+            said = declared(revision) or OldCode()
+            assert said.slows == slowed, advice(revision, replace(said, slows=frozenset(slowed)))

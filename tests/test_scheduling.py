@@ -1,0 +1,248 @@
+"""A bot is run by one worker at a time, when it is due; and what nobody runs is seen."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+
+from models import BotConfig, BotState, User, queries
+from tests.support import factories
+
+
+async def add_bot(session: AsyncSession, **state: Any) -> BotConfig:
+    bot = factories.running_bot(**state)
+    session.add(bot)
+    await session.flush()
+    return bot
+
+
+async def test_bots_that_waited_longest_come_first(session: AsyncSession) -> None:
+    now = (await session.execute(select(func.now()))).scalar_one()
+    late = await add_bot(session, last_run_at=now - timedelta(seconds=60))
+    later = await add_bot(session, last_run_at=now - timedelta(seconds=61))
+    never = await add_bot(session)
+    await add_bot(session, last_run_at=now - timedelta(seconds=59))
+    await add_bot(session, status="stopped")
+    await add_bot(session, status="error")
+    switched_off = await add_bot(session)
+    switched_off.is_active = False
+    of_nobody = await add_bot(session)
+    of_nobody.owner.is_active = False
+    slow = await add_bot(session, last_run_at=now - timedelta(seconds=61))
+    slow.check_interval_seconds = 62
+    await session.flush()
+    session.expunge_all()
+    (first,) = await queries.claim_due_bots(session, limit=1)
+    assert (first.id, first.last_run_at, first.config.id) == (never.id, now, never.id)
+    assert [state.id for state in await queries.claim_due_bots(session)] == [later.id, late.id]
+    assert await queries.claim_due_bots(session) == []
+
+
+async def test_states_are_fresh(engine: AsyncEngine, session: AsyncSession) -> None:
+    bot = await add_bot(session)
+    await session.commit()
+    state: Any
+    (state,) = await queries.claim_due_bots(session)
+    await session.commit()
+    assert not state.in_position
+    async with AsyncSession(engine) as other, other.begin():
+        await other.execute(update(BotState).values(in_position=True, last_run_at=None))
+        await other.execute(update(BotConfig).values(symbol="ETH/USDT"))
+    assert await queries.claim_due_bots(session) == [state]
+    assert state.in_position
+    assert state.last_run_at is not None
+    assert state.config is bot
+    assert bot.symbol == "ETH/USDT"
+
+
+async def test_two_workers_do_not_get_the_same_bot(engine: AsyncEngine) -> None:
+    async with AsyncSession(engine) as session, session.begin():
+        bots = [await add_bot(session) for _ in range(3)]
+        ids = {bot.id for bot in bots}
+    async with AsyncSession(engine) as one, AsyncSession(engine) as other:
+        first = {state.id for state in await queries.claim_due_bots(one, limit=2)}
+        second = {state.id for state in await queries.claim_due_bots(other, limit=2)}
+    assert len(first) == 2
+    assert second == ids - first
+
+
+async def test_many_workers_share_the_bots(engine: AsyncEngine) -> None:
+    async with AsyncSession(engine) as session, session.begin():
+        for _ in range(20):
+            await add_bot(session)
+
+    async def work() -> list[int]:
+        claimed = []
+        for _ in range(5):
+            async with AsyncSession(engine) as session, session.begin():
+                claimed += [state.id for state in await queries.claim_due_bots(session, limit=3)]
+        return claimed
+
+    claimed = [*itertools.chain(*await asyncio.gather(*(work() for _ in range(6))))]
+    assert sorted(claimed) == sorted(set(claimed))
+    assert len(claimed) == 20
+
+
+async def held(engine: AsyncEngine) -> int:
+    """Count the leases of this database."""
+    locks = text(
+        "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database"
+        " WHERE locktype = 'advisory' AND datname = current_database()"
+    )
+    async with engine.connect() as connection:
+        return int((await connection.execute(locks)).scalar_one())
+
+
+async def nobody_holds(engine: AsyncEngine) -> None:
+    """Wait until the server has noticed that connections are closed."""
+    async with asyncio.timeout(30):
+        while await held(engine):  # noqa: ASYNC110 - the server's
+            await asyncio.sleep(0.01)
+
+
+async def test_one_worker_has_the_lease(engine: AsyncEngine) -> None:
+    async with engine.connect() as one, engine.connect() as other:
+        async with queries.bot_lease(one, 1) as leased, queries.bot_lease(other, 1) as second:
+            assert (leased, second) == (True, False)
+            assert not one.in_transaction()
+            assert not other.in_transaction()
+            async with queries.bot_lease(other, 2) as another:
+                assert another
+        assert not one.in_transaction()
+        async with queries.bot_lease(other, 1) as leased:
+            assert leased
+    assert await held(engine) == 0
+
+
+async def test_a_lease_is_for_a_connection_without_a_transaction(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+        with pytest.raises(InvalidRequestError, match="not in a transaction"):
+            await queries.bot_lease(connection, 1).__aenter__()
+        assert await held(engine) == 0
+
+
+async def leave_open(connection: AsyncConnection) -> None:
+    await connection.execute(text("SELECT 1"))
+
+
+async def abort(connection: AsyncConnection) -> None:
+    with pytest.raises(DBAPIError):
+        await connection.execute(text("SELECT 1 / 0"))
+
+
+async def fail(_: AsyncConnection) -> None:
+    raise LookupError
+
+
+@pytest.mark.parametrize("what", [leave_open, abort, fail])
+async def test_a_lease_ends_with_the_block(
+    engine: AsyncEngine, what: Callable[[AsyncConnection], Awaitable[None]]
+) -> None:
+    async with engine.connect() as connection:
+        try:
+            async with queries.bot_lease(connection, 1) as leased:
+                assert leased
+                await what(connection)
+        except LookupError:
+            pass
+        assert not connection.in_transaction()
+        assert await held(engine) == 0
+
+
+async def test_a_lease_ends_with_the_connection(engine: AsyncEngine) -> None:
+    async with engine.connect() as one, engine.connect() as other:
+        async with queries.bot_lease(one, 1) as leased:
+            assert leased
+            driver: Any = (await one.get_raw_connection()).driver_connection
+            await other.execute(
+                text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": driver.get_server_pid()}
+            )
+            await other.commit()
+            async with queries.bot_lease(other, 1) as leased_now:
+                assert leased_now
+        assert one.invalidated
+
+
+@pytest.mark.parametrize("during", ["a statement", "a pause"])
+async def test_a_cancelled_worker_keeps_no_lease(engine: AsyncEngine, during: str) -> None:
+    entered = asyncio.Event()
+
+    async def work() -> None:
+        async with engine.connect() as connection, queries.bot_lease(connection, 1):
+            entered.set()
+            if during == "a pause":
+                await asyncio.Event().wait()
+            await connection.execute(text("SELECT pg_sleep(60)"))
+
+    task = asyncio.create_task(work())
+    await entered.wait()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await nobody_holds(engine)
+
+
+async def test_a_worker_that_is_cancelled_as_it_gets_the_lease(engine: AsyncEngine) -> None:
+    async def work() -> None:
+        async with engine.connect() as connection, queries.bot_lease(connection, 1):
+            await asyncio.Event().wait()
+
+    for turns in range(40):  # at every await
+        task = asyncio.create_task(work())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await nobody_holds(engine)
+
+
+UNATTENDED: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    "bot switched off": ({"is_active": False}, {"in_position": True}, True),
+    "owner inactive": ({}, {}, False),
+    "status stopped": ({}, {"status": "stopped"}, True),
+    "status error": ({}, {"status": "error", "in_position": True}, True),
+    "no state row": ({}, {}, True),
+    "not run for several intervals": ({}, {}, True),
+}
+
+
+async def test_unattended_bots(session: AsyncSession) -> None:
+    now = (await session.execute(select(func.now()))).scalar_one()
+    expected = []
+    for reason, (config, state, is_active) in UNATTENDED.items():
+        if reason == "not run for several intervals":
+            state |= {"last_run_at": now - timedelta(seconds=301)}
+        bot = factories.running_bot(**state)
+        for name, value in config.items():
+            setattr(bot, name, value)
+        bot.owner.is_active = is_active
+        if reason == "no state row":
+            bot.state = None
+        session.add(bot)
+        await session.flush()
+        expected.append((bot.id, reason, bot.state is not None))
+    # Attended: one that runs, with and without a position, and one that nobody needs.
+    await add_bot(session, in_position=True, last_run_at=now - timedelta(seconds=299))
+    await add_bot(session)
+    (await add_bot(session, status="error")).is_active = False
+    await session.flush()
+    session.expunge_all()
+    found = await session.execute(queries.unattended_bots())
+    assert [(bot.id, why, bot.state is not None) for bot, why in found] == expected
+
+
+async def test_a_bot_that_never_ran_is_unattended_in_the_end(session: AsyncSession) -> None:
+    bot = await add_bot(session)
+    assert (await session.execute(queries.unattended_bots())).all() == []
+    await session.execute(text("UPDATE bot_states SET last_updated_at = now() - interval '1 day'"))
+    assert [bot_ for bot_, _ in await session.execute(queries.unattended_bots())] == [bot]
+    assert await session.scalar(select(func.count()).select_from(User)) == 1

@@ -1,0 +1,88 @@
+"""A naive datetime, which would be shifted by the time zone of the process, never gets in."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import StatementError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from models import BotConfig, Trade, queries
+from tests.support import factories
+
+NAIVE = datetime(2026, 11, 24, 0, 30)
+EAST = datetime(2026, 11, 24, 0, 30, tzinfo=timezone(timedelta(hours=3)))
+
+Write = Callable[[AsyncSession, BotConfig, Any], Awaitable[Any]]
+
+
+def values(bot: BotConfig, time: Any) -> dict[str, Any]:
+    whose = {"bot_config_id": bot.id, "user_id": bot.user_id}
+    return factories.SMALLEST["trades"] | whose | {"timestamp": time}
+
+
+async def by_the_orm(session: AsyncSession, bot: BotConfig, time: Any) -> None:
+    session.add(factories.trade(bot, timestamp=time))
+    await session.flush()
+
+
+async def by_insert(session: AsyncSession, bot: BotConfig, time: Any) -> None:
+    await session.execute(insert(Trade).values(**values(bot, time)))
+
+
+async def in_bulk(session: AsyncSession, bot: BotConfig, time: Any) -> None:
+    await session.execute(insert(Trade), [values(bot, EAST), values(bot, time)])
+
+
+async def by_import(session: AsyncSession, bot: BotConfig, time: Any) -> None:
+    await queries.record_trades(session, [values(bot, EAST), values(bot, time)])
+
+
+async def by_update(session: AsyncSession, bot: BotConfig, time: Any) -> None:
+    await by_insert(session, bot, EAST)
+    await session.execute(update(Trade).values(timestamp=time))
+
+
+async def by_tick(session: AsyncSession, bot: BotConfig, time: Any) -> None:
+    await session.execute(queries.tick(bot.id, last_updated_at=time))
+
+
+async def by_a_condition(session: AsyncSession, bot: BotConfig, time: Any) -> None:
+    await session.execute(queries.bot_result(bot.id, time))
+
+
+async def by_a_page(session: AsyncSession, bot: BotConfig, time: Any) -> None:
+    await session.execute(queries.trades_of_bot(bot.id, (time, 1)))
+
+
+@pytest.mark.parametrize("time", [NAIVE, date(2026, 11, 24)], ids=["datetime", "date"])
+@pytest.mark.parametrize(
+    "write",
+    [by_the_orm, by_insert, in_bulk, by_import, by_update, by_tick, by_a_condition, by_a_page],
+)
+async def test_naive_times_are_refused(
+    engine: AsyncEngine, session: AsyncSession, write: Write, time: Any
+) -> None:
+    bot = factories.running_bot()
+    session.add(bot)
+    await session.flush()
+    await write(session, bot, EAST)
+    with pytest.raises(StatementError) as caught:
+        await write(session, bot, time)
+    line = str(caught.value).splitlines()[0]
+    assert "naive" in line
+    assert "value.replace(tzinfo=UTC)" in line, "the redaction cuts it"
+    assert "2026" not in str(caught.value)
+
+
+async def test_aware_times_keep_their_moment(session: AsyncSession) -> None:
+    bot = factories.running_bot()
+    session.add(bot)
+    await session.flush()
+    await by_insert(session, bot, EAST)
+    (stored,) = await session.scalars(select(Trade.timestamp))
+    assert stored == datetime(2026, 11, 23, 21, 30, tzinfo=UTC)
+    later = select(Trade.timestamp + timedelta(hours=1), Trade.timestamp - stored)
+    assert (await session.execute(later)).one() == (stored + timedelta(hours=1), timedelta(0))

@@ -1,0 +1,106 @@
+"""The table in ``CONTRIBUTING.md``: operations that hurt a live database, and their safe forms.
+
+What each form does is measured on one release of PostgreSQL at a time, and kept for each in
+``docs/dangerous-operations.json``.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tests.support.operations import OPERATIONS, Effects
+from tools.document import Measured, Texts, different, read, updated
+
+NAME = "dangerous-operations"
+GUIDE = "CONTRIBUTING.md"
+RESULTS = "docs/dangerous-operations.json"
+
+
+def results() -> dict[str, Effects]:
+    """Return what was measured, by release of PostgreSQL."""
+    found: dict[str, Effects] = json.loads(read(RESULTS))
+    return found
+
+
+def anchor(title: str) -> str:
+    """Return the name of a section in a link."""
+    return re.sub(r"[^\w -]", "", title).replace(" ", "-").lower()
+
+
+def table(found: Mapping[str, Effects]) -> Iterator[str]:
+    """Yield the lines of the table."""
+    yield f"Measured on PostgreSQL {' and '.join(sorted(found, key=int))}.\n"
+    yield "| to | dangerous | locks | application | safe | locks | application |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for operation in OPERATIONS:
+        link = f"[{operation.safe}](#{anchor(operation.safe)})"
+        dangerous = _cells(found, "dangerous", operation.title)
+        safe = _cells(found, "safe", operation.safe)
+        yield f"| {' | '.join([operation.title, operation.shown, *dangerous, link, *safe])} |"
+
+
+def _cells(found: Mapping[str, Effects], form: str, title: str) -> Iterator[str]:
+    """Yield what is the same on all releases once."""
+    for part in range(2):
+        values = {
+            release: effects.get(form, {}).get(title, ["", ""])[part]
+            for release, effects in sorted(found.items())
+        }
+        if len({*values.values()}) == 1:
+            yield next(iter(values.values()))
+        else:
+            yield "<br>".join(f"{release}: {value}" for release, value in values.items())
+
+
+def page(found: Mapping[str, Effects]) -> str:
+    """Return the text of the guide."""
+    return updated(GUIDE, NAME, "\n".join([*table(found), ""]))
+
+
+def measure(server: str) -> tuple[str, Effects]:
+    """Run every form on a server; return its release and what they do."""
+    import psycopg
+
+    from tests.support import databases
+    from tests.support.generated_rows import FilledDatabases
+    from tests.support.history import Databases
+    from tests.support.measured import measure_dangerous, measure_recipe
+    from tests.support.probe_revisions import Revisions
+
+    with psycopg.connect(server) as connection:
+        release = str(connection.info.server_version // 10_000)
+    effects: Effects = {"dangerous": {}, "safe": {}}
+    with databases.maker(server) as make_database, tempfile.TemporaryDirectory() as directory:
+        filled = FilledDatabases(make_database, Databases(make_database))
+
+        def revisions(number: int) -> Revisions:
+            path = Path(directory, str(number))
+            path.mkdir()
+            return Revisions(path)
+
+        for number, operation in enumerate(OPERATIONS):
+            if operation.dangerous:
+                found = measure_dangerous(operation, revisions(2 * number), filled)
+                effects["dangerous"][operation.title] = found.effect
+            if operation.safe not in effects["safe"]:
+                found = measure_recipe(operation.safe, revisions(2 * number + 1), filled)
+                effects["safe"][operation.safe] = found.effect
+    return release, effects
+
+
+def texts(server: str) -> Texts:
+    """Measure on a server, and return the results of all releases and the guide."""
+    release, effects = measure(server)
+    found = results() | {release: effects}
+    text = json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False)
+    return {RESULTS: f"{text}\n", GUIDE: page(found)}
+
+
+def outdated() -> list[str]:
+    """Return the guide if its table is not that of the results."""
+    return different({GUIDE: page(results())})
+
+
+DOCUMENT = Measured(NAME, texts, outdated)

@@ -1,0 +1,158 @@
+"""The table in ``docs/old-code.md``: what each kind of change does to the code of before.
+
+The changes are in ``tests/support/changes.py``.
+"""
+
+import json
+import re
+import subprocess
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+
+import psycopg
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from models import Base
+from tests.support import changes, databases, old_code
+from tests.support.changes import CHANGES, Change
+from tests.support.generated_rows import FilledDatabases
+from tests.support.history import HISTORY, Databases
+from tests.support.old_code.plans import Plans
+from tests.support.roles import RoleDatabases, databases_for_roles
+from tools import ROOT
+from tools.document import Measured, Texts, read, updated
+from tools.lint_migrations import SQUAWK
+
+NAME = "old-code"
+PATH = "docs/old-code.md"
+TOOLS = {
+    "SQLAlchemy": "sqlalchemy",
+    "asyncpg": "asyncpg",
+    "Alembic": "alembic",
+    "squawk": "squawk-cli",
+}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was found about a change."""
+
+    old_code: str
+    squawk: tuple[str, ...]
+    """Rules that it breaks."""
+    alembic_check: bool
+    """Whether Alembic sees that models and database differ."""
+
+
+class Measuring:
+    """Databases to make changes to."""
+
+    def __init__(self, made: RoleDatabases) -> None:
+        """Prepare a database at the head revision."""
+        self._made = made
+        migrated = Databases(made.make)
+        self._head = HISTORY[-1].revision
+        self._filled = FilledDatabases(made.make, migrated)
+        self._migrated = migrated
+
+    def measure(self, change: Change, plans: Plans | None = None) -> Answers:
+        """Make a change, and ask everyone; ``plans`` finds which queries it slows."""
+
+        def upgrade(url: str) -> None:
+            changes.make(url, change, self._made.app)
+
+        found = old_code.what_happens(self._made, lambda: self._filled.at(self._head), upgrade)
+        if plans is not None:
+            slows = plans.copy(self._made.make).slowed_by(upgrade)
+            found = replace(found, slows=frozenset(slows))
+        url = self._migrated.at(self._head)
+        upgrade(url)
+        return Answers(str(found), squawk(change), alembic_check(url))
+
+    def plans(self) -> Plans:
+        """Return the plans of the hot queries at the head revision."""
+        return Plans(self._migrated.at(self._head))
+
+
+def squawk(change: Change) -> tuple[str, ...]:
+    """Return the rules of squawk that a change breaks."""
+    done = subprocess.run(  # noqa: S603 - our own command
+        [SQUAWK, "--config", ROOT / ".squawk.toml", "--reporter", "json", "--stdin-filepath", "-"],
+        input=f"BEGIN;\n{change.sql.format(app='app')};\nCOMMIT;\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return tuple(dict.fromkeys(found["rule_name"] for found in json.loads(done.stdout or "[]")))
+
+
+def alembic_check(url: str) -> bool:
+    """Return whether Alembic sees a difference, with the settings of ``env.py``."""
+    options = {"compare_type": True, "compare_server_default": True}
+    with databases.sync_engine(url).connect() as connection, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of what Alembic and SQLAlchemy do not know.
+        context = MigrationContext.configure(connection, opts=options)
+        return bool(compare_metadata(context, Base.metadata))
+
+
+def stamp(postgresql: int) -> str:
+    """Return the line that names the versions in use."""
+    tools = [f"{name} {version(package)}" for name, package in TOOLS.items()]
+    return f"Measured on PostgreSQL {postgresql} with {', '.join(tools)}."
+
+
+def row(change: Change, answers: Answers) -> str:
+    """Return a change's line of the table."""
+    verdict = answers.old_code.removesuffix(".")
+    cells = [
+        change.title,
+        verdict if verdict == "works" else f"**{verdict}**",
+        ", ".join(answers.squawk) or "nothing",
+        "a difference" if answers.alembic_check else "nothing",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def content(postgresql: int, found: Mapping[Change, Answers]) -> Iterator[str]:
+    """Yield the lines of the generated part of the page."""
+    yield f"{stamp(postgresql)}\n"
+    yield f"| {len(found)} changes | old code | squawk | `alembic check` |"
+    yield "| --- | --- | --- | --- |"
+    kind = ""
+    for change, answers in found.items():
+        if change.kind != kind:
+            kind = change.kind
+            yield f"| *{kind}* | | | |"
+        yield row(change, answers)
+
+
+def page(postgresql: int, found: Mapping[Change, Answers]) -> str:
+    """Return the text of the page."""
+    return updated(PATH, NAME, "\n".join([*content(postgresql, found), ""]))
+
+
+def texts(server: str) -> Texts:
+    """Measure every change and return the page."""
+    with psycopg.connect(server) as connection:
+        major = connection.info.server_version // 10_000
+    with databases_for_roles(server) as made:
+        measuring = Measuring(made)
+        plans = measuring.plans()
+        found = {change: measuring.measure(change, plans) for change in CHANGES}
+    return {PATH: page(major, found)}
+
+
+def outdated() -> list[str]:
+    """Return the page if it is about other changes or versions."""
+
+    def without_answers(text: str) -> str:
+        return re.sub(r"(?m)^(\| [^|]+ \|) .*|PostgreSQL \d+", r"\1", text)
+
+    expected = page(0, dict.fromkeys(CHANGES, Answers("works.", (), False)))
+    return [] if without_answers(read(PATH)) == without_answers(expected) else [PATH]
+
+
+DOCUMENT = Measured(NAME, texts, outdated)

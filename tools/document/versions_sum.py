@@ -1,0 +1,152 @@
+"""``alembic/versions.sum``: the revisions that have landed, each with a hash of its code.
+
+The lines are in the order of the history. Lines that are missing are appended, and none is ever
+changed. Two branches that each add a revision append different lines at the same place, which is
+a conflict when they merge.
+
+The hash is SHA-256 over the syntax tree without docstrings and comments, so that the docstring of
+a revision that has landed can be corrected. It is the same on every supported version of Python,
+as that of :func:`ast.dump` is not.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from alembic.script import ScriptDirectory
+
+from tools import ROOT
+from tools.document import COMMAND, Document, Texts, read
+from trading_bot_schema.configuration import alembic_config
+
+NAME = "versions-sum"
+PATH = "alembic/versions.sum"
+HEADING = "# Revisions that have landed, and the SHA-256 of their code. See CONTRIBUTING.md.\n"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A revision of the history."""
+
+    revision: str
+    file: str
+    """Path from the root of the project."""
+    source: str
+
+
+def history() -> list[Revision]:
+    """Return the revisions of the project, the first one first."""
+    scripts = ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    files = [(script.revision, Path(script.path)) for script in scripts]
+    return [
+        Revision(revision, str(file.relative_to(ROOT)), file.read_text(encoding="utf-8"))
+        for revision, file in reversed(files)
+    ]
+
+
+def fingerprint(source: str) -> str:
+    """Return the hash of the code of a revision."""
+    return hashlib.sha256("".join(_written(ast.parse(source))).encode("ascii")).hexdigest()
+
+
+def _written(value: Any) -> Iterator[str]:
+    """Write a part of a syntax tree: the names of nodes, and the fields that are not empty.
+
+    Fields that a later version of Python adds, such as ``type_params``, are empty in older code.
+    """
+    if isinstance(value, ast.AST):
+        yield f"{type(value).__name__}("
+        for name, field in ast.iter_fields(value):
+            if name == "body" and _has_docstring(value):
+                field = field[1:]
+            if name == "values" and isinstance(value, ast.JoinedStr):
+                # Python 3.12 has empty constants between the parts of some f-strings.
+                field = [part for part in field if getattr(part, "value", None) != ""]
+            if field is not None and field != []:
+                yield f"{name}="
+                yield from _written(field)
+        yield ")"
+    elif isinstance(value, list):
+        yield "["
+        for element in value:
+            yield from _written(element)
+            yield ","
+        yield "]"
+    else:
+        # Not repr(): which characters it escapes depends on the version of Unicode.
+        yield ascii(value)
+
+
+def _has_docstring(node: ast.AST) -> bool:
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None
+
+
+def landed(text: str) -> list[tuple[str, str]]:
+    """Read the text of the file: revisions and hashes."""
+    lines = [line.split() for line in text.splitlines() if line.strip() and line[0] != "#"]
+    return [(line[0], line[-1]) for line in lines]
+
+
+def appended(text: str, history: Sequence[Revision]) -> str:
+    """Return the text of the file with the lines that it lacks.
+
+    Raises:
+        ValueError: The history does not continue what has landed; the message says where.
+    """
+    known = dict(landed(text))
+    text = text or HEADING
+    for revision in history:
+        if revision.revision not in known:
+            text += f"{revision.revision} {fingerprint(revision.source)}\n"
+    if found := list(problems(text, history)):
+        raise ValueError("\n".join(found))
+    return text
+
+
+def problems(text: str, history: Sequence[Revision]) -> Iterator[str]:
+    """Say where the history, the first revision first, is not what has landed, and what to do."""
+    lines = landed(text)
+    hashes = dict(lines)
+    for revision in history:
+        if revision.revision not in hashes:
+            yield f"{PATH} has no line for {revision.file}. Run: {COMMAND} {NAME}"
+        elif hashes[revision.revision] != fingerprint(revision.source):
+            yield (
+                f"The code of {revision.file} differs from what has landed, and databases have run"
+                " that. Undo the change, and add a new revision. If it has not landed yet, delete"
+                f" its line in {PATH} and run: {COMMAND} {NAME}"
+            )
+    names = [revision.revision for revision in history]
+    for missing in hashes.keys() - set(names):
+        yield (
+            f"Revision {missing} has landed, and is missing. Restore it. If it has not landed yet,"
+            f" delete its line in {PATH}."
+        )
+    in_file = [name for name, _ in lines if name in names]
+    in_history = [name for name in names if name in hashes]
+    for name, expected in zip_longest(in_file, in_history):
+        if name != expected:
+            yield (
+                f"{PATH} has {name} where the history has {expected}. Nothing comes before a"
+                " revision that has landed: put a new one, and its line, after the last."
+                if expected
+                else f"{PATH} has {name} twice. Keep the line that has landed."
+            )
+            return
+
+
+def texts() -> Texts:
+    """Return the file with the lines that it lacks.
+
+    Raises:
+        ValueError: The history does not continue what has landed; the message says where.
+    """
+    return {PATH: appended(read(PATH), history())}
+
+
+DOCUMENT = Document(NAME, texts)

@@ -1,0 +1,61 @@
+"""Revisions that break the code of the revision before them, as their docstrings say."""
+
+import logging
+from collections.abc import Sequence
+
+from alembic.runtime.migration import RevisionStep
+from alembic.util import CommandError
+
+from trading_bot_schema.docstrings import DocstringError, old_code
+
+log = logging.getLogger("alembic.migrator")
+
+
+def before_contract(steps: Sequence[RevisionStep]) -> Sequence[RevisionStep]:
+    """Return the steps that run before the first one that breaks old code.
+
+    Raises:
+        CommandError: Others follow that break nothing, so that new code may need them.
+    """
+    broken = [what_it_breaks(step) for step in steps]
+    first = next((number for number, what in enumerate(broken) if what), None)
+    if first is None:
+        return steps
+    what = f"Revision {steps[first].to_revisions[0]} breaks old code: {broken[first]}."
+    after = [
+        step for step, breaks in zip(steps[first:], broken[first:], strict=True) if not breaks
+    ]
+    if after:
+        raise CommandError(
+            f"{what} contract=refuse says to stop before it, but revision"
+            f" {after[0].to_revisions[0]} follows, which new code may need. Nothing is changed."
+            " Upgrade with `-x contract=warn` when no old code runs."
+        )
+    log.warning(
+        "%s Stopping before it, as contract=refuse says. Upgrade with contract=warn when no old"
+        " code runs.",
+        what,
+        extra={"event": "contract"},
+    )
+    return steps[:first]
+
+
+def warn(step: RevisionStep) -> None:
+    """Say in the log that a step breaks old code, if it does."""
+    if what := what_it_breaks(step):
+        log.warning(
+            "Revision %s breaks old code: %s. That code must not run any more.",
+            step.to_revisions[0],
+            what,
+            extra={"event": "contract"},
+        )
+
+
+def what_it_breaks(step: RevisionStep) -> str:
+    """Return what a revision's docstring says of old code, if it breaks any; else nothing."""
+    if not isinstance(step, RevisionStep) or not step.is_upgrade:  # or a stamp
+        return ""
+    try:
+        return ", ".join(sorted(old_code(step.revision.longdoc).breaks))
+    except DocstringError:
+        return ""
