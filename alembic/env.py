@@ -18,10 +18,8 @@ from trading_bot_schema import console
 try:
     from models import Base
     from trading_bot_schema import migrator, signals
-    from trading_bot_schema.configuration import configured_url
-    from trading_bot_schema.embedded import EmbeddedError
-    from trading_bot_schema.target import connectable
-    from trading_bot_schema.url import DatabaseURLError, database_url, masked
+    from trading_bot_schema.configuration import configured_target
+    from trading_bot_schema.url import masked
 except ImportError as error:  # such as a missing driver
     console.set_up(context.config)
     raise CommandError(f"{error}. Install the project: pip install -e .") from error
@@ -34,10 +32,7 @@ log = logging.getLogger("alembic.env")
 
 def target_url() -> URL:
     """Return the URL that the environment or ``alembic.ini`` names."""
-    try:
-        url = connectable(database_url(configured_url(context.config)))
-    except (DatabaseURLError, EmbeddedError) as error:
-        raise CommandError(str(error)) from None
+    url = configured_target(context.config)
     target = masked(url)
     log.info("Database: %s", target, extra={"event": "target", "target": target})
     return url

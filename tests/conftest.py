@@ -6,6 +6,7 @@ databases), else an embedded one without durability.
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -14,19 +15,21 @@ from uuid import uuid4
 
 import pytest
 from alembic.config import Config
+from psycopg import sql
 from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models.database import make_engine
 from tests.support import databases, servers
-from tests.support.alembic_cli import AlembicCli
+from tests.support.alembic_cli import AlembicCli, Result
 from tests.support.conformance import Conformance
+from tests.support.drift import Built
 from tests.support.generated_rows import FilledDatabases
 from tests.support.history import HEAD, Databases
 from tests.support.observed_revision import ObservedRevision, Probe
 from tests.support.probe_revisions import Revisions
 from tests.support.roles import RoleDatabases, databases_for_roles
-from trading_bot_schema import embedded
+from trading_bot_schema import __main__, embedded
 from trading_bot_schema.url import parse
 
 _SERVER = pytest.StashKey[ExitStack]()
@@ -113,6 +116,12 @@ def conformance(make_database: Callable[..., str], database_at: Databases) -> Co
 
 
 @pytest.fixture(scope="session")
+def built(make_database: Callable[..., str], database_at: Databases) -> Built:
+    """What the command ``drift`` compares with: ``built.differences(snapshot(url))``."""
+    return Built(make_database, database_at.at(HEAD))
+
+
+@pytest.fixture(scope="session")
 def migrated_template(database_at: Databases) -> str:
     """Name of a database at the head revision, to copy."""
     return database_at.template(HEAD)
@@ -158,6 +167,39 @@ def connection(database: str) -> Iterator[Connection]:
 def alembic_cli(tmp_path_factory: pytest.TempPathFactory) -> AlembicCli:
     """The command line: ``alembic_cli.run("upgrade", "head", database=...)``."""
     return AlembicCli(tmp_path_factory.mktemp("alembic"))
+
+
+@pytest.fixture
+def package_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Result]:
+    """The package's own commands, in this process: ``package_command("plan", database=...)``."""
+
+    def run(*words: str, database: str) -> Result:
+        monkeypatch.setenv("DATABASE_URL", database)
+        monkeypatch.setattr(sys, "argv", ["trading_bot_schema", *words])
+        with pytest.raises(SystemExit) as stop:
+            __main__.main()
+        return Result(int(stop.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def make_role(server: str) -> Iterator[Callable[..., str]]:
+    """Create a role that may log in, as ``make_role("_End_of_its_name", of="others")``."""
+    made = []
+
+    def make(end: str = "", of: str = "") -> str:
+        role = f"test_{uuid4().hex[:12]}{end}"
+        made.append(role)
+        statement = "CREATE ROLE {} LOGIN PASSWORD 'pw'" + (f" IN ROLE {of}" if of else "")
+        databases.execute(server, sql.SQL(statement).format(sql.Identifier(role)))
+        return role
+
+    yield make
+    for role in made:
+        databases.execute(server, sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 
 @pytest.fixture

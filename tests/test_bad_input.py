@@ -19,10 +19,10 @@ from sqlalchemy import make_url
 
 from tests.support import commandline, databases
 from tests.support.alembic_cli import AlembicCli, Result
-from tests.support.catalogue import snapshot
 from tests.support.databases import ROOT, version
 from tests.support.history import HEAD
 from trading_bot_schema import embedded
+from trading_bot_schema.drift.catalogue import snapshot
 
 SECRET = "hunter2"  # noqa: S105
 HASH = "$argon2id$v=19$m=65536,t=3,p=4$c2VjcmV0"

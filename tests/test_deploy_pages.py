@@ -12,11 +12,11 @@ import psycopg
 import pytest
 
 from tests.support import databases
-from tests.support.catalogue import snapshot
 from tests.support.databases import ROOT
 from tests.support.history import HEAD
 from tests.support.waiting import wait_for
 from trading_bot_schema import embedded
+from trading_bot_schema.drift.catalogue import snapshot
 
 USER = "INSERT INTO users (email, hashed_password) VALUES (%s, 'hash') RETURNING id"
 

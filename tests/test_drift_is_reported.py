@@ -1,4 +1,4 @@
-"""The conformance check reports every kind of drift, and nothing else."""
+"""The conformance check and the command ``drift`` report every kind of drift, and nothing else."""
 
 from uuid import uuid4
 
@@ -7,7 +7,9 @@ from psycopg.errors import InsufficientPrivilege
 
 from tests.support import mutations
 from tests.support.conformance import Conformance
+from tests.support.drift import Built
 from tests.support.mutations import HARMLESS, MUTATIONS, OUT_OF_REACH, Mutation
+from trading_bot_schema.drift.catalogue import snapshot
 
 
 def apply(url: str, mutation: Mutation) -> None:
@@ -19,21 +21,28 @@ def apply(url: str, mutation: Mutation) -> None:
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
-def test_drift_is_reported(mutation: Mutation, database: str, conformance: Conformance) -> None:
+def test_drift_is_reported(
+    mutation: Mutation, database: str, conformance: Conformance, built: Built
+) -> None:
     apply(database, mutation)
-    assert conformance.drift(database)
+    found = snapshot(database)
+    assert conformance.differences(found)
+    assert built.differences(found)
 
 
 @pytest.mark.parametrize("mutation", HARMLESS, ids=str)
 def test_harmless_change_is_not_reported(
-    mutation: Mutation, database: str, conformance: Conformance
+    mutation: Mutation, database: str, conformance: Conformance, built: Built
 ) -> None:
     apply(database, mutation)
-    assert not (report := conformance.drift(database)), report
+    found = snapshot(database)
+    assert not (report := conformance.differences(found)), report
+    assert not (report := built.differences(found)), report
 
 
-def test_no_change_is_not_reported(database: str, conformance: Conformance) -> None:
+def test_no_change_is_not_reported(database: str, conformance: Conformance, built: Built) -> None:
     assert not (report := conformance.drift(database)), report
+    assert not (report := built.differences(snapshot(database))), report
 
 
 @pytest.mark.parametrize("title", OUT_OF_REACH)

@@ -5,9 +5,9 @@ import pytest
 
 from tests.support import databases
 from tests.support.alembic_cli import AlembicCli
-from tests.support.catalogue import snapshot
 from tests.support.history import HEAD
 from tests.support.probe_revisions import Revisions
+from trading_bot_schema.drift.catalogue import snapshot
 
 REFUSE = ("-x", "lose=refuse")
 USER = "INSERT INTO users (email, hashed_password) VALUES ('ada@example.com', 'hash')"

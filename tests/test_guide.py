@@ -10,7 +10,6 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from tests.support.catalogue import snapshot
 from tests.support.databases import ask
 from tests.support.generated_rows import FilledDatabases
 from tests.support.measured import PREPARED, Measured, measure_dangerous, measure_recipe
@@ -21,6 +20,7 @@ from tests.support.rules import ANY_FORM, RULES, SAFE_FORMS
 from tools.document import COMMAND, dangerous_operations, read
 from tools.document.dangerous_operations import NAME, anchor, results
 from tools.lint_migrations import lint
+from trading_bot_schema.drift.catalogue import snapshot
 
 PAGE = read(dangerous_operations.GUIDE)
 DANGEROUS = [operation for operation in OPERATIONS if operation.dangerous]

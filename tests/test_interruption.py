@@ -11,7 +11,6 @@ from sqlalchemy.exc import OperationalError, PendingRollbackError
 
 from tests.support import databases, history
 from tests.support.alembic_cli import AlembicCli
-from tests.support.catalogue import snapshot
 from tests.support.databases import ask, version
 from tests.support.fault_injection import before_change
 from tests.support.history import HISTORY, Databases
@@ -21,6 +20,7 @@ from tests.support.probe_revisions import (
     Revisions,
 )
 from tests.support.waiting import wait_for
+from trading_bot_schema.drift.catalogue import snapshot
 
 STEPS = [
     (name, *ends)

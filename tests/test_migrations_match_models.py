@@ -8,10 +8,10 @@ from sqlalchemy import Connection
 
 from models.database import make_engine
 from tests.support import databases, history
-from tests.support.catalogue import added, differences, snapshot
 from tests.support.conformance import Conformance
 from tests.support.databases import program
 from tests.support.history import Databases, each_revision, path
+from trading_bot_schema.drift.catalogue import added, differences, snapshot
 
 
 def test_models_and_migrations(empty_database: str, conformance: Conformance) -> None:

@@ -1,5 +1,6 @@
 """The wheel migrates without a checkout; ``tox -e package`` installs it with dependencies."""
 
+from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -63,6 +64,25 @@ def test_migrating_without_a_checkout(
     assert "(head)" in done.stdout
     with databases.sync_engine(empty_database).connect() as connection:
         assert "trades" in inspect(connection).get_table_names()
+
+
+def test_plan_and_drift_without_a_checkout_for_a_role_that_may_only_read(
+    installed: Path,
+    tmp_path: Path,
+    database: str,
+    server: str,
+    make_role: Callable[..., str],
+) -> None:
+    databases.migrate(database, "-1")
+    url = databases.as_role(database, make_role(of="pg_read_all_data"))
+    environment = {"PYTHONPATH": str(installed), "DATABASE_URL": url}
+    done = commandline.run("trading_bot_schema", "plan", cwd=tmp_path, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "It would run." in done.stdout
+    arguments = ("trading_bot_schema", "drift", "--scratch", server)
+    done = commandline.run(*arguments, cwd=tmp_path, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No drift" in done.stdout
 
 
 def test_an_application_can_migrate(installed: Path, tmp_path: Path, empty_database: str) -> None:

@@ -3,6 +3,7 @@
 They keep the rules for revisions, and end in the schema of the widened models.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -12,7 +13,6 @@ import sqlalchemy as sa
 from models import Base
 from tests.support import databases
 from tests.support.application import ONCE
-from tests.support.catalogue import Catalogue, differences, snapshot
 from tests.support.databases import ask
 from tests.support.factories import SMALLEST
 from tests.support.generated_rows import FIRST_KEY, FilledDatabases
@@ -20,6 +20,7 @@ from tests.support.inserting import insert
 from tests.support.measured import Measured
 from tests.support.probe_revisions import Revisions
 from tests.support.recipes import SCALE
+from trading_bot_schema.drift.catalogue import Catalogue, differences, snapshot
 
 PAGE = databases.ROOT / "docs" / "scale.md"
 INT_MAX = 2**31 - 1
@@ -77,4 +78,4 @@ def build_widened_models(url: str) -> None:
 
 def without_alembic(found: Catalogue) -> Catalogue:
     kept = {name: text for name, text in found.objects.items() if "alembic_version" not in name}
-    return Catalogue(kept, found.columns)
+    return replace(found, objects=kept)

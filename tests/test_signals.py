@@ -17,7 +17,6 @@ import pytest
 from alembic.config import Config
 
 from tests.support.alembic_cli import AlembicCli, Command
-from tests.support.catalogue import snapshot
 from tests.support.databases import ROOT, ask, version
 from tests.support.history import HEAD
 from tests.support.probe_revisions import (
@@ -27,6 +26,7 @@ from tests.support.probe_revisions import (
     Revisions,
 )
 from tests.support.waiting import SECONDS, wait_for
+from trading_bot_schema.drift.catalogue import snapshot
 from trading_bot_schema.migrator.lock import LOCK_KEY
 from trading_bot_schema.signals import end_cleanly
 

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models import User, queries
 from models.database import make_engine
 from tests.support import commandline, databases
+from tests.support.alembic_cli import Result
 from tests.support.databases import ask
 from tests.support.factories import SMALLEST
 from tests.support.inserting import insert
@@ -91,3 +92,34 @@ def test_upgrading_a_standby_is_refused(servers: Servers) -> None:
     databases.migrate(servers.primary)
     servers.wait()
     assert databases.version(servers.standby) == databases.version(servers.primary) != before
+
+
+def test_plan_and_drift_on_a_standby(
+    servers: Servers, package_command: Callable[..., Result]
+) -> None:
+    databases.migrate(servers.primary)
+    databases.migrate(servers.primary, "-1")
+    servers.wait()
+    result = package_command("plan", database=servers.standby)
+    assert result.status == 1
+    assert "this server is a standby" in result.stdout
+    arguments = ("drift", "--scratch", servers.primary)
+    result = package_command(*arguments, database=servers.standby)
+    assert result.status == 0, result.output
+    with psycopg.connect(servers.primary) as connection:
+        connection.execute("ALTER TABLE trades ALTER price DROP NOT NULL")
+    servers.wait()
+    result = package_command(*arguments, database=servers.standby)
+    with psycopg.connect(servers.primary) as connection:
+        connection.execute("ALTER TABLE trades ALTER price SET NOT NULL")
+    assert result.status == 1
+    assert "TABLE public.trades:" in result.stdout
+
+
+def test_plan_on_the_primary_says_how_far_the_standby_is(
+    servers: Servers, package_command: Callable[..., Result]
+) -> None:
+    databases.migrate(servers.primary)
+    databases.migrate(servers.primary, "-1")
+    result = package_command("plan", database=servers.primary)
+    assert "is a standby that has yet to replay" in result.stdout

@@ -1,7 +1,8 @@
 """The command line: ``python -m trading_bot_schema upgrade head``.
 
 It has all of Alembic's commands, both in a checkout and where the wheel is installed, such as in a
-container image, and ``postgres start|stop|psql`` for the embedded server.
+container image; ``plan``, which says what an upgrade would do; ``drift``, which compares a
+database with its migrations; and ``postgres start|stop|psql`` for the embedded server.
 """
 
 import argparse
@@ -10,10 +11,18 @@ import sys
 from pathlib import Path
 
 from alembic.config import CommandLine
+from alembic.util import CommandError
 
-from trading_bot_schema import embedded
+from trading_bot_schema import embedded, signals
 from trading_bot_schema.configuration import alembic_config
-from trading_bot_schema.url import DEFAULT_URL, EMBEDDED, ENVIRONMENT_VARIABLE
+from trading_bot_schema.drift import command as drift
+from trading_bot_schema.plan import command as plan
+from trading_bot_schema.url import (
+    DEFAULT_URL,
+    EMBEDDED,
+    ENVIRONMENT_VARIABLE,
+    DatabaseURLError,
+)
 
 PROGRAM = "python -m trading_bot_schema"
 
@@ -21,7 +30,11 @@ PROGRAM = "python -m trading_bot_schema"
 def alembic() -> None:
     """Run one of Alembic's commands."""
     command_line = CommandLine(prog=PROGRAM)
-    command_line.parser.epilog = f"{PROGRAM} postgres start|stop|psql: the embedded server."
+    command_line.parser.epilog = (
+        f"{PROGRAM} plan: what an upgrade would do, and what is in its way."
+        f" {PROGRAM} drift: whether the database is what its migrations build."
+        f" {PROGRAM} postgres start|stop|psql: the embedded server."
+    )
     options = command_line.parser.parse_args()
     if "cmd" not in options:
         command_line.parser.error("too few arguments")
@@ -60,10 +73,24 @@ def postgres(arguments: list[str]) -> None:
         sys.exit(str(error))
 
 
+COMMANDS = {"drift": drift.run, "plan": plan.run}
+
+
 def main() -> None:
     """Run the command line."""
-    if sys.argv[1:2] == ["postgres"]:
-        postgres(sys.argv[2:])
+    name, *arguments = sys.argv[1:] or [""]
+    if name == "postgres":
+        postgres(arguments)
+    elif name in COMMANDS:
+        try:
+            with signals.raised():
+                sys.exit(COMMANDS[name](f"{PROGRAM} {name}", arguments))
+        except (CommandError, DatabaseURLError, embedded.EmbeddedError) as error:
+            print(f"ERROR {error}", file=sys.stderr)  # noqa: T201
+            sys.exit(2)
+        except signals.Interrupted as error:
+            print(f"ERROR Interrupted by {error.signal.name}.", file=sys.stderr)  # noqa: T201
+            sys.exit(128 + error.signal)
     else:
         alembic()
 

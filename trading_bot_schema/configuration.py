@@ -4,8 +4,12 @@ from argparse import Namespace
 from configparser import InterpolationError
 
 from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import URL
 
-from trading_bot_schema.url import INSTALLED, PACKAGE
+from trading_bot_schema.embedded import EmbeddedError
+from trading_bot_schema.target import connectable
+from trading_bot_schema.url import INSTALLED, PACKAGE, DatabaseURLError, database_url
 
 
 def alembic_config(options: Namespace | None = None) -> Config:
@@ -32,3 +36,15 @@ def configured_url(config: Config) -> str | None:
         section = config.file_config[config.config_ini_section]
         url = section.get("sqlalchemy.url", raw=True)
         return url and url.replace("%(here)s", section["here"])
+
+
+def configured_target(config: Config) -> URL:
+    """Return the URL of the database that the environment or ``alembic.ini`` names.
+
+    Raises:
+        CommandError: The URL is not usable, or the embedded server cannot be started.
+    """
+    try:
+        return connectable(database_url(configured_url(config)))
+    except (DatabaseURLError, EmbeddedError) as error:
+        raise CommandError(str(error)) from None

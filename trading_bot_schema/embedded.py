@@ -95,6 +95,44 @@ def stop(home: Path) -> bool:
     return done.returncode == 0
 
 
+@contextmanager
+def temporary(
+    settings: Mapping[str, str] | None = None, parent: Path | None = None
+) -> Iterator[URL]:
+    """Start a server that has files of its own, yield its URL, stop it and delete the files.
+
+    They are in ``parent``, by default where temporary files are.
+
+    Raises:
+        EmbeddedError: As :func:`start` does.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="trading-bot-schema-", dir=parent))
+    directory.chmod(0o755)  # the server may run as another account
+    home = directory / "server"
+    try:
+        try:
+            url = start(home, settings)
+        except KeyboardInterrupt:
+            # It may still be getting ready, and would not be stopped, but outlive its files.
+            start(home, settings)
+            raise
+        yield url
+    finally:
+        stop(home)
+        shutil.rmtree(home.resolve(), ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def major_version() -> int:
+    """Return the major version of the embedded PostgreSQL.
+
+    Raises:
+        EmbeddedError: It is not installed.
+    """
+    programs()
+    return int(importlib.metadata.version(WHEEL).partition(".")[0])
+
+
 def _check_platform() -> None:
     if importlib.util.find_spec("fcntl") is None:
         raise EmbeddedError(
@@ -109,7 +147,7 @@ def _start(home: Path, settings: Mapping[str, str]) -> URL:
     data, log, sockets = home / "data", home / "log", _sockets(home, account)
     if not _ready(found, sockets):
         if not data.exists():
-            _initialise(found, account, data)
+            _initialise(found, account, data, durable=settings.get("fsync") != "off")
         options = {
             "listen_addresses": "",
             "unix_socket_directories": '"' + str(sockets).replace('"', '""') + '"',
@@ -146,7 +184,7 @@ def _reason(log: Path, done: subprocess.CompletedProcess[str]) -> str:
     return f"{reason.rpartition('FATAL:')[2].strip().removesuffix('.')}."
 
 
-def _initialise(programs: Path, account: str | None, data: Path) -> None:
+def _initialise(programs: Path, account: str | None, data: Path, *, durable: bool) -> None:
     # Created under a temporary name and renamed, so that an interrupted run leaves no partial
     # cluster. The locale is PostgreSQL's own, so that text sorts the same on every machine.
     for leftover in data.parent.glob("new-*"):
@@ -159,6 +197,7 @@ def _initialise(programs: Path, account: str | None, data: Path) -> None:
         programs / "initdb",
         *("-D", fresh, "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"),
         *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--set=timezone=UTC"),
+        *([] if durable else ["--no-sync"]),
     )
     if done.returncode != 0:
         reason = (done.stderr.splitlines() or ["no reason given"])[-1]

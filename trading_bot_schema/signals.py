@@ -24,17 +24,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def end_cleanly(config: Config) -> Iterator[None]:
-    """End the command line, not an application, with one line when a signal arrives.
+def raised() -> Iterator[None]:
+    """Let signals that end a process raise :class:`Interrupted`, in the main thread.
 
     A process that is the first of a container has no default action, so it needs handlers to end
     at all. What was ignored at the start, as by ``nohup``, stays ignored. One signal is enough:
     those that follow are ignored while the command ends, which takes at most a few seconds.
-
-    Raises:
-        SystemExit: A signal arrived; 128 and its number.
     """
-    if config.cmd_opts is None or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
@@ -53,6 +50,24 @@ def end_cleanly(config: Config) -> Iterator[None]:
         for number in handlers:
             signal.signal(number, interrupt)
         yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def end_cleanly(config: Config) -> Iterator[None]:
+    """End Alembic's command line, not an application, with one line when a signal arrives.
+
+    Raises:
+        SystemExit: A signal arrived; 128 and its number.
+    """
+    if config.cmd_opts is None:
+        yield
+        return
+    try:
+        with raised():
+            yield
     except Interrupted as error:
         notes = getattr(error, "__notes__", [])
         message = " ".join([f"Interrupted by {error.signal.name}.", *notes, "Run it again."])
@@ -60,6 +75,3 @@ def end_cleanly(config: Config) -> Iterator[None]:
             util.err(message, **config.messaging_opts)
         except SystemExit:
             sys.exit(128 + error.signal)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)

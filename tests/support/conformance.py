@@ -9,9 +9,9 @@ from alembic import command
 
 from models import Base
 from tests.support import databases
-from tests.support.catalogue import differences, snapshot
 from tests.support.databases import ROOT
 from tests.support.history import HISTORY, Databases
+from trading_bot_schema.drift.catalogue import Catalogue, differences, snapshot
 
 MODEL_FILES = {
     mapper.class_.__tablename__: str(Path(inspect.getfile(mapper.class_)).relative_to(ROOT))
@@ -32,8 +32,11 @@ class Conformance:
 
     def drift(self, url: str) -> str:
         """Say how a database differs from the models; nothing if it does not."""
-        sides = ("models", "database")
-        return differences(self.models, snapshot(url), sides, files, self.unordered)
+        return self.differences(snapshot(url))
+
+    def differences(self, found: Catalogue) -> str:
+        """Say how a catalogue that was read differs from the models."""
+        return differences(self.models, found, ("models", "database"), files, self.unordered)
 
 
 def appended(database_at: Databases) -> dict[str, Set[str]]:

@@ -27,6 +27,12 @@ def execute(server: str, statement: sql.Composed) -> None:
         connection.execute(statement)
 
 
+def as_role(url: str, role: str) -> str:
+    """Return the URL of a database for a role whose password is ``pw``."""
+    found = make_url(url).set(username=role, password="pw")
+    return found.render_as_string(hide_password=False)
+
+
 def ask(url: str, query: str, *values: object) -> Any:
     """Return the first value that a query finds."""
     with psycopg.connect(url, autocommit=True) as connection:

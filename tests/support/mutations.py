@@ -102,6 +102,10 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
             "ALTER TABLE api_keys ADD CONSTRAINT labelled NOT NULL label NOT VALID",
             18,
         ),
+        "NOT NULL is not enforced": (
+            "SET allow_system_table_mods = on; UPDATE pg_attribute SET attnotnull = false"
+            " WHERE attrelid = 'users'::regclass AND attname = 'email'"
+        ),
         "a generated column": (
             "ALTER TABLE trades DROP quote_quantity_filled; ALTER TABLE trades"
             " ADD quote_quantity_filled numeric(38, 18)"
@@ -306,6 +310,20 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
             "SET allow_system_table_mods = on;"
             "DELETE FROM pg_trigger WHERE tgrelid = 'api_keys'::regclass"
         ),
+        "a comment on a trigger of a foreign key": (
+            "DO $$ DECLARE t name; BEGIN SELECT tgname INTO t FROM pg_trigger"
+            " WHERE tgrelid = 'bot_states'::regclass LIMIT 1; EXECUTE"
+            " format('COMMENT ON TRIGGER %I ON bot_states IS %L', t, 'Checks the bot.'); END $$"
+        ),
+        "another name of a trigger of a foreign key": (
+            "DO $$ DECLARE t name; BEGIN SELECT tgname INTO t FROM pg_trigger"
+            " WHERE tgrelid = 'bot_states'::regclass LIMIT 1;"
+            " EXECUTE format('ALTER TRIGGER %I ON bot_states RENAME TO checked', t); END $$"
+        ),
+        "the triggers of a foreign key do not fire": (
+            "SET allow_system_table_mods = on; UPDATE pg_class SET relhastriggers = false"
+            " WHERE oid = 'trades'::regclass"
+        ),
         "triggers that also fire on a replica": (
             "DO $$ DECLARE t name; BEGIN SELECT tgname INTO t FROM pg_trigger"
             " WHERE tgrelid = 'bot_states'::regclass LIMIT 1;"
@@ -352,6 +370,10 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
             "SET allow_system_table_mods = on; UPDATE pg_index SET indisvalid = false"
             " WHERE indexrelid = 'ix_trades_user_id'::regclass"
         ),
+        "a primary key is checked late": (
+            "SET allow_system_table_mods = on; UPDATE pg_index SET indimmediate = false"
+            " WHERE indexrelid = 'pk_users'::regclass"
+        ),
         "an index that is the replica identity": (
             "ALTER TABLE users REPLICA IDENTITY USING INDEX ix_users_email"
         ),
@@ -369,6 +391,9 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
         "a comment on a constraint": "COMMENT ON CONSTRAINT pk_trades ON trades IS 'Key.'",
         "a comment on an index": "COMMENT ON INDEX ix_users_email IS 'Log in.'",
         "a comment on the schema": "COMMENT ON SCHEMA public IS 'Trading.'",
+        "a comment on the type of a table's rows": "COMMENT ON TYPE users IS 'User.'",
+        "a comment on the type of arrays of rows": "COMMENT ON TYPE _users IS 'Users.'",
+        "a comment on PL/pgSQL": "COMMENT ON LANGUAGE plpgsql IS 'Unused.'",
     },
     "triggers, functions, views, types": {
         "a function": "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'",
@@ -414,6 +439,11 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
         ),
         "no comment on an extension": "COMMENT ON EXTENSION plpgsql IS NULL",
         "another schema": "CREATE SCHEMA reporting",
+        "no German text search": "DROP TEXT SEARCH CONFIGURATION german",
+        "PL/pgSQL is for superusers": (
+            "SET allow_system_table_mods = on;"
+            "UPDATE pg_language SET lanpltrusted = false WHERE lanname = 'plpgsql'"
+        ),
     },
     "policies, owners, grants": {
         "row security": "ALTER TABLE trades ENABLE ROW LEVEL SECURITY",
@@ -440,6 +470,23 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
         "USAGE on a language revoked from PUBLIC": "REVOKE USAGE ON LANGUAGE sql FROM PUBLIC",
         "EXECUTE on a system function revoked from PUBLIC": (
             "REVOKE EXECUTE ON FUNCTION pg_catalog.now() FROM PUBLIC"
+        ),
+        "the type of a table's rows that nobody uses": "REVOKE USAGE ON TYPE users FROM PUBLIC",
+        "password hashes of roles that everyone reads": (
+            "GRANT SELECT ON pg_catalog.pg_authid TO PUBLIC"
+        ),
+        "another owner of PL/pgSQL": "ALTER LANGUAGE plpgsql OWNER TO pg_monitor",
+        "another owner of the information schema": (
+            "ALTER SCHEMA information_schema OWNER TO pg_monitor"
+        ),
+        "everyone creates tables in the information schema": (
+            "GRANT CREATE ON SCHEMA information_schema TO PUBLIC"
+        ),
+        "a view of the information schema that nobody reads": (
+            "REVOKE SELECT ON information_schema.tables FROM PUBLIC"
+        ),
+        "a view of the information schema is missing": (
+            "DROP VIEW information_schema.element_types CASCADE"
         ),
     },
     "replication, storage, settings": {

@@ -17,10 +17,10 @@ from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError
 
 from tests.support import databases
-from tests.support.catalogue import differences, snapshot
 from tests.support.content import content, lost
 from tests.support.observation import POLL, Observation, Statement
 from tests.support.rules import GUIDE, Violation
+from trading_bot_schema.drift.catalogue import differences, snapshot
 
 MOST_PLACES = 10
 """Interruptions from the start, and as many up to the end."""

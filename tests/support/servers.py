@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ NOT_DURABLE = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_connections": "300",
+    "max_prepared_transactions": "10",
 }
 # A database is 300 files; in memory, they cost a tenth. A container may have too little of it.
 MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp creates a directory of our own in it
@@ -41,14 +41,5 @@ def server(settings: Mapping[str, str] = NOT_DURABLE) -> Iterator[str]:
         and os.access(MEMORY, os.W_OK)
         and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED
     )
-    parent = MEMORY if in_memory else None
-    home = Path(tempfile.mkdtemp(prefix="trading-bot-schema-", dir=parent))
-    # Not private: the server may run as another account.
-    home.chmod(0o755)
-    try:
-        yield embedded.start(home / "server", settings).render_as_string(hide_password=False)
-    finally:
-        embedded.stop(home / "server")
-        # Of root's server, a link to the data.
-        shutil.rmtree((home / "server").resolve(), ignore_errors=True)
-        shutil.rmtree(home, ignore_errors=True)
+    with embedded.temporary(settings, MEMORY if in_memory else None) as temporary:
+        yield temporary.render_as_string(hide_password=False)

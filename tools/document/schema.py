@@ -42,7 +42,7 @@ def of_database(url: str) -> str:
     """Return the text of the file for a database at the head revision."""
     import psycopg
 
-    from tests.support.catalogue import snapshot
+    from trading_bot_schema.drift.catalogue import snapshot
 
     with psycopg.connect(url) as connection:
         owner = connection.info.user

@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from alembic.util import CommandError
@@ -72,6 +72,11 @@ def check_lock(connection: Connection) -> None:
         raise CommandError(LOST)
 
 
+def holders(connection: Connection) -> Sequence[int]:
+    """Return the process of the one migrator, if one is at work."""
+    return connection.scalars(_HOLDERS, {"key": LOCK_KEY}).all()
+
+
 def _unlock(connection: Connection) -> bool:
     unlocked = connection.scalar(select(func.pg_advisory_unlock(LOCK_KEY)))
     connection.commit()
@@ -89,8 +94,7 @@ def _wait(
     deadline = time.monotonic() + settings.wait_timeout / 1000
     waiting = False
     while not connection.scalar(select(lock)):
-        pids = connection.scalars(_HOLDERS, {"key": LOCK_KEY}).all()
-        holder = describe_sessions(connection, pids) or "it has just ended"
+        holder = describe_sessions(connection, holders(connection)) or "it has just ended"
         end_transaction()
         if time.monotonic() >= deadline:
             raise CommandError(

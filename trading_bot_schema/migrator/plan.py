@@ -130,7 +130,7 @@ class Plan:
         """Say whether a newer version of the code has migrated the database, and that is fine."""
         here = ", ".join(self.script.get_heads())
         for head in heads:
-            if _is_known(head, self.script):
+            if is_known(head, self.script):
                 continue
             what = (
                 f"The database is at revision {head}, which is not among the migrations here,"
@@ -147,7 +147,8 @@ class Plan:
         return False
 
 
-def _is_known(revision: str, script: ScriptDirectory) -> bool:
+def is_known(revision: str, script: ScriptDirectory) -> bool:
+    """Say whether a revision is among the migrations here."""
     try:
         script.get_revision(revision)
     except CommandError:

@@ -1,0 +1,429 @@
+"""``python -m trading_bot_schema drift`` reports what somebody changed by hand, and only that.
+
+``test_mutations.py`` has every kind of change; this file has what is expected to differ, what a
+role may not see, the command line, and that nothing is left behind.
+"""
+
+import os
+import re
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import URL, make_url
+
+from tests.support import commandline, databases, mutations
+from tests.support.alembic_cli import Result
+from tests.support.drift import Built
+from tests.support.history import HISTORY, Databases
+from tests.support.mutations import DRIFT, MUTATIONS
+from trading_bot_schema import embedded
+from trading_bot_schema.drift import comparison, pg_dump, scratch
+from trading_bot_schema.drift.catalogue import Catalogue, snapshot
+
+Drift = Callable[..., tuple[int, str]]
+ROLES = databases.ROOT / "docs" / "roles.sql"
+
+
+@pytest.fixture
+def drift(server: str, package_command: Callable[..., Result]) -> Drift:
+    """Run the command; return its exit status, and what it printed."""
+
+    def run(url: str, *arguments: str, scratch: str = server) -> tuple[int, str]:
+        given = ["--scratch", scratch] if scratch else []
+        result = package_command("drift", *given, *arguments, database=url)
+        return result.status, result.output
+
+    return run
+
+
+@pytest.fixture
+def run_roles(
+    make_role: Callable[..., str], database: str
+) -> Iterator[Callable[[], tuple[str, str]]]:
+    """Run docs/roles.sql in the migrated database; return the names of owner and application."""
+    names = make_role("_Owner"), make_role("_app")
+
+    def run() -> tuple[str, str]:
+        databases.program(
+            "psql",
+            database,
+            *("--no-psqlrc", "--quiet", "--set", f"owner={names[0]}", "--set", f"app={names[1]}"),
+            script=ROLES.read_text(),
+        )
+        return names
+
+    yield run
+    for name in names:
+        databases.execute(
+            database, sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name))
+        )
+
+
+def execute(url: str, *statements: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def restore(dumped: str, into: str) -> None:
+    dump = databases.program("pg_dump", dumped, "--no-owner")
+    # A server before 17 does not have this setting, but pg_dump for 18 sets it.
+    dump = dump.replace("SET transaction_timeout = 0;", "")
+    databases.program("psql", into, "--no-psqlrc", "--set=ON_ERROR_STOP=1", script=dump)
+
+
+def assert_no_drift(result: tuple[int, str]) -> None:
+    status, output = result
+    assert output.startswith("No drift"), output
+    assert status == 0
+
+
+# What is expected to differ.
+
+
+def test_a_database_migrated_step_by_step(make_database: Callable[[], str], built: Built) -> None:
+    url = make_database()
+    for revision in HISTORY:
+        databases.migrate(url, revision.revision)
+    assert not (report := built.differences(snapshot(url))), report
+
+
+def test_each_revision(database_at: Databases, drift: Drift) -> None:
+    for revision in ("base", *(revision.revision for revision in HISTORY)):
+        url = database_at.at(revision)
+        assert_no_drift(drift(url))
+    # Downgraded to base, where the empty alembic_version stays.
+    databases.migrate(url, "base")
+    assert_no_drift(drift(url))
+
+
+def test_a_restored_database(
+    database: str, make_database: Callable[[], str], drift: Drift
+) -> None:
+    restored = make_database()
+    restore(database, restored)
+    # It does print differently, else there is nothing to test.
+    assert snapshot(restored).objects != snapshot(database).objects
+    assert_no_drift(drift(restored))
+
+
+def test_drift_in_a_restored_database(
+    database: str, make_database: Callable[[], str], built: Built
+) -> None:
+    restored = make_database()
+    restore(database, restored)
+    execute(
+        restored,
+        "ALTER TABLE trades DROP CONSTRAINT ck_trades_side_known",
+        "ALTER TABLE trades ADD CONSTRAINT ck_trades_side_known"
+        " CHECK (side IN ('BUY', 'SELL', 'SWAP'))",
+        # As it was before it was dumped.
+        "ALTER TABLE bot_states DROP CONSTRAINT ck_bot_states_status_known",
+        "ALTER TABLE bot_states ADD CONSTRAINT ck_bot_states_status_known"
+        " CHECK (status IN ('running', 'stopped', 'error'))",
+    )
+    report = built.differences(snapshot(restored))
+    changed = [line for line in report.splitlines() if line.startswith("  ")]
+    assert len(changed) == 2, report
+    assert all("ck_trades_side_known" in line for line in changed)
+
+
+def test_a_database_with_the_name_of_a_table(server: str, drift: Drift) -> None:
+    # Nobody else's: the tests run side by side.
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(hashtext('users'))")
+        with databases.database(server, "users") as url:
+            databases.migrate(url)
+            assert_no_drift(drift(url))
+
+
+def test_another_locale(server: str, drift: Drift) -> None:
+    name = f"test_{uuid4().hex}"
+    create = (
+        "CREATE DATABASE {} TEMPLATE template0 ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C'"
+    )
+    databases.execute(server, sql.SQL(create).format(sql.Identifier(name)))
+    url = make_url(server).set(database=name).render_as_string(hide_password=False)
+    try:
+        databases.migrate(url)
+        assert_no_drift(drift(url))
+    finally:
+        databases.execute(server, sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+
+
+# Roles.
+
+
+def test_roles_of_the_documentation(
+    run_roles: Callable[[], tuple[str, str]], database: str, built: Built
+) -> None:
+    owner, app = run_roles()
+    assert not (report := built.differences(snapshot(database))), report
+    for change, shown in {
+        f"GRANT TRUNCATE ON trades TO {app}": "TRUNCATE",
+        f"REVOKE UPDATE ON bot_states FROM {app}": "bot_states",
+        f"GRANT UPDATE ON alembic_version TO {app}": "alembic_version",
+        f'REVOKE CREATE ON SCHEMA public FROM "{owner}"': "ACL SCHEMA public",
+        f"GRANT CREATE ON SCHEMA public TO {app}": "ACL SCHEMA public",
+        f'ALTER TABLE users OWNER TO "{app}"': "OWNER TO",
+        f'ALTER DATABASE "{make_url(database).database}" OWNER TO pg_monitor': "OWNER TO",
+    }.items():
+        before = built.differences(snapshot(database))
+        execute(database, change)
+        report = built.differences(snapshot(database))
+        assert report != before, change
+        assert shown in report
+    assert not built.differences(snapshot(database), {"privileges"})
+
+
+def test_a_role_that_may_read_all_tables(
+    make_role: Callable[..., str], database: str, drift: Drift
+) -> None:
+    url = databases.as_role(database, make_role(of="pg_read_all_data"))
+    assert_no_drift(drift(url))
+    execute(database, "ALTER TABLE trades ALTER price DROP NOT NULL")
+    status, output = drift(url)
+    assert status == 1
+    assert "price numeric(38,18)" in output
+
+
+def test_what_a_role_may_not_read_is_unknown(
+    make_role: Callable[..., str], database: str, drift: Drift
+) -> None:
+    role = make_role("_Some")
+    execute(
+        database,
+        "CREATE SCHEMA hidden",
+        'CREATE TABLE hidden."A ""table""" ()',
+        f'GRANT SELECT ON alembic_version, users, trades, bot_configs TO "{role}"',
+        "ALTER TABLE api_keys DROP label",
+    )
+    status, output = drift(databases.as_role(database, role), "--ignore=privileges")
+    assert status == 1
+    assert re.findall("TABLE (.+): unknown", output) == [
+        'hidden.A "table"',
+        "public.api_keys",
+        "public.bot_states",
+    ]
+    # The rest is compared.
+    assert "SCHEMA hidden:" in output
+    assert "label" not in output
+    assert "users" not in output
+
+
+def test_the_revision_has_to_be_readable(
+    make_role: Callable[..., str], database: str, drift: Drift
+) -> None:
+    status, output = drift(databases.as_role(database, make_role()))
+    assert status == 2
+    assert output.startswith("ERROR The catalogue cannot be read: permission denied for table")
+    assert output.count("\n") == 1
+
+
+# What is to be ignored.
+
+
+@pytest.mark.parametrize(
+    ("ignored", "change"),
+    [
+        ("privileges", "GRANT SELECT ON api_keys TO PUBLIC"),
+        ("privileges", "ALTER TABLE users OWNER TO pg_monitor"),
+        ("privileges", "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC"),
+        ("replication", "CREATE PUBLICATION p FOR TABLE trades"),
+        ("storage", "ALTER TABLE bot_states SET (fillfactor = 70, autovacuum_enabled = off)"),
+        ("storage", "ALTER TABLE bot_states RESET (fillfactor)"),
+        ("storage", "ALTER TABLE api_keys SET (toast.autovacuum_enabled = off)"),
+        ("storage", "ALTER INDEX ix_bot_configs_active SET (fillfactor = 70)"),
+        ("storage", "ALTER INDEX pk_users SET (fillfactor = 70)"),
+    ],
+)
+def test_ignored(ignored: str, change: str, database: str, built: Built) -> None:
+    execute(database, change)
+    live = snapshot(database)
+    everything = {"privileges", "replication", "storage"}
+    assert built.differences(live)
+    assert built.differences(live, everything - {ignored})
+    assert not (report := built.differences(live, {ignored})), report
+    execute(database, "CREATE INDEX odd ON trades (symbol) WITH (fillfactor = 70)")
+    assert "odd" in built.differences(snapshot(database), everything)
+
+
+# The command line.
+
+
+@pytest.mark.parametrize("kind", DRIFT)
+def test_the_command_reports(kind: str, database: str, drift: Drift) -> None:
+    mutation = [mutation for mutation in MUTATIONS if mutation.kind == kind][-1]
+    if not mutations.apply(database, mutation):
+        pytest.skip(f"PostgreSQL {mutation.since} has it first")
+    status, output = drift(database)
+    assert status != 0
+    assert not output.startswith("No drift")
+
+
+def test_what_it_prints(database: str, drift: Drift) -> None:
+    execute(database, "ALTER TABLE trades ALTER price TYPE numeric(38, 8)")
+    assert drift(database) == (
+        1,
+        "TABLE public.trades:\n"
+        "  migrations: price numeric(38,18) NOT NULL\n"
+        "  database:   price numeric(38,8) NOT NULL\n",
+    )
+
+
+def test_by_default_on_an_embedded_server(server: str, database: str) -> None:
+    with psycopg.connect(server) as connection:
+        version = connection.info.server_version // 10_000
+    done = commandline.run("trading_bot_schema", "drift", DATABASE_URL=database)
+    if version == embedded.major_version():
+        assert done.stdout.startswith("No drift"), done.stderr
+        assert done.returncode == 0
+    else:
+        assert done.returncode == 2
+        assert "--scratch" in done.stderr
+
+
+def test_no_secret_is_printed(database: str, drift: Drift) -> None:
+    name = make_url(database).database
+    execute(
+        database,
+        "CREATE SUBSCRIPTION s CONNECTION 'host=elsewhere password=hush1' PUBLICATION p"
+        " WITH (connect = false, slot_name = NONE)",
+        "CREATE FOREIGN DATA WRAPPER w",
+        "CREATE SERVER elsewhere FOREIGN DATA WRAPPER w OPTIONS (host 'h', password 'hush2')",
+        "CREATE USER MAPPING FOR PUBLIC SERVER elsewhere OPTIONS (password 'hush''3')",
+        f"""ALTER DATABASE "{name}" SET "app.key" = 'hush4'""",
+    )
+    status, output = drift(database)
+    execute(database, "DROP SUBSCRIPTION s")
+    assert status == 1
+    for shown in ("SUBSCRIPTION s", "SERVER elsewhere", "USER MAPPING", '"app.key"'):
+        assert shown in output
+    assert "hush" not in output
+
+
+# Errors.
+
+
+@pytest.mark.parametrize(
+    ("scratch", "message"),
+    [
+        ("nonsense", "The database URL is malformed"),
+        ("postgresql://localhost:1/x?connect_timeout=2", "Cannot connect to the database"),
+    ],
+)
+def test_an_unusable_scratch_server(
+    scratch: str, message: str, database: str, drift: Drift
+) -> None:
+    status, output = drift(database, scratch=scratch)
+    assert status == 2
+    assert output.startswith(f"ERROR {message}")
+    assert output.count("\n") == 1
+
+
+def test_an_unknown_revision(database: str, drift: Drift) -> None:
+    execute(database, "UPDATE alembic_version SET version_num = '0123456789ab'")
+    status, output = drift(database)
+    assert status == 2
+    assert "0123456789ab, which is not among the migrations here" in output
+    assert output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("printed", "message"),
+    [("pg_dump (PostgreSQL) 14.9", "that of PostgreSQL 14 is too old"), ("", "there is none")],
+)
+def test_no_pg_dump(
+    printed: str,
+    message: str,
+    tmp_path: Path,
+    database: str,
+    drift: Drift,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def not_installed() -> Path:
+        raise embedded.EmbeddedError
+
+    if printed:
+        (tmp_path / "pg_dump").write_text(f"#!/bin/sh\necho '{printed}'\n")
+        (tmp_path / "pg_dump").chmod(0o755)
+    monkeypatch.setattr(embedded, "programs", not_installed)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    pg_dump.find.cache_clear()
+    status, output = drift(database)
+    assert status == 2
+    assert message in output
+    assert output.count("\n") == 1
+
+
+def test_a_pg_dump_on_the_path(
+    tmp_path: Path, database: str, drift: Drift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = embedded.programs()
+
+    def not_installed() -> Path:
+        raise embedded.EmbeddedError
+
+    monkeypatch.setattr(embedded, "programs", not_installed)
+    monkeypatch.setenv("PATH", str(programs))
+    pg_dump.find.cache_clear()
+    assert_no_drift(drift(database))
+    pg_dump.find.cache_clear()
+
+
+def test_a_locked_table(database: str, drift: Drift, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pg_dump, "LOCK_WAIT", "10ms")
+    with psycopg.connect(database) as connection:
+        connection.execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
+        status, output = drift(database)
+    assert status == 2
+    assert output.startswith("ERROR A table is locked by another session")
+    assert output.count("\n") == 1
+
+
+# Nothing is left behind.
+
+
+@pytest.mark.parametrize("way", ["scratch", "embedded"])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(
+    way: str,
+    sent: signal.Signals,
+    server: str,
+    database: str,
+    drift: Drift,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When the scratch database is migrated, the signal comes."""
+    monkeypatch.setattr(scratch, "PREFIX", prefix := f"test_{uuid4().hex[:12]}_")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    tmp_path.chmod(0o755)
+    seen = []
+
+    def interrupt(url: URL, *_: object, **__: object) -> Catalogue:
+        if str(url.database).startswith(prefix):
+            seen.append(url)
+            os.kill(os.getpid(), sent)
+        return snapshot(url)
+
+    monkeypatch.setattr(comparison, "snapshot", interrupt)
+    if way == "embedded":
+        live = snapshot(database)
+        if live.server != embedded.major_version():
+            pytest.skip("needs a server of the embedded version")
+    status, output = drift(database, scratch=server if way == "scratch" else "")
+    assert status == 128 + sent
+    assert len(seen) == 1
+    assert output == f"ERROR Interrupted by {sent.name}.\n"
+    with psycopg.connect(server) as connection:
+        assert not connection.execute(
+            "SELECT FROM pg_database WHERE datname LIKE %s", [f"{prefix}%"]
+        ).fetchall()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,140 @@
+"""``python -m tools.rehearse`` measures what the application waits for, on a copy only."""
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from tests.support import data, databases
+from tests.support.history import HISTORY, Databases
+from tests.support.probe_revisions import Revisions
+from tools.rehearse import report
+from tools.rehearse.__main__ import main
+from tools.rehearse.canaries import HOT, READ, TABLES, WRITE
+from tools.rehearse.rehearsal import Rehearsal, rehearse
+
+TRADES = 300
+# Until statements of the application wait for a table, but not for ever.
+BLOCK = """
+op.execute("LOCK TABLE {table} IN {lock} MODE")
+waiting = sa.text(
+    "SELECT count(DISTINCT application_name) FROM pg_locks JOIN pg_stat_activity USING (pid)"
+    " WHERE NOT granted AND relation = '{table}'::regclass"
+    " AND application_name LIKE '%{table}' AND waitstart < clock_timestamp() - interval '100 ms'"
+)
+for _ in range(3000):
+    if op.get_bind().scalar(waiting) >= {number}:
+        break
+    op.execute("SELECT pg_sleep(0.01)")
+"""
+
+
+@pytest.fixture
+def world(database: str) -> data.World:
+    world = data.World(users=50, bots=100, running=50, period=TRADES)
+    data.fill(database, world)
+    data.fill_trades(database, world, 0, TRADES)
+    return world
+
+
+@pytest.fixture
+def run(database: str, revisions: Revisions, world: data.World) -> Callable[..., Rehearsal]:
+    """Rehearse revisions, by their names."""
+
+    def run(*names: str) -> Rehearsal:
+        titles = dict.fromkeys(names, "A probe.")
+        config = revisions.config
+        return rehearse(database, config, titles, world, TRADES, rate=20, settle=0.5)
+
+    return run
+
+
+def trades(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM trades").fetchone() or (0,)
+    return int(count)
+
+
+@pytest.mark.parametrize(
+    ("lock", "number", "blocked"),
+    [
+        ("ACCESS EXCLUSIVE", 2, {f"{READ} users", f"{WRITE} users"}),
+        ("SHARE", 1, {f"{WRITE} users"}),
+    ],
+)
+def test_what_a_dangerous_revision_blocks(
+    lock: str, number: int, blocked: set[str], revisions: Revisions, run: Callable[..., Rehearsal]
+) -> None:
+    revisions.add("probe", BLOCK.format(table="users", lock=lock, number=number))
+    rehearsal = run("probe")
+    (step,) = rehearsal.steps
+    assert step.error is None
+    assert {name for name in step.blocked if "users" in name} == blocked
+    assert all(step.blocked[name] >= 0.1 for name in blocked)
+    # What is waited for is on the application's clock, too.
+    assert all(max(rehearsal.during(step, name)) >= 0.1 for name in blocked)
+    assert any("LOCK TABLE users" in statement.sql for statement in step.statements)
+    text = "\n".join([*report.steps(rehearsal), *report.tables(rehearsal)])
+    assert "ms, users" in text
+
+
+def test_a_revision_that_blocks_nobody(
+    revisions: Revisions, run: Callable[..., Rehearsal], database: str
+) -> None:
+    before = trades(database)
+    revisions.add("probe", 'op.add_column("users", sa.Column("note", sa.Text))')
+    rehearsal = run("probe")
+    (step,) = rehearsal.steps
+    assert rehearsal.failures(step) == 0
+    assert step.wal_bytes > 0
+    assert databases.version(database) == "probe"
+    for name in (HOT, *(f"{what} {table}" for what in (READ, WRITE) for table in TABLES)):
+        assert rehearsal.before(step, name)
+    assert trades(database) > before
+
+
+def test_what_an_application_can_no_longer_do(
+    revisions: Revisions, run: Callable[..., Rehearsal]
+) -> None:
+    revisions.add("probe", 'op.execute("ALTER TABLE trades RENAME pnl TO profit")')
+    rehearsal = run("probe")
+    assert rehearsal.failures(rehearsal.steps[0]) > 0
+
+
+def test_a_revision_that_fails_is_the_last(
+    revisions: Revisions, run: Callable[..., Rehearsal]
+) -> None:
+    revisions.add("probe_1", 'op.execute("SELECT 1 / 0")')
+    revisions.add("probe_2", "pass")
+    (step,) = run("probe_1", "probe_2").steps
+    assert step.error is not None
+    assert "division by zero" in step.error
+
+
+def test_the_command_on_a_copy(database_at: Databases, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = database_at.at(HISTORY[0].revision)
+    with psycopg.connect(copy) as connection:
+        connection.execute("INSERT INTO users (email, hashed_password) VALUES ('a', 'b')")
+    main(["--scratch", copy, "--settle", "0.3", "--rate", "20"])
+    assert f"`{HISTORY[-1].revision}`" in capsys.readouterr().out
+    assert databases.version(copy) == HISTORY[-1].revision
+
+
+def test_the_applications_database_is_refused(
+    database_at: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = make_url(database_at.at(HISTORY[0].revision))
+    # Another spelling of the same.
+    other = url.update_query_dict({"application_name": "application"})
+    monkeypatch.setenv("DATABASE_URL", other.render_as_string(hide_password=False))
+    text = url.render_as_string(hide_password=False)
+    with pytest.raises(SystemExit, match="--scratch names the database of DATABASE_URL"):
+        main(["--scratch", text])
+    assert databases.version(text) == HISTORY[0].revision
+    assert trades(text) == 0
+
+
+def test_nothing_to_run(database: str) -> None:
+    with pytest.raises(SystemExit, match="has nothing to run"):
+        main(["--scratch", database])

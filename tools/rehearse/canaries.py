@@ -1,0 +1,201 @@
+"""The application's statements, run at a fixed rate while something else happens."""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import cycle
+from threading import Event, Thread
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, func, insert, make_url, pool, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.sql.base import Executable
+
+from models import ApiKey, Base, BotConfig, Trade, User
+from models.queries import tick
+from tests.support.data import START, World
+from tests.support.hot_queries import hot_queries
+
+READ, WRITE, HOT = "read of", "write to", "hot queries"
+TABLES = ("users", "api_keys", "bot_configs", "bot_states", "trades")
+MODELS: Mapping[str, Any] = {model.__tablename__: model for model in Base.__subclasses__()}
+
+Make = Callable[[], Executable]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run of a statement."""
+
+    due: float
+    """When it was to begin, in seconds on the clock of ``time.monotonic()``."""
+    seconds: float
+    """From then to its end, so that what waits for the statement before it counts too."""
+    failed: bool
+
+
+@dataclass
+class Canary:
+    """A statement that is run again and again, on a connection of its own."""
+
+    name: str
+    make: Make
+    commits: bool
+    share: float = 1
+    """Of the rate at which the others run."""
+    samples: list[Sample] = field(default_factory=list)
+
+
+class ExistingData(World):
+    """What the hot queries are to ask for, in a database with any data."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Look at the latest trades."""
+        latest = select(Trade).order_by(Trade.id.desc()).limit(100_000).subquery()
+        with engine.connect() as connection:
+            self._busy = tuple(
+                list(
+                    connection.scalars(
+                        select(column).group_by(column).order_by(func.count().desc())
+                    )
+                )
+                or [1]
+                for column in (latest.c.bot_config_id, latest.c.user_id)
+            )
+            bots = connection.execute(
+                select(BotConfig.id, BotConfig.user_id, BotConfig.symbol, BotConfig.is_active)
+            ).all()
+            self._last = connection.scalar(select(func.max(Trade.timestamp)))
+        size = max((bot.id for bot in bots), default=1)
+        self.owners, self.symbols = [1] * size, ["BTC/USDT"] * size
+        for bot in bots:
+            self.owners[bot.id - 1], self.symbols[bot.id - 1] = bot.user_id, bot.symbol
+        self.running = [bot.id for bot in bots if bot.is_active] or [1]
+
+    def by_trades(self) -> tuple[list[int], list[int]]:
+        """Return bots, and users, the busiest first."""
+        return self._busy[0], self._busy[1]
+
+    def last_day(self, trades: int) -> Any:
+        """Say when the day of the last trade begins."""
+        last = self._last or START
+        return last.replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def order_id(self, number: int) -> str | None:
+        """Name the order of a trade."""
+        return f"BTCUSDT:{number}"
+
+
+def canaries(engine: Engine, world: World | None, trades: int) -> list[Canary]:
+    """Make a read of, and a write to, each table, and the hot queries, one after the other."""
+    world = world or ExistingData(engine)
+    with engine.connect() as connection:
+        ids = {
+            name: connection.scalars(select(model.id).order_by(model.id.desc()).limit(1000)).all()
+            for name, model in MODELS.items()
+        }
+    draw = random.Random(1).choice  # noqa: S311 - not a secret
+    hot = cycle(hot_queries(world, trades).values())
+    found = [Canary(HOT, lambda: next(hot), commits=False, share=0.2)]
+    for name in TABLES:
+        if ids[name]:
+            read = _read(MODELS[name], draw, ids[name])
+            found.append(Canary(f"{READ} {name}", read, commits=True))
+    bots = ids["bot_states"]
+    orders = iter(range(10**12, 10**13))
+
+    def trade() -> Executable:
+        bot = draw(bots)
+        return insert(Trade).values(
+            bot_config_id=bot,
+            user_id=world.owners[bot - 1],
+            binance_order_id=f"CANARY:{next(orders)}",
+            symbol=world.symbols[bot - 1],
+            side="BUY",
+            order_type="MARKET",
+            price=Decimal("64000.12"),
+            quantity_filled=Decimal("0.001"),
+            quote_quantity_filled=Decimal("64.00012"),
+            commission_amount=Decimal("0.000001"),
+            commission_asset="BNB",
+        )
+
+    def same(model: Any, column: str) -> Make:
+        name = model.__tablename__
+        return lambda: (
+            update(model)
+            .where(model.id == draw(ids[name]))
+            .values({column: getattr(model, column)})
+        )
+
+    writes: dict[str, Make] = {
+        "users": same(User, "is_active"),
+        "api_keys": same(ApiKey, "is_valid"),
+        "bot_configs": same(BotConfig, "name"),
+        "bot_states": lambda: tick(draw(bots), max_price_since_entry=Decimal("65000.5")),
+        "trades": trade,
+    }
+    if not bots:
+        del writes["trades"]
+    written = (name for name in writes if ids[name] or name == "trades")
+    return found + [Canary(f"{WRITE} {name}", writes[name], commits=True) for name in written]
+
+
+def _read(model: Any, draw: Callable[[Sequence[int]], int], ids: Sequence[int]) -> Make:
+    return lambda: select(model.__table__).where(model.id == draw(ids))
+
+
+@contextmanager
+def running(url: str, world: World | None, trades: int, rate: float) -> Iterator[list[Canary]]:
+    """Run all canaries in the background, each ``rate`` times a second."""
+    engine = _engine(url, "rehearsal")
+    found = canaries(engine, world, trades)
+    engine.dispose()
+    stop = Event()
+    threads = [
+        Thread(
+            target=_fly, args=(canary, url, rate * canary.share, number / len(found) / rate, stop)
+        )
+        for number, canary in enumerate(found)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def _fly(canary: Canary, url: str, rate: float, offset: float, stop: Event) -> None:
+    engine = _engine(url, canary.name)
+    engine.connect().close()
+    due = time.monotonic() + offset
+    while not stop.wait(max(due - time.monotonic(), 0)):
+        failed = False
+        try:
+            with engine.connect() as connection:
+                result = connection.execute(canary.make())
+                if result.returns_rows:
+                    result.all()
+                if canary.commits:
+                    connection.commit()
+        except SQLAlchemyError:
+            failed = True
+        canary.samples.append(Sample(due, time.monotonic() - due, failed))
+        due += 1 / rate
+    engine.dispose()
+
+
+def _engine(url: str, name: str) -> Engine:
+    return create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        connect_args={"application_name": name},
+        poolclass=pool.QueuePool,
+        pool_size=1,
+        hide_parameters=True,
+    )

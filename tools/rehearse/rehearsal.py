@@ -1,0 +1,228 @@
+"""One run of some revisions beside the canaries, and what is measured meanwhile."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import quantiles
+from threading import Event, Thread, current_thread, main_thread
+from typing import Any
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import Engine, event
+
+from tests.support.data import World
+from tools.rehearse.canaries import Canary, running
+from trading_bot_schema.url import ENVIRONMENT_VARIABLE
+
+LOOK_SECONDS = 0.01
+MEASURE_SECONDS = 0.25
+
+# Of statements that are still waiting; canaries say who they are by their application_name.
+WAITING = """
+SELECT application_name, max(extract(epoch FROM clock_timestamp() - waitstart))::float
+FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE NOT granted AND pid <> pg_backend_pid()
+    AND pg_stat_activity.datname = current_database()
+GROUP BY application_name
+"""
+SIZES = """
+SELECT pg_database_size(current_database()), (pg_current_wal_lsn() - '0/0')::bigint,
+    (SELECT extract(epoch FROM max(replay_lag)) FROM pg_stat_replication)::float
+"""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement of a revision."""
+
+    sql: str
+    start: float
+    end: float
+
+
+@dataclass
+class Step:
+    """A revision that was run."""
+
+    name: str
+    title: str
+    start: float = 0
+    end: float = 0
+    error: str | None = None
+    statements: list[Statement] = field(default_factory=list)
+    blocked: dict[str, float] = field(default_factory=dict)
+    """Longest time in seconds that each canary waited for a lock, to 10 ms."""
+    wal_bytes: int = 0
+    """Written meanwhile, by the canaries too."""
+    disk_bytes: int = 0
+    """How much larger the database was at its largest."""
+    lag: float | None = None
+    """Longest time in seconds that a standby was behind, where there is one."""
+
+
+@dataclass
+class Rehearsal:
+    """What was measured. Times are in seconds since the canaries began."""
+
+    steps: list[Step]
+    samples: dict[str, list[tuple[float, float, bool]]]
+    """By canary: when each run was due, its seconds, and whether it failed."""
+    settle: float
+    """Seconds before and after each step that count as usual."""
+
+    def during(self, step: Step, canary: str) -> list[float]:
+        """Return the seconds of each run that was due in a step."""
+        return self._between(canary, step.start, step.end)
+
+    def before(self, step: Step, canary: str) -> list[float]:
+        """Return those of before it."""
+        return self._between(canary, step.start - self.settle, step.start)
+
+    def after(self, step: Step, canary: str) -> list[float]:
+        """Return those of after it."""
+        return self._between(canary, step.end, step.end + self.settle)
+
+    def failures(self, step: Step) -> int:
+        """Count the runs of all canaries that failed, from its start on."""
+        return sum(
+            failed
+            for samples in self.samples.values()
+            for due, _, failed in samples
+            if step.start <= due < step.end + self.settle
+        )
+
+    def _between(self, canary: str, start: float, end: float) -> list[float]:
+        return [seconds for due, seconds, _ in self.samples.get(canary, ()) if start <= due < end]
+
+
+def percentiles(seconds: list[float]) -> tuple[float, float, float]:
+    """Return the median, the 99th percentile and the maximum."""
+    if len(seconds) < 2:
+        return (seconds or [0.0])[0], (seconds or [0.0])[0], (seconds or [0.0])[0]
+    cuts = quantiles(seconds, n=100, method="inclusive")
+    return cuts[49], cuts[98], max(seconds)
+
+
+def rehearse(
+    url: str,
+    config: Config,
+    revisions: Mapping[str, str],
+    world: World | None,
+    trades: int,
+    *,
+    rate: float = 10,
+    settle: float = 5,
+    show: Callable[[str], None] = lambda _: None,
+) -> Rehearsal:
+    """Run revisions, by name and title, one after the other while the canaries run.
+
+    A revision that fails is the last one.
+    """
+    steps = []
+    with running(url, world, trades, rate) as canaries:
+        began = time.monotonic()
+        time.sleep(settle)
+        for name, title in revisions.items():
+            show(f"{name} {title}")
+            step = Step(name, title)
+            steps.append(step)
+            with _watched(url, step, {canary.name for canary in canaries}):
+                step.start = time.monotonic()
+                _upgrade(url, config, step)
+                step.end = time.monotonic()
+            time.sleep(settle)
+            if step.error:
+                break
+    return _since(began, steps, canaries, settle)
+
+
+def _since(began: float, steps: list[Step], canaries: list[Canary], settle: float) -> Rehearsal:
+    for step in steps:
+        step.start, step.end = step.start - began, step.end - began
+        step.statements = [
+            Statement(one.sql, one.start - began, one.end - began) for one in step.statements
+        ]
+    samples = {
+        canary.name: [(one.due - began, one.seconds, one.failed) for one in canary.samples]
+        for canary in canaries
+    }
+    return Rehearsal(steps, samples, settle)
+
+
+def _upgrade(url: str, config: Config, step: Step) -> None:
+    """Run a revision as the command line does, and note its statements."""
+    started: list[float] = []
+
+    def before(*_: Any) -> None:
+        if current_thread() is main_thread():
+            started.append(time.monotonic())
+
+    def after(_: Any, __: Any, sql: str, *___: Any) -> None:
+        if current_thread() is main_thread() and started:
+            short = " ".join(sql.split())
+            step.statements.append(Statement(short, started.pop(), time.monotonic()))
+
+    event.listen(Engine, "before_cursor_execute", before)
+    event.listen(Engine, "after_cursor_execute", after)
+    outside = os.environ.get(ENVIRONMENT_VARIABLE)
+    os.environ[ENVIRONMENT_VARIABLE] = url
+    try:
+        command.upgrade(config, step.name)
+    except CommandError as error:
+        step.error = str(error)
+    finally:
+        if outside is None:
+            del os.environ[ENVIRONMENT_VARIABLE]
+        else:
+            os.environ[ENVIRONMENT_VARIABLE] = outside
+        event.remove(Engine, "before_cursor_execute", before)
+        event.remove(Engine, "after_cursor_execute", after)
+
+
+@contextmanager
+def _watched(url: str, step: Step, names: set[str]) -> Iterator[None]:
+    """Note how long the canaries wait for locks, and what is written, while a step runs."""
+    stop = Event()
+
+    def look() -> None:
+        with psycopg.connect(url, autocommit=True, prepare_threshold=0) as connection:
+            while not stop.wait(LOOK_SECONDS):
+                for name, seconds in connection.execute(WAITING):
+                    if name in names:
+                        step.blocked[name] = max(step.blocked.get(name, 0), seconds)
+
+    def measure() -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            size, wal, _ = _sizes(connection)
+            ready.set()
+            while True:
+                done = stop.wait(MEASURE_SECONDS)
+                now = _sizes(connection)
+                step.disk_bytes = max(step.disk_bytes, now[0] - size)
+                step.wal_bytes = now[1] - wal
+                if now[2] is not None:
+                    step.lag = max(step.lag or 0, now[2])
+                if done:
+                    return
+
+    ready = Event()
+    threads = [Thread(target=look), Thread(target=measure)]
+    for thread in threads:
+        thread.start()
+    ready.wait(10)
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def _sizes(connection: psycopg.Connection[Any]) -> tuple[int, int, float | None]:
+    ((size, wal, lag),) = connection.execute(SIZES).fetchall()
+    return size, wal, lag

@@ -1,0 +1,6 @@
+"""Compares databases, object by object, in all that PostgreSQL stores about a schema.
+
+:mod:`~trading_bot_schema.drift.command` is ``python -m trading_bot_schema drift``, which compares
+a live database with what the migrations build at its revision. The test suite compares the models
+with the migrations by the same :mod:`~trading_bot_schema.drift.catalogue`.
+"""

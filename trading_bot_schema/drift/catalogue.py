@@ -1,0 +1,364 @@
+"""What a PostgreSQL database consists of, as SQL, and how two databases differ.
+
+``pg_dump`` prints nearly everything that PostgreSQL stores about a schema, in SQL that everyone
+reads, and each release of PostgreSQL teaches it what is new. What it leaves out is looked up in
+the catalogue itself (``NOT_DUMPED``).
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from trading_bot_schema import migrator
+from trading_bot_schema.drift import pg_dump
+from trading_bot_schema.migrator.errors import sqlstate
+
+HEADER = re.compile(
+    r"^--\n-- Name: (?P<name>.+); Type: (?P<type>.+); Schema: (?P<schema>.+); "
+    r"Owner: .*?(?:; Tablespace: (?P<tablespace>.+))?\n--\n",
+    re.MULTILINE,
+)
+# Between objects: settings of the session that would restore the dump, and its end.
+NOISE = re.compile(
+    r"^SET default_(?:tablespace|table_access_method) = .*\n"
+    r"|^\\(?:unrestrict|connect) (?s:.*)"
+    r"|^--\n-- PostgreSQL database dump complete\n(?s:.*)",
+    re.MULTILINE,
+)
+
+DATABASE_NAME = re.compile(r'\b(DATABASE )(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)')
+
+NOT_DUMPED = r"""
+SELECT format('TRIGGERS of CONSTRAINT %s', c.conname), string_agg(format(
+    '%s %s ON %s: enabled %s, deferrable %s, initially deferred %s',
+    regexp_replace(t.tgname, '[0-9]+$', ''), t.tgfoid::regproc, t.tgrelid::regclass,
+    t.tgenabled, t.tgdeferrable, t.tginitdeferred),
+    E'\n' ORDER BY t.tgfoid::regproc::text, t.tgrelid::regclass::text)
+FROM pg_trigger t JOIN pg_constraint c ON c.oid = t.tgconstraint
+WHERE t.tgisinternal GROUP BY c.oid
+UNION ALL
+SELECT 'INDEX ' || i.indexrelid::regclass, format(
+    'ON %s: valid %s, ready %s, live %s, immediate %s',
+    i.indrelid::regclass, i.indisvalid, i.indisready, i.indislive, i.indimmediate)
+FROM pg_index i LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.contype IN ('p', 'u')
+WHERE NOT (i.indisvalid AND i.indisready AND i.indislive
+    AND (i.indimmediate OR coalesce(c.condeferrable, false)))
+UNION ALL
+-- What the catalogue says twice, and a change of the catalogue itself can say otherwise once.
+SELECT format('NOT NULL of %s.%s', a.attrelid::regclass, a.attname), 'is not enforced'
+FROM pg_attribute a JOIN pg_constraint c ON c.conrelid = a.attrelid AND a.attnum = ANY (c.conkey)
+WHERE c.contype = 'n' AND NOT a.attnotnull
+UNION ALL
+SELECT 'TRIGGERS of ' || c.oid::regclass, 'do not fire'
+FROM pg_class c WHERE NOT c.relhastriggers AND c.oid IN (SELECT tgrelid FROM pg_trigger)
+UNION ALL
+SELECT 'SEQUENCE ' || s.seqrelid::regclass, format('of an identity: AS %s', seqtypid::regtype)
+FROM pg_sequence s JOIN pg_depend d ON d.classid = 'pg_class'::regclass
+    AND d.objid = s.seqrelid AND d.deptype = 'i'
+UNION ALL
+SELECT 'EXTENSION ' || e.extname, concat_ws(E'\n', 'version ' || e.extversion,
+    'configuration ' || e.extconfig::regclass[]::text, e.extcondition::text,
+    obj_description(e.oid, 'pg_extension'), (
+        SELECT string_agg(member, E'\n' ORDER BY member)
+        FROM pg_depend d, pg_describe_object(d.classid, d.objid, d.objsubid) member
+        WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'))
+FROM pg_extension e
+UNION ALL
+SELECT 'MATERIALIZED VIEW ' || c.oid::regclass, 'never refreshed'
+FROM pg_class c WHERE c.relkind = 'm' AND NOT c.relispopulated
+UNION ALL
+SELECT 'ACCESS METHOD of ' || c.oid::regclass, m.amname
+FROM pg_class c JOIN pg_am m ON m.oid = c.relam
+WHERE c.relkind IN ('r', 'm') AND m.amname <> 'heap'
+UNION ALL
+SELECT 'PARTITION ' || inhrelid::regclass, 'detach pending'
+FROM pg_inherits WHERE inhdetachpending
+UNION ALL
+-- 16384 is the first OID that is not the system's, and 10 the role that initdb makes.
+SELECT 'LANGUAGE ' || lanname, concat_ws(E'\n',
+    'owner ' || CASE WHEN lanowner <> 10 THEN lanowner::regrole END,
+    'privileges ' || lanacl::text, 'trusted ' || lanpltrusted, obj_description(oid, 'pg_language'))
+FROM pg_language WHERE oid < 16384
+UNION ALL
+SELECT 'OWNER of EXTENSION ' || extname, extowner::regrole::text
+FROM pg_extension WHERE oid < 16384 AND extowner <> 10
+UNION ALL
+-- The types of a table's rows, and arrays of a type, come with it.
+SELECT 'TYPE ' || t.oid::regtype,
+    concat_ws(E'\n', 'privileges ' || t.typacl::text, obj_description(t.oid, 'pg_type'))
+FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
+WHERE CASE WHEN t.oid < 16384 THEN t.typacl IS NOT NULL
+    ELSE (c.relkind <> 'c' OR t.typcategory = 'A')
+        AND (t.typacl IS NOT NULL OR obj_description(t.oid, 'pg_type') IS NOT NULL) END
+UNION ALL
+SELECT 'COMMENT on TRIGGERS of CONSTRAINT ' || c.conname,
+    string_agg(obj_description(t.oid, 'pg_trigger'), E'\n')
+FROM pg_trigger t JOIN pg_constraint c ON c.oid = t.tgconstraint
+WHERE t.tgisinternal AND obj_description(t.oid, 'pg_trigger') IS NOT NULL GROUP BY c.oid
+UNION ALL
+SELECT 'SCHEMA information_schema', concat_ws(E'\n', count(c.oid) || ' relations',
+    'owner ' || CASE WHEN n.nspowner <> 10 THEN n.nspowner::regrole END,
+    'privileges ' || CASE WHEN n.nspacl IS DISTINCT FROM i.initprivs THEN n.nspacl::text END)
+FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.oid < 16384
+LEFT JOIN pg_init_privs i ON i.classoid = 'pg_namespace'::regclass AND i.objoid = n.oid
+WHERE n.nspname = 'information_schema' GROUP BY n.oid, i.initprivs
+UNION ALL
+SELECT 'ACL of ' || c.oid::regclass, c.relacl::text
+FROM pg_class c
+LEFT JOIN pg_init_privs i ON i.classoid = 'pg_class'::regclass AND i.objoid = c.oid
+    AND i.objsubid = 0
+WHERE c.relnamespace::regnamespace::text = 'information_schema' AND c.oid < 16384
+    AND c.relacl IS DISTINCT FROM i.initprivs
+UNION ALL
+SELECT 'TEXT SEARCH of PostgreSQL', format('%s configurations, %s dictionaries',
+    (SELECT count(*) FROM pg_ts_config WHERE oid < 16384),
+    (SELECT count(*) FROM pg_ts_dict WHERE oid < 16384))
+UNION ALL
+SELECT 'SUBSCRIPTION ' || subname, format('enabled %s, publications %s', subenabled,
+    subpublications)
+FROM pg_subscription
+WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+UNION ALL
+SELECT 'REPLICATION SLOT ' || slot_name, format('of %s', plugin)
+FROM pg_replication_slots WHERE database = current_database() AND NOT temporary
+UNION ALL
+-- What is in the system's schemas is not dumped.
+SELECT pg_describe_object(o.classid, o.oid, 0), 'in a schema of the system'
+FROM (
+    SELECT 'pg_class'::regclass, oid, relnamespace FROM pg_class
+    UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace FROM pg_proc
+    UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace FROM pg_type
+    UNION ALL SELECT 'pg_operator'::regclass, oid, oprnamespace FROM pg_operator
+) o (classid, oid, namespace)
+WHERE o.oid >= 16384 AND o.namespace::regnamespace::text IN ('pg_catalog', 'information_schema')
+    AND NOT EXISTS (
+        SELECT FROM pg_depend d
+        WHERE d.classid = o.classid AND d.objid = o.oid AND d.deptype = 'e')
+"""
+
+COLUMNS = """
+SELECT format('TABLE %s.%s', n.nspname, c.relname), a.attname, a.attnum
+FROM pg_attribute a
+JOIN pg_class c ON c.oid = a.attrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+"""
+
+# pg_dump locks each table that it reads, in ACCESS SHARE mode.
+UNREADABLE = """
+SELECT n.nspname, c.relname
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+    AND NOT EXISTS (
+        SELECT FROM pg_depend d
+        WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+    AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))
+ORDER BY 1, 2
+"""
+
+ROLES = """
+SELECT owner.rolname AS owner, owner.rolsuper AS owner_is_superuser,
+    dba.rolsuper OR dba.rolcreaterole AS administrator_owns_database,
+    coalesce((
+        SELECT array_agg(grantee::regrole::text ORDER BY 1) FROM (
+            SELECT a.grantee FROM pg_default_acl d, aclexplode(d.defaclacl) a
+            WHERE d.defaclrole = owner.oid AND d.defaclobjtype = 'r'
+                AND d.defaclnamespace = 'public'::regnamespace
+                AND a.grantee NOT IN (0, owner.oid)
+            GROUP BY a.grantee
+            HAVING array_agg(a.privilege_type ORDER BY a.privilege_type)
+                = '{DELETE,INSERT,SELECT,UPDATE}' AND NOT bool_or(a.is_grantable)) grantees
+    ), '{}') AS applications
+FROM pg_database b JOIN pg_roles dba ON dba.oid = b.datdba
+LEFT JOIN pg_class v ON v.oid = to_regclass('public.alembic_version')
+JOIN pg_roles owner ON owner.oid = coalesce(v.relowner, b.datdba)
+WHERE b.datname = current_database()
+"""
+
+FORBIDDEN = "42501"
+
+REVISIONS = "ROWS of alembic_version"
+
+Columns = Mapping[str, Mapping[str, int]]
+"""Columns of each table with their numbers. PostgreSQL never gives a number twice."""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Who owns and uses a database."""
+
+    owner: str
+    """Who migrates: the owner of ``alembic_version``, else of the database."""
+    owner_is_superuser: bool
+    administrator_owns_database: bool
+    """Whether the database is a role's that may create roles, as docs/roles.sql needs it."""
+    applications: list[str]
+    """Roles, quoted, whom the owner's default privileges let use tables: docs/roles.sql."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All objects of a database."""
+
+    objects: Mapping[str, str]
+    """SQL of each object, by type and name, such as ``TABLE public.users``."""
+    columns: Columns
+    # Not what the database consists of.
+    server: int = field(compare=False)
+    """Major version of the server."""
+    roles: Roles = field(compare=False)
+    unreadable: Set[tuple[str, str]] = field(compare=False, default=frozenset())
+    """Tables, by schema and name, that are left out, as this role may not read them."""
+
+    @property
+    def revisions(self) -> list[str] | None:
+        """What ``alembic_version`` says; None if it does not exist."""
+        rows = self.objects.get(REVISIONS)
+        return None if rows is None else rows.split()
+
+
+def snapshot(url: URL | str, without: Set[tuple[str, str]] = frozenset()) -> Catalogue:
+    """Read what a database consists of, but for some tables, by schema and name.
+
+    Raises:
+        CommandError: It cannot be read. The message says why.
+    """
+    url = make_url(url).set(drivername="postgresql")
+    with migrator.connect(url, migrator.Settings(connect_wait=0)) as connection:
+        try:
+            return _snapshot(url, connection, without)
+        except DBAPIError as error:
+            what = " ".join(str(error.orig).split())
+            advice = ". Grant this role pg_read_all_data" if sqlstate(error) == FORBIDDEN else ""
+            raise CommandError(f"The catalogue cannot be read: {what}{advice}.") from error
+
+
+def major_version(connection: Connection) -> int:
+    """Return the major version of the server, such as 18."""
+    major, *_ = connection.dialect.server_version_info or (0,)
+    return int(major)
+
+
+def _snapshot(url: URL, connection: Connection, without: Set[tuple[str, str]]) -> Catalogue:
+    connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    # Whatever the database or the role has as its own settings.
+    connection.execute(text("SET LOCAL search_path = public"))
+    # Fail rather than take a part of the rows for all.
+    connection.execute(text("SET LOCAL row_security = off"))
+    unreadable = {(schema, name) for schema, name in connection.execute(text(UNREADABLE))}
+    found: dict[str, str] = dict(map(tuple, connection.execute(text(NOT_DUMPED))))
+    if connection.scalar(text("SELECT to_regclass('public.alembic_version')")) is not None:
+        rows = connection.scalars(text("SELECT version_num FROM alembic_version ORDER BY 1"))
+        found[REVISIONS] = "\n".join(rows)
+    columns: dict[str, dict[str, int]] = {}
+    for table, column, number in connection.execute(text(COLUMNS)):
+        columns.setdefault(table, {})[column] = number
+    roles = Roles(**connection.execute(text(ROLES)).mappings().one())
+    server = major_version(connection)
+    connection.commit()
+    objects = dict(_dumped(pg_dump.schema(url, server, unreadable | without)))
+    objects |= {
+        name if name == REVISIONS else f"{name} (not in the dump)": text
+        for name, text in found.items()
+    }
+    return Catalogue(objects, columns, server, roles, unreadable)
+
+
+def _dumped(dump: str) -> Iterator[tuple[str, str]]:
+    entries = list(HEADER.finditer(dump))
+    ends = [entry.start() for entry in entries[1:]] + [len(dump)]
+    seen: set[str] = set()
+    for entry, end in zip(entries, ends, strict=True):
+        text = NOISE.sub("", dump[entry.end() : end]).strip()
+        parts = [entry["type"], entry["name"]]
+        if entry["type"].startswith("DATABASE"):
+            parts[1] = "this_database"
+        elif entry["name"].startswith("DATABASE "):
+            parts[1] = "DATABASE this_database"
+        if parts[1].endswith("this_database"):
+            text = DATABASE_NAME.sub(r"\1this_database", text)
+        if entry["schema"] != "-":
+            parts[1] = f"{entry['schema']}.{entry['name']}"
+        key = " ".join(parts)
+        while key in seen:
+            key += " (another)"
+        seen.add(key)
+        if entry["tablespace"]:
+            text += f"\n-- Tablespace: {entry['tablespace']}"
+        yield key, text
+
+
+def added(before: Columns, after: Columns) -> dict[str, set[str]]:
+    """Tell the columns that a table got after it was there, by name and number."""
+    return {
+        table: {column for column, number in here.items() if before[table].get(column) != number}
+        for table, here in after.items()
+        if table in before
+    }
+
+
+def differences(
+    left: Catalogue,
+    right: Catalogue,
+    sides: tuple[str, str],
+    look_at: Callable[[str], str] | None,
+    unordered: Mapping[str, Set[str]],
+) -> str:
+    """Say what differs between two databases, object by object; nothing if they are the same.
+
+    Args:
+        left: One database.
+        right: The other.
+        sides: What to call the two.
+        look_at: Tells the files in which to look for an object, given its SQL; or None.
+        unordered: Columns of tables whose place among the others does not count.
+    """
+    report = []
+    for name in sorted(left.objects.keys() | right.objects.keys()):
+        texts = [side.objects.get(name) for side in (left, right)]
+        both = [_lines(name, text, unordered.get(name, set())) for text in texts]
+        if both[0] == both[1]:
+            continue
+        files = f" look at {look_at(f'{name} {texts[0] or texts[1]}')}" if look_at else ""
+        report.append(f"{name}:{files}")
+        if sorted(both[0]) == sorted(both[1]):
+            report.append("  The order of the columns differs.")
+        width = max(map(len, sides)) + 1
+        for side, lines, other in zip(sides, _changed(*both), reversed(texts), strict=True):
+            note = " (only here)" if other is None else ""
+            report += [f"  {side + ':':{width}} {line}{note}" for line in lines or ["-"]]
+    return "\n".join(report)
+
+
+def _lines(name: str, text: str | None, unordered: Set[str]) -> list[str]:
+    lines = (text or "").splitlines()
+    if not name.startswith("TABLE "):
+        return lines
+    # A comma at the end depends on the next line, which may be the one that differs.
+    lines = [line.removesuffix(",") for line in lines]
+
+    def place(line: str) -> str:
+        column = re.match(r' {4}"?(\w+)', line)
+        return column[1] if column and column[1] in unordered else ""
+
+    return sorted(lines, key=place)
+
+
+def _changed(left: list[str], right: list[str]) -> tuple[list[str], list[str]]:
+    blocks = [
+        block
+        for block in SequenceMatcher(None, left, right, autojunk=False).get_opcodes()
+        if block[0] != "equal"
+    ]
+    return (
+        [line.strip() for _, start, end, _, _ in blocks for line in left[start:end] if line],
+        [line.strip() for _, _, _, start, end in blocks for line in right[start:end] if line],
+    )

@@ -1,0 +1,159 @@
+"""What may differ between a live database and what the migrations build in a scratch one.
+
+The owner, what ``docs/roles.sql`` grants, the locale that the database was created with, and how
+PostgreSQL prints what was restored from a dump; and what the operator says is to be ignored.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Set
+from dataclasses import replace
+
+from trading_bot_schema.drift.catalogue import Catalogue, Roles
+
+IGNORABLE = {
+    "privileges": "owners, grants and default privileges",
+    "replication": "publications, subscriptions and replication slots",
+    "storage": "storage parameters of tables and indexes, such as fillfactor",
+}
+"""What an operator may have set up, by the name to ignore it by."""
+
+OWNER = "<owner>"
+"""Stands for the role that migrates. No role's name is printed like that."""
+
+INITDB_COMMENT = "'default administrative connection database'"
+"""The comment on the database ``postgres``, from initdb."""
+
+Objects = Mapping[str, str]
+
+_PRIVILEGES = re.compile(r"(DEFAULT )?ACL |OWNER of ")
+_REPLICATION = re.compile(r"(COMMENT )?(PUBLICATION|SUBSCRIPTION|REPLICATION SLOT)\b")
+_TABLE = re.compile(r"(?:TABLE|VIEW|MATERIALIZED VIEW) public\.(.+)")
+_STORED = re.compile(r"TABLE |INDEX |CONSTRAINT |MATERIALIZED VIEW ")
+_OWNED = re.compile(r"(?P<before>\n*)^(?P<what>ALTER .+ OWNER TO )(?P<owner>.+);$", re.MULTILINE)
+_PARAMETERS = re.compile(r"\s+WITH \((?:[\w.]+='?(?:[^',()]|'')*'?(?:, )?)+\)")
+_GRANT = re.compile(r"(?<=\bGRANT )[A-Z]+(?:,[A-Z]+)+(?= ON )")
+_STRING = r"'(?:[^']|'')*'"
+_LOCALE = re.compile(
+    r" (?:ENCODING|(?:BUILTIN_|ICU_)?LOCALE|LOCALE_PROVIDER|LC_COLLATE|LC_CTYPE|ICU_RULES)"
+    rf" = (?:\w+|{_STRING})"
+)
+_CONNECTION = re.compile(rf"(?<=CONNECTION ){_STRING}")
+_OPTION = re.compile(rf"(?<=\w ){_STRING}")
+# Settings with a dot are those of extensions and applications; some hold keys.
+_SETTING = re.compile(rf"""(?<=SET )(?P<name>"[^"]+\.[^"]+"|\w+\.\w+) TO {_STRING}""")
+
+
+def comparable(
+    reference: Catalogue, live: Catalogue, ignored: Set[str]
+) -> tuple[Catalogue, Catalogue]:
+    """Return two catalogues that differ in what is not expected to differ."""
+    wanted, found = (_adjusted(side.objects, side.roles, ignored) for side in (reference, live))
+    if "privileges" not in ignored:
+        for name, granted in _granted(wanted, found, live.roles).items():
+            wanted[name] = _sorted_grants("\n".join([wanted.get(name, ""), *granted]))
+    return replace(reference, objects=wanted), replace(live, objects=found)
+
+
+def as_migrated(reference: Catalogue, restored: Catalogue, live: Catalogue) -> Catalogue:
+    """Return a live database as it would print if it had not been restored from a dump.
+
+    PostgreSQL prints some expressions in another way once they were dumped and restored. Those
+    lines of an object that are as ``restored``, the reference dumped and restored, says, are
+    replaced by the reference's own.
+    """
+    objects = {**live.objects}
+    for name in objects.keys() & reference.objects.keys() & restored.objects.keys():
+        # A comma at the end depends on the next line.
+        ours, theirs = (
+            [line.removesuffix(",") for line in side.objects[name].splitlines()]
+            for side in (reference, restored)
+        )
+        if len(ours) != len(theirs):
+            continue
+        migrated = dict(zip(theirs, ours, strict=True))
+        lines = []
+        for line in objects[name].splitlines():
+            bare = line.removesuffix(",")
+            lines.append(migrated.get(bare, bare) + line[len(bare) :])
+        objects[name] = "\n".join(lines)
+    return replace(live, objects=objects)
+
+
+def _granted(wanted: Objects, found: Objects, roles: Roles) -> dict[str, list[str]]:
+    """Return what docs/roles.sql grants, as pg_dump prints it."""
+    grants: dict[str, list[str]] = {}
+
+    def grant(name: str, line: str) -> None:
+        grants.setdefault(name, []).append(line)
+
+    schema = "ACL SCHEMA public"
+    creates = f"GRANT ALL ON SCHEMA public TO {OWNER};"
+    # An owner without an application's role may have it, too.
+    if not roles.owner_is_superuser and (roles.applications or creates in found.get(schema, "")):
+        grant(schema, creates)
+    for role in roles.applications:
+        grant(schema, f"GRANT USAGE ON SCHEMA public TO {role};")
+        grant(
+            "DEFAULT ACL public.DEFAULT PRIVILEGES FOR TABLES",
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} IN SCHEMA public"
+            f" GRANT SELECT,INSERT,DELETE,UPDATE ON TABLES TO {role};",
+        )
+        for name in wanted:
+            if match := _TABLE.match(name):
+                read_only = match[1] == "alembic_version"
+                privileges = "SELECT" if read_only else "SELECT,INSERT,DELETE,UPDATE"
+                grant(
+                    f"ACL public.TABLE {match[1]}",
+                    f"GRANT {privileges} ON TABLE public.{match[1]} TO {role};",
+                )
+    return grants
+
+
+def _adjusted(objects: Objects, roles: Roles, ignored: Set[str]) -> dict[str, str]:
+    same_role = _replace_role(roles.owner, OWNER)
+    found = {}
+    for name, text in objects.items():
+        if "privileges" in ignored:
+            if _PRIVILEGES.match(name):
+                continue
+            text = _OWNED.sub("", text)
+        if name == "COMMENT DATABASE this_database" and INITDB_COMMENT in text:
+            continue
+        if "replication" in ignored and _REPLICATION.match(name):
+            continue
+        if "storage" in ignored and _STORED.match(name):
+            text = _PARAMETERS.sub("", text)
+        if name.startswith("DATABASE"):
+            # Chosen when the database was created, before any migration.
+            text = _LOCALE.sub("", text)
+            if roles.administrator_owns_database and not roles.owner_is_superuser:
+                # As docs/roles.sql leaves it.
+                text = _OWNED.sub(rf"\g<before>\g<what>{OWNER};", text)
+        if _PRIVILEGES.match(name):
+            text = _sorted_grants(same_role(text))
+        else:
+            text = _OWNED.sub(lambda owned: same_role(owned[0]), text)
+        found[name] = _without_secrets(name, text)
+    return found
+
+
+def _replace_role(role: str, by: str) -> Callable[[str], str]:
+    """Return a function that replaces a role where pg_dump names it in grants and as an owner."""
+    names = "|".join({re.escape(role), re.escape('"' + role.replace('"', '""') + '"')})
+    named = re.compile(rf"\b(TO|FROM|ROLE|AUTHORIZATION) (?:{names})(?=[;\s]|$)", re.MULTILINE)
+    return lambda text: named.sub(rf"\1 {by}", text)
+
+
+def _sorted_grants(text: str) -> str:
+    text = _GRANT.sub(lambda match: ",".join(sorted(match[0].split(","))), text)
+    return "\n".join(sorted(filter(None, text.splitlines())))
+
+
+def _without_secrets(name: str, text: str) -> str:
+    if name.startswith("SUBSCRIPTION "):
+        text = _CONNECTION.sub("'***'", text)
+    if name.startswith(("SERVER ", "USER MAPPING ")):
+        text = _OPTION.sub("'***'", text)
+    if name.startswith("DATABASE"):
+        text = _SETTING.sub(r"\g<name> TO '***'", text)
+    return text

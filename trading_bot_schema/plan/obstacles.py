@@ -1,0 +1,266 @@
+"""What is in the way of a migration now. Everything is read, and nothing locked."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from trading_bot_schema.docstrings import LOCKS
+from trading_bot_schema.migrator.blockers import describe_sessions
+from trading_bot_schema.migrator.lock import holders
+from trading_bot_schema.plan.revisions import PendingRevision
+
+LONG_SECONDS = 5
+"""A transaction that is open for longer is unlikely to end while a migration waits for it."""
+
+_WEAKER_THAN_SHARE = ("ACCESS SHARE", "ROW SHARE")
+CONFLICTS = {
+    "ACCESS SHARE": LOCKS[7:],
+    "ROW SHARE": LOCKS[6:],
+    "ROW EXCLUSIVE": LOCKS[4:],
+    "SHARE UPDATE EXCLUSIVE": LOCKS[3:],
+    "SHARE": tuple(lock for lock in LOCKS[2:] if lock != "SHARE"),
+    "SHARE ROW EXCLUSIVE": LOCKS[2:],
+    "EXCLUSIVE": LOCKS[1:],
+    "ACCESS EXCLUSIVE": LOCKS,
+}
+"""The locks on a table, by the lock that has to wait for them.
+
+https://www.postgresql.org/docs/current/explicit-locking.html#TABLE-LOCK-COMPATIBILITY
+"""
+_MODES = {f"{''.join(word.capitalize() for word in lock.split())}Lock": lock for lock in LOCKS}
+"""The names of locks in pg_locks, such as ShareUpdateExclusiveLock."""
+
+
+class Effect(StrEnum):
+    """What something means for a migration that would start now."""
+
+    BLOCKS = "blocks"
+    """It would fail, or wait for longer than anybody would."""
+    DELAYS = "delays"
+    """It would wait for a moment."""
+    NOTE = "note"
+    """Worth knowing."""
+    UNKNOWN = "unknown"
+    """This role may not see it."""
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Something that is in the way."""
+
+    effect: Effect
+    what: str
+    table: str | None = None
+
+
+@dataclass(frozen=True)
+class LockedTable:
+    """A table that a migration locks."""
+
+    name: str
+    lock: str
+    exists: bool
+    """False: a revision that would run before creates it, or somebody has dropped it."""
+    bytes: int | None
+    """With indexes and TOAST; None if not known."""
+    rows: int | None
+    """As PostgreSQL estimates; None before the first ANALYZE."""
+
+
+_TABLE = text(
+    """
+    SELECT c.oid::bigint AS oid, nullif(reltuples, -1)::bigint AS rows,
+        pg_get_userbyid(relowner) AS owner,
+        age(relfrozenxid) > current_setting('autovacuum_freeze_max_age')::bigint
+            OR mxid_age(relminmxid)
+                > current_setting('autovacuum_multixact_freeze_max_age')::bigint
+            AS must_be_vacuumed,
+        ARRAY(SELECT i.indexrelid::regclass::text FROM pg_index i
+            WHERE i.indrelid = c.oid AND NOT (i.indisvalid AND i.indisready AND i.indislive)
+            ORDER BY 1) AS invalid
+    FROM pg_class c WHERE c.oid = to_regclass(:table) AND c.relkind IN ('r', 'p')
+    """
+)
+# Waits for whoever has the table locked ACCESS EXCLUSIVE, at most for lock_timeout.
+_SIZE = text("SELECT pg_total_relation_size(CAST(:oid AS oid))")
+# pid is NULL for prepared transactions. Times of others need pg_read_all_stats.
+_HOLDING = text(
+    """
+    SELECT l.pid, array_agg(DISTINCT l.mode) AS modes, p.gid, p.owner AS prepared_by,
+        extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared))::float
+            AS seconds,
+        CASE WHEN a.backend_type = 'autovacuum worker' THEN a.query END AS vacuum
+    FROM pg_locks l
+    LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+    LEFT JOIN pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid'
+        AND x.virtualtransaction = l.virtualtransaction
+    LEFT JOIN pg_prepared_xacts p ON p.transaction = x.transactionid
+    WHERE l.locktype = 'relation' AND l.granted AND l.relation = :oid
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND l.pid IS DISTINCT FROM pg_backend_pid()
+    GROUP BY l.pid, p.gid, p.owner, a.xact_start, p.prepared, a.backend_type, a.query
+    ORDER BY seconds DESC NULLS LAST
+    """
+)
+_OLDEST_SNAPSHOT = text(
+    """
+    SELECT pid, extract(epoch FROM clock_timestamp() - xact_start)::float AS seconds
+    FROM pg_stat_activity
+    WHERE backend_xmin IS NOT NULL AND datname = current_database() AND pid <> pg_backend_pid()
+        AND backend_type = 'client backend'
+    ORDER BY age(backend_xmin) DESC, xact_start LIMIT 1
+    """
+)
+_SERVER = text(
+    """
+    SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only') AS read_only,
+        pg_has_role('pg_read_all_stats', 'USAGE') AS sees_sessions
+    """
+)
+_LAG = text(
+    """
+    SELECT format('%s is a standby that has yet to replay %s and is %s behind',
+        coalesce(nullif(application_name, ''), client_addr::text, 'pid ' || pid),
+        pg_size_pretty(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)),
+        coalesce(date_trunc('milliseconds', replay_lag)::text, 'nothing'))
+    FROM pg_stat_replication WHERE replay_lsn IS NOT NULL ORDER BY 1
+    """
+)
+_MIGRATOR = text(
+    """
+    SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = to_regclass('alembic_version')
+    """
+)
+_MAY = text(
+    """
+    SELECT has_schema_privilege(CAST(:role AS name), 'public', 'CREATE') AS create_tables,
+        pg_has_role(current_user, CAST(:role AS name), 'MEMBER') AS be
+    """
+)
+_MAY_ALTER = text("SELECT pg_has_role(CAST(:role AS name), CAST(:owner AS name), 'USAGE')")
+
+
+def look(
+    connection: Connection, revisions: Sequence[PendingRevision], locks: Mapping[str, str]
+) -> tuple[list[LockedTable], list[Obstacle]]:
+    """Return the tables that some revisions lock, and what is in the way of the revisions.
+
+    The connection should have a short lock_timeout and the isolation level AUTOCOMMIT.
+    """
+    tables, found = [], list(_of_server(connection, revisions))
+    role = connection.scalar(_MIGRATOR) or connection.scalar(text("SELECT current_user"))
+    found += _of_role(connection, str(role))
+    concurrent = {
+        table
+        for revision in revisions
+        if revision.outside_transactions
+        for table in revision.tables
+    }
+    for name, lock in locks.items():
+        row = connection.execute(_TABLE, {"table": name}).one_or_none()
+        if row is None:
+            tables.append(LockedTable(name, lock, False, None, None))
+            continue
+        tables.append(LockedTable(name, lock, True, _size(connection, row.oid), row.rows))
+        if not connection.scalar(_MAY_ALTER, {"role": role, "owner": row.owner}):
+            what = f"{role}, who owns alembic_version, does not own it: {row.owner} does"
+            found.append(Obstacle(Effect.BLOCKS, what, name))
+        for index in row.invalid:
+            what = f"{index} is invalid: an interrupted build left it, or one is at work"
+            found.append(Obstacle(Effect.NOTE, what, name))
+        found += _holding(connection, name, row, lock, concurrent=name in concurrent)
+    if concurrent:
+        found += _oldest_snapshot(connection)
+    for revision in revisions:
+        if revision.unknown:
+            what = f"the locks of {revision.revision}: {revision.unknown}"
+            found.append(Obstacle(Effect.UNKNOWN, what))
+    return tables, sorted(found, key=lambda obstacle: list(Effect).index(obstacle.effect))
+
+
+def _size(connection: Connection, oid: int) -> int | None:
+    try:
+        return int(connection.scalar(_SIZE, {"oid": oid}) or 0)
+    except DBAPIError:
+        return None  # locked
+
+
+def _of_server(connection: Connection, revisions: Sequence[PendingRevision]) -> Iterator[Obstacle]:
+    server = connection.execute(_SERVER).one()
+    if server.standby:
+        what = "this server is a standby: point DATABASE_URL at the primary"
+        yield Obstacle(Effect.BLOCKS, what)
+        return
+    if server.read_only == "on":
+        what = (
+            "transactions are read-only here: see default_transaction_read_only, which ALTER"
+            " DATABASE, ALTER ROLE or the server's configuration set"
+        )
+        yield Obstacle(Effect.BLOCKS, what)
+    if pids := holders(connection):
+        what = f"another migrator is at work: {describe_sessions(connection, pids)}"
+        yield Obstacle(Effect.DELAYS, what)
+    if not server.sees_sessions:
+        what = (
+            "since when others' transactions are open, their snapshots, autovacuum and the lag of"
+            " standbys: GRANT pg_monitor to this role"
+        )
+        yield Obstacle(Effect.UNKNOWN, what)
+    for lag in connection.scalars(_LAG):
+        yield Obstacle(Effect.NOTE, lag)
+
+
+def _of_role(connection: Connection, role: str) -> Iterator[Obstacle]:
+    may = connection.execute(_MAY, {"role": role}).one()
+    if not may.create_tables:
+        what = f"{role} may not create tables: GRANT CREATE, USAGE ON SCHEMA public TO {role}"
+        yield Obstacle(Effect.BLOCKS, what)
+    if not may.be:
+        yield Obstacle(Effect.NOTE, f"this role may not migrate: run the migration as {role}")
+
+
+def _holding(
+    connection: Connection, table: str, state: Any, lock: str, *, concurrent: bool
+) -> Iterator[Obstacle]:
+    """Say who holds a lock on a table that the migration has to wait for."""
+    conflicting = set(CONFLICTS[lock])
+    if concurrent:
+        # An index is built once all transactions that may write to the table have ended.
+        conflicting |= set(LOCKS) - set(_WEAKER_THAN_SHARE)
+    for row in connection.execute(_HOLDING, {"oid": state.oid}):
+        held = max((_MODES[mode] for mode in row.modes), key=LOCKS.index)
+        if held not in conflicting:
+            continue
+        effect = Effect.DELAYS
+        if row.seconds is None or row.seconds >= LONG_SECONDS:
+            effect = Effect.BLOCKS
+        if row.pid is None:
+            effect = Effect.BLOCKS
+            who = (
+                f"the prepared transaction {row.gid!r} of {row.prepared_by}: COMMIT PREPARED or"
+                " ROLLBACK PREPARED"
+            )
+        elif row.vacuum is not None and (
+            "to prevent wraparound" in row.vacuum or state.must_be_vacuumed
+        ):
+            effect = Effect.BLOCKS
+            who = f"autovacuum to prevent wraparound, which gives way to nobody, pid {row.pid}"
+        else:
+            who = describe_sessions(connection, [row.pid])
+        yield Obstacle(effect, f"{held} is held by {who}", table)
+    if state.must_be_vacuumed and lock not in _WEAKER_THAN_SHARE:
+        what = "due for an autovacuum to prevent wraparound, which gives way to nobody: VACUUM it"
+        yield Obstacle(Effect.NOTE, what, table)
+
+
+def _oldest_snapshot(connection: Connection) -> Iterator[Obstacle]:
+    """Say whose snapshot is the oldest, for which an index that is built concurrently waits."""
+    row = connection.execute(_OLDEST_SNAPSHOT).one_or_none()
+    if row is not None:
+        effect = Effect.BLOCKS if row.seconds >= LONG_SECONDS else Effect.DELAYS
+        what = f"the oldest snapshot is that of {describe_sessions(connection, [row.pid])}"
+        yield Obstacle(effect, what)

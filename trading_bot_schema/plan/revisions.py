@@ -1,0 +1,94 @@
+"""The revisions that would run, and what their docstrings say of them."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from alembic.runtime.migration import MigrationStep
+from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
+
+from trading_bot_schema.docstrings import LOCKS, DocstringError, line, locks
+from trading_bot_schema.migrator import Settings, alembic_internals
+from trading_bot_schema.migrator.plan import is_known
+
+HEADINGS = {"why": "Why", "locks": "Locks", "old_code": "Old code", "downgrade": "Downgrade"}
+
+
+@dataclass(frozen=True)
+class PendingRevision:
+    """A revision that would run."""
+
+    revision: str
+    title: str
+    why: str | None
+    locks: str | None
+    old_code: str | None
+    """What the code of the revision before can no longer do."""
+    downgrade: str | None
+    tables: dict[str, str]
+    """Tables that it locks, and the strongest lock on each."""
+    outside_transactions: bool
+    """Whether it has steps that cannot be undone, such as CREATE INDEX CONCURRENTLY."""
+    attempts: int
+    """How often it is tried where it does not get its locks."""
+    lock_timeout: int
+    """Milliseconds that each attempt waits for a lock; 0: no limit."""
+    unknown: str | None
+    """Why the locks are not known, if they are not."""
+
+
+def pending(
+    script: ScriptDirectory, heads: Collection[str], target: str, settings: Settings
+) -> list[PendingRevision]:
+    """Return what an upgrade of a database at some revisions to another would run, in order.
+
+    Raises:
+        CommandError: A revision is not among the migrations.
+    """
+    for head in heads:
+        if not is_known(head, script):
+            raise CommandError(
+                f"The database is at revision {head}, which is not among the migrations here: a"
+                " newer version of the code has migrated it. Deploy that version."
+            )
+    try:
+        found = list(script.iterate_revisions(target, tuple(heads) or "base", implicit_base=True))
+    except (CommandError, RevisionError) as error:
+        raise CommandError(f"{error}. `history` lists the revisions.") from error
+    return [_described(script, revision, settings) for revision in reversed(found)]
+
+
+def strongest_locks(revisions: Iterable[PendingRevision]) -> dict[str, str]:
+    """Return the strongest lock that some revisions take on each table."""
+    found: dict[str, str] = {}
+    for revision in revisions:
+        for table, lock in revision.tables.items():
+            found[table] = max(found.get(table, lock), lock, key=LOCKS.index)
+    return found
+
+
+def _described(script: ScriptDirectory, revision: Script, settings: Settings) -> PendingRevision:
+    step = MigrationStep.upgrade_from_script(script.revision_map, revision)
+    own = settings.for_revision(alembic_internals.timeouts_of(step))
+    lines = {name: line(revision.longdoc, heading) for name, heading in HEADINGS.items()}
+    tables: dict[str, str] = {}
+    unknown = None if lines["locks"] else "the docstring has no line 'Locks:'"
+    try:
+        for declared in locks(lines["locks"] or "none"):
+            for table in declared.tables:
+                tables[table] = max(
+                    tables.get(table, declared.lock), declared.lock, key=LOCKS.index
+                )
+    except DocstringError as error:
+        unknown = str(error)
+    return PendingRevision(
+        revision=revision.revision,
+        title=revision.doc,
+        **lines,
+        tables=tables,
+        outside_transactions=alembic_internals.uses_autocommit_block(step),
+        attempts=own.lock_attempts,
+        lock_timeout=own.lock_timeout,
+        unknown=unknown,
+    )
