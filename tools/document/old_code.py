@@ -66,11 +66,14 @@ class Measuring:
 
         found = old_code.what_happens(self._made, lambda: self._filled.at(self._head), upgrade)
         if plans is not None:
-            slows = plans.copy(self._made.make).slowed_by(upgrade)
-            found = replace(found, slows=frozenset(slows))
+            copy = plans.copy(self._made.make)
+            found = replace(found, slows=frozenset(copy.slowed_by(upgrade)))
+            self._made.drop(copy.url)
         url = self._migrated.at(self._head)
         upgrade(url)
-        return Answers(str(found), squawk(change), alembic_check(url))
+        answers = Answers(str(found), squawk(change), alembic_check(url))
+        self._made.drop(url)
+        return answers
 
     def plans(self) -> Plans:
         """Return the plans of the hot queries at the head revision."""

@@ -23,7 +23,7 @@ class Plans:
         self._world = data.World(
             users=400, bots=2_000, running=100, period=TRADES, trades_per_day=200
         )
-        self._url = url
+        self.url = url
         data.fill(as_role(url), self._world)
         data.fill_trades(as_role(url), self._world, 0, TRADES)
         self._plans = self._explain()
@@ -31,14 +31,14 @@ class Plans:
     def copy(self, make_database: Callable[[str], str]) -> Self:
         """Return the same plans, on a copy of the database."""
         other = copy(self)
-        other._url = make_database(str(make_url(self._url).database))
+        other.url = make_database(str(make_url(self.url).database))
         return other
 
     def _explain(self) -> Mapping[str, Plan]:
         """Plan the queries that run on the present schema."""
-        data.vacuum(as_role(self._url))
+        data.vacuum(as_role(self.url))
         found = {}
-        with databases.sync_engine(self._url).connect() as connection:
+        with databases.sync_engine(self.url).connect() as connection:
             # What is not scanned from end to end, has an index.
             connection.execute(text("SET enable_seqscan = off"))
             connection.commit()
@@ -56,7 +56,7 @@ class Plans:
         """
         before = self._plans
         try:
-            upgrade(self._url)
+            upgrade(self.url)
         except (DataError, IntegrityError):
             return set()
         self._plans = self._explain()
