@@ -3,7 +3,8 @@
 Why: a fill is a financial record, and must not be refused because the exchange has added an order
 type. The closed list becomes a pattern, an upper-case word, which every row matches already; the
 next revision proves it.
-Locks: ACCESS EXCLUSIVE on trades, for milliseconds: no row is read.
+Locks: ACCESS EXCLUSIVE on trades, for milliseconds. No row is read.
+Old code: works.
 Old code: works.
 Downgrade: keeps all data. The closed list is back for what is written from then on. It is
 validated in a transaction of its own (SHARE UPDATE EXCLUSIVE on trades, while its rows are read),
