@@ -30,13 +30,12 @@ def windows(tmp_path: Path) -> str:
 
 
 def test_with_a_server_of_its_own(windows: str, empty_database: str) -> None:
-    for command in (
-        ("alembic", "upgrade", "head"),
-        ("trading_bot_schema", "check"),
-        ("examples.trading_day",),
-    ):
-        done = commandline.run(*command, DATABASE_URL=empty_database, PYTHONPATH=windows)
+    environment = {"DATABASE_URL": empty_database, "PYTHONPATH": windows}
+    for command in (("alembic", "upgrade", "head"), ("trading_bot_schema", "check")):
+        done = commandline.run(*command, **environment)
         assert done.returncode == 0, done.stderr
+    done = commandline.example(**environment)
+    assert done.returncode == 0, done.stderr
     assert "BTC/USDT" in done.stdout
     assert databases.version(empty_database) == HEAD
 

@@ -26,6 +26,9 @@ class Plans:
         self.url = url
         data.fill(as_role(url), self._world)
         data.fill_trades(as_role(url), self._world, 0, TRADES)
+        # All running bots are due, however long the revisions take.
+        with databases.sync_engine(as_role(url)).begin() as connection:
+            connection.execute(text("UPDATE bot_states SET last_run_at = '2000-01-01Z'"))
         self._plans = self._explain()
 
     def copy(self, make_database: Callable[[str], str]) -> Self:
