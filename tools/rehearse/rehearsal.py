@@ -31,7 +31,7 @@ WHERE NOT granted AND pid <> pg_backend_pid()
 GROUP BY application_name
 """
 SIZES = """
-SELECT pg_database_size(current_database()), (pg_current_wal_lsn() - '0/0')::bigint,
+SELECT pg_database_size(current_database()), (pg_current_wal_insert_lsn() - '0/0')::bigint,
     (SELECT extract(epoch FROM max(replay_lag)) FROM pg_stat_replication)::float
 """
 
