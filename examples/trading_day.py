@@ -81,6 +81,21 @@ async def create_user() -> int:
         return user.id
 
 
+async def load_bots(user_id: int) -> Sequence[BotConfig]:
+    """Load a user's bots."""
+    async with SessionLocal() as session:
+        return (await session.scalars(bots_of_user(user_id))).all()
+
+
+def orders_of(exchange: Exchange, bot: BotConfig) -> list[Report]:
+    """Return a bot's orders from the exchange's history, with their fees."""
+    return [
+        report
+        for report in exchange.history(START)
+        if report.client_order_id.startswith(f"bot-{bot.id}-")
+    ]
+
+
 async def make_due(user_id: int) -> None:
     """Let the bots' interval pass: the exchange's clock is faster than the database's."""
     bots = select(BotConfig.id).where(BotConfig.user_id == user_id)
@@ -115,15 +130,10 @@ async def settle(user_id: int, exchange: Exchange) -> int:
     The same import restores the trades after a loss of the database.
     """
     worker = Worker(engine, exchange, user_id)
-    async with SessionLocal() as session:
-        bots = (await session.scalars(bots_of_user(user_id))).all()
+    bots = await load_bots(user_id)
     for bot in bots:
         await worker.run_until_settled(bot)
-    owner = {f"bot-{bot.id}": bot for bot in bots}
-    rows = [
-        worker.values(owner[report.client_order_id.rpartition("-")[0].rpartition("-")[0]], report)
-        for report in exchange.history(START)
-    ]
+    rows = [worker.values(bot, report) for bot in bots for report in orders_of(exchange, bot)]
     async with SessionLocal.begin() as session:
         recorded = await record_trades(session, rows)
     return sum(result.is_new for result in recorded)
@@ -138,9 +148,7 @@ def books(exchange: Exchange, bot: BotConfig) -> tuple[Decimal, Decimal, Decimal
     count = 0
     midnight = exchange.now.replace(hour=0, minute=0, second=0, microsecond=0)
     entry: Report | None = None
-    for order, report in exchange.orders.items():
-        if not order.startswith(f"bot-{bot.id}-"):
-            continue
+    for report in orders_of(exchange, bot):
         is_today = report.fills[0].timestamp >= midnight
         count += is_today
         if report.side == Side.BUY:
@@ -183,8 +191,7 @@ def trades_agree(exchange: Exchange, bot: BotConfig, trades: Sequence[Trade]) ->
     """Return whether each order of a bot is recorded once, with all that was filled."""
     wanted = {
         order_key(report.symbol, report.order_id): (report.quantity, report.quote_quantity)
-        for order, report in exchange.orders.items()
-        if order.startswith(f"bot-{bot.id}-")
+        for report in orders_of(exchange, bot)
     }
     found = {
         trade.binance_order_id: (trade.quantity_filled, trade.quote_quantity_filled)
@@ -207,9 +214,7 @@ async def report(user_id: int) -> None:
 async def leave(user_id: int, exchange: Exchange) -> None:
     """Sell everything, then erase what identifies the user; the trades stay."""
     worker = Worker(engine, exchange, user_id)
-    async with SessionLocal() as session:
-        bots = (await session.scalars(bots_of_user(user_id))).all()
-    for bot in bots:
+    for bot in await load_bots(user_id):
         await worker.run_until_settled(bot, must_leave=True)
     async with SessionLocal.begin() as session:
         await forget_user(session, user_id)
