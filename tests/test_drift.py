@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from alembic import command
 from psycopg import sql
 from sqlalchemy import URL, make_url
 
@@ -143,15 +144,17 @@ def test_a_database_with_the_name_of_a_table(server: str, drift: Drift) -> None:
             assert_no_drift(drift(url))
 
 
-def test_another_locale(server: str, drift: Drift) -> None:
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_another_encoding_and_locale(
+    server: str, drift: Drift, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = f"test_{uuid4().hex}"
-    create = (
-        "CREATE DATABASE {} TEMPLATE template0 ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C'"
-    )
-    databases.execute(server, sql.SQL(create).format(sql.Identifier(name)))
+    create = "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LOCALE_PROVIDER libc LOCALE 'C'"
+    databases.execute(server, sql.SQL(create).format(sql.Identifier(name), encoding))
     url = make_url(server).set(database=name).render_as_string(hide_password=False)
     try:
-        databases.migrate(url)
+        monkeypatch.setenv("DATABASE_URL", url)
+        command.upgrade(databases.alembic_config(), "head")
         assert_no_drift(drift(url))
     finally:
         databases.execute(server, sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))

@@ -51,7 +51,12 @@ def connect(url: URL, settings: Settings) -> Iterator[Connection]:
 
 
 def _engine(url: URL) -> Engine:
-    defaults = {"fallback_application_name": "alembic", "connect_timeout": CONNECT_SECONDS}
+    defaults = {
+        "fallback_application_name": "alembic",
+        "connect_timeout": CONNECT_SECONDS,
+        # In that of a SQL_ASCII database, psycopg would return bytes.
+        "client_encoding": "utf8",
+    }
     arguments = {name: defaults[name] for name in defaults.keys() - url.query.keys()}
     engine = create_engine(
         # Without the password, so that nothing that shows or pickles the engine's URL does.
