@@ -9,7 +9,9 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.engine import URL
+from sqlalchemy import event
+from sqlalchemy.engine import URL, AdaptedConnection
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -54,8 +56,6 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
     defaults: dict[str, Any] = {
         # Bound parameters include key material: keep them out of logs and error messages.
         "hide_parameters": True,
-        # Replace pooled connections that broke (server restart, idle timeout).
-        "pool_pre_ping": True,
         # Seconds; shorter than the idle timeouts of common proxies and firewalls.
         "pool_recycle": 1800,
     }
@@ -63,7 +63,22 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
         defaults |= {"pool_size": 5, "max_overflow": 10}
     engine = create_async_engine("postgresql+asyncpg://", creator=connect, **(defaults | options))
     hide_values(engine.sync_engine)
+    if "pool_pre_ping" not in options:
+        event.listen(engine.sync_engine, "checkout", _ping)
     return engine
+
+
+def _ping(connection: AdaptedConnection, *_: object) -> None:
+    """Replace pooled connections that broke (server restart, idle timeout).
+
+    ``pool_pre_ping`` takes three round trips with asyncpg, as many as a transaction with one
+    statement: for poolers it wraps a prepared statement in a transaction. A statement without
+    parameters is sent as a simple query, which poolers forward.
+    """
+    try:
+        connection.run_async(lambda driver: driver.execute("SELECT"))
+    except Exception as error:
+        raise InvalidatePoolError from error
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:

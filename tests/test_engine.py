@@ -1,7 +1,6 @@
 """The engine finds its database when it connects, and replaces broken connections."""
 
-from contextlib import suppress
-
+import psycopg
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -11,6 +10,8 @@ import models
 from models import User
 from models.database import make_engine
 from tests.support import factories
+
+PID = text("SELECT pg_backend_pid()")
 
 
 def test_the_session_factory() -> None:
@@ -36,17 +37,13 @@ async def test_connections_say_whose_they_are(engine: AsyncEngine) -> None:
         assert await connection.scalar(text("SHOW application_name")) == "trading-bot"
 
 
-async def test_a_broken_connection_is_replaced(engine: AsyncEngine) -> None:
-    async with engine.connect() as connection:
-        pid = await connection.scalar(text("SELECT pg_backend_pid()"))
-    async with engine.connect() as connection, engine.connect() as other:
-        own = await connection.scalar(text("SELECT pg_backend_pid()"))
-        assert own == pid
-        await other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
-        with suppress(Exception):
-            await connection.execute(text("SELECT 1"))
-    async with engine.connect() as connection:
-        assert await connection.scalar(text("SELECT 1")) == 1
+async def test_broken_connections_are_replaced(engine: AsyncEngine, database: str) -> None:
+    async with engine.connect() as one, engine.connect() as other:
+        pids = [await connection.scalar(PID) for connection in (one, other)]
+    with psycopg.connect(database, autocommit=True) as server:
+        server.execute("SELECT pg_terminate_backend(pid, 10000) FROM unnest(%s) pid", [pids])
+    async with engine.connect() as one, engine.connect() as other:
+        assert not {await connection.scalar(PID) for connection in (one, other)} & {*pids}
 
 
 async def test_options_of_the_caller_win(database: str) -> None:

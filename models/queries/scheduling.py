@@ -97,10 +97,10 @@ async def bot_lease(connection: AsyncConnection, bot_config_id: int) -> AsyncIte
 
     The lease is a session-level advisory lock, so it needs no transaction, and it ends with the
     server's side of the connection: when a worker dies, at once or when TCP keepalive finds out.
-    Use a connection for it alone, and one with ``pool_pre_ping``; transactions that the block
-    begins on it are rolled back at the end. If the lock cannot be released, since the worker was
-    cancelled or the connection is broken, the connection is invalidated: the pool's reset rolls
-    back, but keeps advisory locks.
+    Use a connection for it alone, of an engine that replaces broken ones, as ``models.engine``
+    does; transactions that the block begins on it are rolled back at the end. If the lock cannot
+    be released, since the worker was cancelled or the connection is broken, the connection is
+    invalidated: the pool's reset rolls back, but keeps advisory locks.
 
     Not through PgBouncer's transaction mode, where each transaction may have another connection
     to the server: it would be another client's lock, and released by chance (PgBouncer
