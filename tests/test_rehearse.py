@@ -1,6 +1,6 @@
 """``python -m tools.rehearse`` measures what the application waits for, on a copy only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import psycopg
 import pytest
@@ -42,10 +42,17 @@ def world(database: str) -> data.World:
 def run(database: str, revisions: Revisions, world: data.World) -> Callable[..., Rehearsal]:
     """Rehearse revisions, by their names."""
 
-    def run(*names: str) -> Rehearsal:
-        titles = dict.fromkeys(names, "A probe.")
-        config = revisions.config
-        return rehearse(database, config, titles, world, TRADES, rate=20, settle=0.5)
+    def run(*names: str, without: Collection[str] = ()) -> Rehearsal:
+        return rehearse(
+            database,
+            revisions.config,
+            dict.fromkeys(names, "A probe."),
+            world,
+            TRADES,
+            rate=20,
+            settle=0.5,
+            without=without,
+        )
 
     return run
 
@@ -94,12 +101,19 @@ def test_a_revision_that_blocks_nobody(
     assert trades(database) > before
 
 
-def test_what_an_application_can_no_longer_do(
-    revisions: Revisions, run: Callable[..., Rehearsal]
+@pytest.mark.parametrize("deployed", [False, True])
+@pytest.mark.parametrize("dropped", ["trades.commission_asset", "trades"])
+def test_code_fails_if_it_uses_what_is_dropped(
+    dropped: str, deployed: bool, revisions: Revisions, run: Callable[..., Rehearsal]
 ) -> None:
-    revisions.add("probe", 'op.execute("ALTER TABLE trades RENAME pnl TO profit")')
-    rehearsal = run("probe")
-    assert rehearsal.failures(rehearsal.steps[0]) > 0
+    table, _, column = dropped.partition(".")
+    drop = f'op.drop_column("{table}", "{column}")' if column else f'op.drop_table("{table}")'
+    revisions.add("probe", drop)
+    rehearsal = run("probe", without={dropped} if deployed else ())
+    (step,) = rehearsal.steps
+    assert step.error is None
+    assert (rehearsal.failures(step) == 0) == deployed
+    assert (f"{WRITE} trades" in rehearsal.samples) == (not deployed or column != "")
 
 
 def test_a_revision_that_fails_is_the_last(

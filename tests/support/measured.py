@@ -21,7 +21,7 @@ PREPARED = {
     "Make a column NOT NULL": FILLED,
     "Make a column NOT NULL, on PostgreSQL 18": FILLED,
 }
-"""By title, what has happened before a recipe's first revision."""
+"""By title, what has happened before a recipe's first revision, or the dangerous form."""
 
 
 class Measured:
@@ -92,4 +92,4 @@ def measure_dangerous(
     operation: Operation, revisions: Revisions, filled: FilledDatabases
 ) -> Measured:
     """Run the dangerous form of an operation."""
-    return Measured([operation.dangerous], revisions, filled)
+    return Measured([operation.dangerous], revisions, filled, PREPARED.get(operation.safe, ""))

@@ -34,8 +34,7 @@ OPERATIONS = [
     Operation(
         "set NOT NULL",
         "`SET NOT NULL`",
-        'op.execute("ALTER TABLE bot_states ALTER COLUMN last_updated_at DROP NOT NULL")\n'
-        'op.execute("ALTER TABLE bot_states ALTER COLUMN last_updated_at SET NOT NULL")',
+        'op.execute("ALTER TABLE trades ALTER COLUMN commission_asset SET NOT NULL")',
         "Make a column NOT NULL",
     ),
     Operation(
@@ -47,7 +46,7 @@ OPERATIONS = [
     Operation(
         "change a type",
         "`ALTER COLUMN ... TYPE bigint`",
-        'op.alter_column("bot_states", "daily_trades_count", type_=sa.BigInteger())',
+        'op.alter_column("trades", "id", type_=sa.BigInteger())',
         "Change a column's type or name: expand and contract",
     ),
     Operation("widen a varchar", "", "", "Widen a varchar"),
@@ -60,14 +59,13 @@ OPERATIONS = [
     Operation(
         "add UNIQUE",
         "`ADD CONSTRAINT ... UNIQUE`",
-        'op.execute("ALTER TABLE api_keys ADD CONSTRAINT uq UNIQUE (id, label)")',
+        'op.execute("ALTER TABLE trades ADD CONSTRAINT uq UNIQUE (id, user_id)")',
         "Add a unique constraint",
     ),
     Operation(
         "add a foreign key",
         "`ADD CONSTRAINT ... FOREIGN KEY`",
-        'op.execute("ALTER TABLE bot_configs ADD CONSTRAINT fk FOREIGN KEY (user_id)'
-        ' REFERENCES users")',
+        'op.create_foreign_key("fk", "trades", "users", ["user_id"], ["id"])',
         "Add a foreign key",
     ),
     Operation(

@@ -4,8 +4,10 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,7 +23,7 @@ from tests.support.probe_revisions import Revisions
 from tests.support.recipes import GUIDE
 from tools import ROOT
 from tools.rehearse import report
-from tools.rehearse.rehearsal import Rehearsal, rehearse
+from tools.rehearse.rehearsal import Form, Rehearsal, rehearse
 from trading_bot_schema import embedded, signals
 from trading_bot_schema.configuration import alembic_config
 from trading_bot_schema.migrator import Settings, connect
@@ -43,28 +45,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Rehearse what the command line says."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.rehearse",
-        description="Run the pending revisions on a copy of a database, or on made-up data, while"
-        " the application's statements run at a fixed rate, and report how long those wait.",
+        description="Run the pending revisions on a copy of a database, or on generated data,"
+        " while the application's statements run at a fixed rate, and report how long those wait.",
     )
     parser.add_argument(
         "--scratch",
         metavar="URL",
-        help="a copy of a database, which is migrated; by default, made-up data on a server that"
+        help="a copy of a database, which is migrated; by default, generated data on a server that"
         " is started for it",
     )
     parser.add_argument("--to", default="head", metavar="REVISION", help="by default, head")
     parser.add_argument(
-        "--trades", type=int, default=1_000_000, help="made-up trades; by default, 1000000"
+        "--trades",
+        type=_sizes,
+        default=[1_000_000],
+        metavar="NUMBER,...",
+        help="number of generated trades, or several; by default, 1000000",
     )
     parser.add_argument("--rate", type=float, default=10, help="runs of each statement a second")
     parser.add_argument("--settle", type=float, default=5, help="seconds before and after each")
     parser.add_argument(
         "--forms",
         action="store_true",
-        help="also each dangerous and safe form of CONTRIBUTING.md, on made-up data",
+        help="also each dangerous and safe form of CONTRIBUTING.md, on generated data, at the"
+        " smallest number of trades",
     )
-    parser.add_argument("--picture", type=Path, metavar="FILE.svg", help="where to draw it")
-    parser.add_argument("--write", action="store_true", help="write docs/rehearsal.md anew")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE.svg",
+        help="where to draw the latencies, at the largest number of trades",
+    )
+    parser.add_argument("--write", action="store_true", help="update docs/rehearsal.md")
     options = parser.parse_args(arguments)
     try:
         with signals.raised():
@@ -80,22 +92,23 @@ def _run(options: argparse.Namespace) -> None:
     if options.scratch:
         url = connectable(options.scratch)
         refuse_the_application_s(url)
-        print_report(options, _rehearsed(options, url, None, options.trades))
+        print_report(options, {0: _rehearsed(options, url, None, 0)})
         return
     with embedded.temporary(SETTINGS) as server, ExitStack() as stack:
         world = data.World()
-        filled = server.set(database="filled")
-        name = _text(server)
-        stack.enter_context(databases.database(name, "filled"))
+        filled = stack.enter_context(copy(server, "template0"))
         databases.migrate(_text(filled), INITIAL)
         data.fill(_text(filled), world)
-        data.fill_trades(_text(filled), world, 0, options.trades, _progress)
-        data.vacuum(_text(filled))
-        with copy(server, "filled") as url:
-            rehearsal = _rehearsed(options, url, world, options.trades)
-        databases.migrate(_text(filled))
-        found = list(_forms(options, server, world)) if options.forms else []
-        print_report(options, rehearsal, found)
+        rehearsals: dict[int, Rehearsal] = {}
+        forms: list[Form] = []
+        for before, trades in pairwise([0, *options.trades]):
+            data.fill_trades(_text(filled), world, before, trades, _progress)
+            data.vacuum(_text(filled))
+            with copy(server, str(filled.database)) as url:
+                rehearsals[trades] = _rehearsed(options, url, world, trades)
+                if options.forms and not forms:
+                    forms = list(_forms(options, url, world, trades))
+        print_report(options, rehearsals, forms)
 
 
 def _rehearsed(
@@ -124,43 +137,47 @@ def _rehearsed(
 
 
 def _forms(
-    options: argparse.Namespace, server: URL, world: data.World
-) -> Iterator[tuple[str, Rehearsal | None, Rehearsal | None]]:
+    options: argparse.Namespace, template: URL, world: data.World, trades: int
+) -> Iterator[Form]:
     """Rehearse both forms of each operation of the guide."""
-    # Without the guard that ends what blocks for long: it is to be seen.
+    # Without the guard that ends what blocks for long: the wait is to be measured.
     os.environ["MIGRATION_HOLD_TIMEOUT"] = "0"
-    for operation in OPERATIONS:
-        pair: list[Rehearsal | None] = []
-        dangerous = f"def upgrade() -> None:\n{_indent(operation.dangerous)}"
-        for functions in (
-            (dangerous,) if operation.dangerous else (),
-            GUIDE[operation.safe].revisions,
-        ):
-            if not functions:
-                pair.append(None)
-                continue
-            _show(f"{operation.title}: {'dangerous' if not pair else 'safe'}")
-            with (
-                tempfile.TemporaryDirectory() as directory,
-                copy(server, "filled") as url,
-            ):
-                revisions = Revisions(Path(directory))
-                names = {}
-                for number, function in enumerate(functions, start=1):
-                    revisions.add(name := f"form{number}", function)
-                    names[name] = operation.title
-                pair.append(
-                    rehearse(
-                        _text(url),
-                        revisions.config,
-                        names,
-                        world,
-                        options.trades,
-                        rate=options.rate,
-                        settle=min(options.settle, 2),
-                    )
-                )
-        yield operation.title, pair[0], pair[1]
+    form = partial(_form, options, template, world, trades)
+    for each in OPERATIONS:
+        _show(each.title)
+        yield (
+            each.title,
+            form([each.dangerous]) if each.dangerous else None,
+            form(GUIDE[each.safe].revisions, each.deployed_without),
+        )
+
+
+def _form(
+    options: argparse.Namespace,
+    template: URL,
+    world: data.World,
+    trades: int,
+    upgrades: Sequence[str],
+    without: frozenset[str] = frozenset(),
+) -> Rehearsal:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        copy(template, str(template.database)) as url,
+    ):
+        revisions = Revisions(Path(directory))
+        names = [f"form{number}" for number, _ in enumerate(upgrades, start=1)]
+        for name, upgrade in zip(names, upgrades, strict=True):
+            revisions.add(name, upgrade)
+        return rehearse(
+            _text(url),
+            revisions.config,
+            dict.fromkeys(names, ""),
+            world,
+            trades,
+            rate=options.rate,
+            settle=min(options.settle, 2),
+            without=without,
+        )
 
 
 @contextmanager
@@ -186,7 +203,7 @@ def refuse_the_application_s(scratch: URL) -> None:
     if same:
         raise CommandError(
             "--scratch names the database of DATABASE_URL, which a rehearsal would migrate and"
-            " fill with made-up trades: name a copy of it."
+            " fill with generated trades: name a copy of it."
         )
 
 
@@ -201,21 +218,24 @@ def _identity(url: URL) -> tuple[object, ...]:
 
 
 def print_report(
-    options: argparse.Namespace,
-    rehearsal: Rehearsal,
-    forms: Sequence[tuple[str, Rehearsal | None, Rehearsal | None]] = (),
+    options: argparse.Namespace, rehearsals: Mapping[int, Rehearsal], forms: Sequence[Form] = ()
 ) -> None:
     """Print the tables, and draw and write what is asked for."""
-    parts = [
-        "\n".join(report.steps(rehearsal)),
-        "\n".join(report.tables(rehearsal)),
-        *(["\n".join(report.forms(forms))] if forms else []),
-    ]
-    print("\n\n".join(parts))  # noqa: T201
+    for trades, rehearsal in rehearsals.items():
+        if trades:
+            print(report.title(trades), end="\n\n")  # noqa: T201
+        for table in (report.steps(rehearsal), report.tables(rehearsal)):
+            print(*table, sep="\n", end="\n\n")  # noqa: T201
+    if forms:
+        print(*report.forms(forms), sep="\n")  # noqa: T201
     if options.picture:
-        report.draw(rehearsal, options.picture)
+        report.draw(rehearsals[max(rehearsals)], options.picture)
     if options.write:
-        report.write(PAGE, options.trades, rehearsal, forms)
+        report.write(PAGE, rehearsals, forms)
+
+
+def _sizes(text: str) -> list[int]:
+    return sorted(int(number) for number in text.split(","))
 
 
 def _progress(chunks: range) -> Iterator[int]:

@@ -1,8 +1,9 @@
 """The application's statements, run at a fixed rate while something else happens."""
 
 import random
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,6 +12,7 @@ from threading import Event, Thread
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, func, insert, make_url, pool, select, update
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.base import Executable
 
@@ -50,10 +52,10 @@ class Canary:
 
 
 class ExistingData(World):
-    """What the hot queries are to ask for, in a database with any data."""
+    """The parameters of the hot queries, in a database with any data."""
 
     def __init__(self, engine: Engine) -> None:
-        """Look at the latest trades."""
+        """Read the latest trades."""
         latest = select(Trade).order_by(Trade.id.desc()).limit(100_000).subquery()
         with engine.connect() as connection:
             self._busy = tuple(
@@ -80,17 +82,22 @@ class ExistingData(World):
         return self._busy[0], self._busy[1]
 
     def last_day(self, trades: int) -> Any:
-        """Say when the day of the last trade begins."""
+        """Return when the day of the last trade begins."""
         last = self._last or START
         return last.replace(hour=0, minute=0, second=0, microsecond=0)
 
     def order_id(self, number: int) -> str | None:
-        """Name the order of a trade."""
+        """Return the key of a trade's order."""
         return f"BTCUSDT:{number}"
 
 
-def canaries(engine: Engine, world: World | None, trades: int) -> list[Canary]:
-    """Make a read of, and a write to, each table, and the hot queries, one after the other."""
+def canaries(
+    engine: Engine, world: World | None, trades: int, without: Collection[str] = ()
+) -> list[Canary]:
+    """Return a read of and a write to each table, and the hot queries, one after the other.
+
+    They do not use the tables and columns (``trades``, ``trades.pnl``) in ``without``.
+    """
     world = world or ExistingData(engine)
     with engine.connect() as connection:
         ids = {
@@ -98,29 +105,34 @@ def canaries(engine: Engine, world: World | None, trades: int) -> list[Canary]:
             for name, model in MODELS.items()
         }
     draw = random.Random(1).choice  # noqa: S311 - not a secret
-    hot = cycle(hot_queries(world, trades).values())
+    hot = cycle([each for each in hot_queries(world, trades).values() if not _uses(each, without)])
     found = [Canary(HOT, lambda: next(hot), commits=False, share=0.2)]
-    for name in TABLES:
-        if ids[name]:
-            read = _read(MODELS[name], draw, ids[name])
-            found.append(Canary(f"{READ} {name}", read, commits=True))
+    used = [name for name in TABLES if ids[name] and name not in without]
+    for name in used:
+        table = MODELS[name].__table__
+        columns = [column for column in table.columns if f"{name}.{column.name}" not in without]
+        found.append(Canary(f"{READ} {name}", _read(columns, draw, ids[name]), commits=True))
     bots = ids["bot_states"]
     orders = iter(range(10**12, 10**13))
 
     def trade() -> Executable:
         bot = draw(bots)
-        return insert(Trade).values(
-            bot_config_id=bot,
-            user_id=world.owners[bot - 1],
-            binance_order_id=f"CANARY:{next(orders)}",
-            symbol=world.symbols[bot - 1],
-            side="BUY",
-            order_type="MARKET",
-            price=Decimal("64000.12"),
-            quantity_filled=Decimal("0.001"),
-            quote_quantity_filled=Decimal("64.00012"),
-            commission_amount=Decimal("0.000001"),
-            commission_asset="BNB",
+        row = {
+            "bot_config_id": bot,
+            "user_id": world.owners[bot - 1],
+            "binance_order_id": f"CANARY:{next(orders)}",
+            "symbol": world.symbols[bot - 1],
+            "side": "BUY",
+            "order_type": "MARKET",
+            "price": Decimal("64000.12"),
+            "quantity_filled": Decimal("0.001"),
+            "quote_quantity_filled": Decimal("64.00012"),
+            "commission_amount": Decimal("0.000001"),
+            "commission_asset": "BNB",
+        }
+        # The table, as the model's RETURNING has all columns.
+        return insert(Trade.__table__).values(
+            {name: row[name] for name in row if f"trades.{name}" not in without}
         )
 
     def same(model: Any, column: str) -> Make:
@@ -138,26 +150,35 @@ def canaries(engine: Engine, world: World | None, trades: int) -> list[Canary]:
         "bot_states": lambda: tick(draw(bots), max_price_since_entry=Decimal("65000.5")),
         "trades": trade,
     }
-    if not bots:
-        del writes["trades"]
-    written = (name for name in writes if ids[name] or name == "trades")
-    return found + [Canary(f"{WRITE} {name}", writes[name], commits=True) for name in written]
+    if bots and "trades" not in without:
+        used = [*{*used, "trades"}]
+    return found + [Canary(f"{WRITE} {name}", writes[name], commits=True) for name in used]
 
 
-def _read(model: Any, draw: Callable[[Sequence[int]], int], ids: Sequence[int]) -> Make:
-    return lambda: select(model.__table__).where(model.id == draw(ids))
+def _read(
+    columns: Sequence[Any], draw: Callable[[Sequence[int]], int], ids: Sequence[int]
+) -> Make:
+    return lambda: select(*columns).where(columns[0] == draw(ids))
+
+
+def _uses(statement: Executable, names: Collection[str]) -> bool:
+    sql = str(statement.compile(dialect=postgresql.dialect()))
+    return any(re.search(rf"\b{name.rpartition('.')[2]}\b", sql) for name in names)
 
 
 @contextmanager
-def running(url: str, world: World | None, trades: int, rate: float) -> Iterator[list[Canary]]:
+def running(
+    url: str, world: World | None, trades: int, rate: float, without: Collection[str] = ()
+) -> Iterator[list[Canary]]:
     """Run all canaries in the background, each ``rate`` times a second."""
     engine = _engine(url, "rehearsal")
-    found = canaries(engine, world, trades)
+    found = canaries(engine, world, trades, without)
     engine.dispose()
     stop = Event()
     threads = [
         Thread(
-            target=_fly, args=(canary, url, rate * canary.share, number / len(found) / rate, stop)
+            target=_repeat,
+            args=(canary, url, rate * canary.share, number / len(found) / rate, stop),
         )
         for number, canary in enumerate(found)
     ]
@@ -171,7 +192,7 @@ def running(url: str, world: World | None, trades: int, rate: float) -> Iterator
             thread.join()
 
 
-def _fly(canary: Canary, url: str, rate: float, offset: float, stop: Event) -> None:
+def _repeat(canary: Canary, url: str, rate: float, offset: float, stop: Event) -> None:
     engine = _engine(url, canary.name)
     engine.connect().close()
     due = time.monotonic() + offset

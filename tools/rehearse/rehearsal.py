@@ -1,8 +1,8 @@
-"""One run of some revisions beside the canaries, and what is measured meanwhile."""
+"""One run of some revisions beside the canaries, and the measurements."""
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import quantiles
@@ -100,6 +100,10 @@ class Rehearsal:
         return [seconds for due, seconds, _ in self.samples.get(canary, ()) if start <= due < end]
 
 
+Form = tuple[str, Rehearsal | None, Rehearsal]
+"""An operation of the guide: its title, its dangerous form if it has one, and its safe one."""
+
+
 def percentiles(seconds: list[float]) -> tuple[float, float, float]:
     """Return the median, the 99th percentile and the maximum."""
     if len(seconds) < 2:
@@ -117,14 +121,16 @@ def rehearse(
     *,
     rate: float = 10,
     settle: float = 5,
+    without: Collection[str] = (),
     show: Callable[[str], None] = lambda _: None,
 ) -> Rehearsal:
     """Run revisions, by name and title, one after the other while the canaries run.
 
-    A revision that fails is the last one.
+    The canaries do not use the tables and columns in ``without``. A revision that fails is the
+    last one.
     """
     steps = []
-    with running(url, world, trades, rate) as canaries:
+    with running(url, world, trades, rate, without) as canaries:
         began = time.monotonic()
         time.sleep(settle)
         for name, title in revisions.items():

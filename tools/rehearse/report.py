@@ -1,11 +1,11 @@
 """The results of rehearsals: tables and pictures."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tools.rehearse.canaries import HOT, READ, TABLES, WRITE
-from tools.rehearse.rehearsal import Rehearsal, Step, percentiles
+from tools.rehearse.rehearsal import Form, Rehearsal, Step, percentiles
 
 BEGIN, END = "<!-- Measured by: tox -e rehearse -->", "<!-- End -->"
 BUCKET_SECONDS, BUCKETS = 0.2, 200
@@ -26,7 +26,7 @@ def longest(rehearsal: Rehearsal, what: str) -> tuple[float, str]:
 
 
 def steps(rehearsal: Rehearsal) -> Iterator[str]:
-    """Make a table of the revisions, line by line."""
+    """Yield a table of the revisions, line by line."""
     yield (
         "| revision | seconds | read blocked | write blocked | failed | hot queries before, ms"
         " | during | after | WAL | disk | standby behind |"
@@ -50,7 +50,7 @@ def steps(rehearsal: Rehearsal) -> Iterator[str]:
 
 
 def tables(rehearsal: Rehearsal) -> Iterator[str]:
-    """Make a table of the longest waits of each table's reads and writes, line by line."""
+    """Yield a table of the longest waits of each table's reads and writes, line by line."""
     yield "| revision | | " + " | ".join(TABLES) + " |"
     yield "|---|---|" + "---:|" * len(TABLES)
     for step in rehearsal.steps:
@@ -73,14 +73,14 @@ def _blocked(step: Step, what: str) -> str:
     return f"{1000 * seconds:.0f} ms, {table}" if seconds else "0 ms"
 
 
-def forms(found: Sequence[tuple[str, Rehearsal | None, Rehearsal | None]]) -> Iterator[str]:
-    """Make a table of dangerous and safe forms, line by line."""
+def forms(measured: Sequence[Form]) -> Iterator[str]:
+    """Yield a table of dangerous and safe forms, line by line."""
     yield (
         "| to | dangerous: seconds | read blocked | write blocked | failed"
         " | safe: seconds | read blocked | write blocked | failed |"
     )
     yield "|---|" + "---:|" * 8
-    for title, *pair in found:
+    for title, *pair in measured:
         cells = [cell for rehearsal in pair for cell in _form(rehearsal)]
         yield f"| {title} | {' | '.join(cells)} |"
 
@@ -123,12 +123,10 @@ def draw(rehearsal: Rehearsal, path: Path) -> None:
     pyplot.close(figure)
 
 
-def draw_forms(
-    found: Sequence[tuple[str, Rehearsal | None, Rehearsal | None]], path: Path
-) -> None:
+def draw_forms(measured: Sequence[Form], path: Path) -> None:
     """Draw the slowest read and write over time, each dangerous form beside the safe one."""
     pyplot = _pyplot()
-    shown = [row for row in found if row[1] is not None]
+    shown = [form for form in measured if form[1] is not None]
     figure, panels = pyplot.subplots(
         len(shown), 2, figsize=(11, 1.9 * len(shown)), sharey=True, layout="constrained"
     )
@@ -186,26 +184,30 @@ def _pyplot() -> Any:
     return pyplot
 
 
-def write(
-    page: Path,
-    trades: int,
-    rehearsal: Rehearsal,
-    found: Sequence[tuple[str, Rehearsal | None, Rehearsal | None]],
-) -> None:
+def title(trades: int) -> str:
+    """Return the heading of the measurements at a number of trades."""
+    return f"### At {trades:,} trades"
+
+
+def write(page: Path, rehearsals: Mapping[int, Rehearsal], measured: Sequence[Form]) -> None:
     """Write the measured part of a page, and its pictures."""
-    draw(rehearsal, page.with_suffix(".svg"))
-    parts = [
-        f"At {trades:,} trades.",
-        "\n".join(steps(rehearsal)),
-        "\n".join(tables(rehearsal)),
-        f"![Latency while the revisions run]({page.stem}.svg)",
-    ]
-    if found:
-        draw_forms(found, page.with_name(f"{page.stem}-forms.svg"))
+    parts = []
+    for trades, rehearsal in rehearsals.items():
+        picture = page.with_name(f"{page.stem}-{trades}.svg")
+        draw(rehearsal, picture)
         parts += [
-            "### Dangerous and safe forms",
-            "\n".join(forms(found)),
-            f"![Latency while each form runs]({page.stem}-forms.svg)",
+            title(trades),
+            "\n".join(steps(rehearsal)),
+            "\n".join(tables(rehearsal)),
+            f"![Latency while the revisions run]({picture.name})",
+        ]
+    if measured:
+        picture = page.with_name(f"{page.stem}-forms.svg")
+        draw_forms(measured, picture)
+        parts += [
+            f"### Dangerous and safe forms, at {min(rehearsals):,} trades",
+            "\n".join(forms(measured)),
+            f"![Latency while each form runs]({picture.name})",
         ]
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     text = "\n\n".join([f"{before}{BEGIN}", *parts, f"{END}{rest.partition(END)[2]}"])
