@@ -111,7 +111,8 @@ async def record_trade(session: AsyncSession, values: Mapping[str, Any]) -> Reco
     ``GET /api/v3/myTrades``. ``GET /api/v3/order`` has none. The quantities that go with it are
     cumulative: ``z`` and ``Z``, ``executedQty`` and ``cummulativeQuoteQty`` (Binance spot API,
     "User Data Streams" and "REST API"). An order that pays in two currencies, as when BNB runs
-    out, needs one of them converted. A rebate is negative.
+    out, needs one of them converted. A rebate is negative. State it with the largest quantity, so
+    that what is stored does not depend on the order in which reports arrive.
 
     Safe to repeat after a timeout and to run from several workers at once: they wait for each
     other. So a transaction that records several orders sorts them by key, or uses

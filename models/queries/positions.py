@@ -2,7 +2,8 @@
 
 **Order of locks**, everywhere: first the state of the bot, of several in the order of their ids,
 then the trade. Who records a trade and then changes the bot's state in one transaction, or the
-states of several bots in another order, may deadlock with another worker.
+states of several bots in another order, may deadlock with another worker. So may who deletes a
+bot without holding its lease: the cascade locks its state last.
 """
 
 from collections.abc import Mapping
@@ -137,10 +138,12 @@ async def open_position(
 
     A new order opens the position of a bot that is flat or has reserved the entry: entry and
     highest price are its price, the size is its ``quantity_filled``. Later reports of the same
-    order let the position grow. A repeat changes nothing, also after the position was closed. A
-    reservation is also filled by an order that :func:`~models.queries.record_trade` or an import
-    has recorded first, as long as it is the bot's latest trade; so reserve where that may happen,
-    since to a flat bot an order that is recorded already is a repeat.
+    order let the position grow, by what they add to what is recorded: so pass all of them to this
+    function, since what :func:`~models.queries.record_trade` adds is not in the size. A repeat
+    changes nothing, also after the position was closed. A reservation is also filled by an order
+    that :func:`~models.queries.record_trade` or an import has recorded first, as long as it is the
+    bot's latest trade; so reserve where that may happen, since to a flat bot an order that is
+    recorded already is a repeat.
 
     A fee that the exchange takes in coins is the caller's to subtract from the size, once, in the
     same transaction, and in SQL: ``size = BotState.current_position_size_coins``, then
@@ -202,7 +205,9 @@ async def close_position(
     ``daily_trades_count`` by one for each order. A repeat changes nothing, also after the next
     position was opened. A position is also closed by an order that
     :func:`~models.queries.record_trade` or an import has recorded first; the day is then
-    recomputed from the trades, since it is not known whether the order is counted.
+    recomputed from the trades, since it is not known whether the order is counted. An order that
+    is not recorded yet is taken for an exit of the present position; one that belongs to an
+    earlier position is for :func:`~models.queries.record_trade`.
 
     Args:
         session: Its transaction is the caller's, who commits, and rolls back after an error.
