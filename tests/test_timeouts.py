@@ -18,8 +18,9 @@ from tests.support import databases
 from tests.support.alembic_cli import AlembicCli
 from tests.support.databases import ask, version
 from tests.support.history import HEAD
-from tests.support.probe_revisions import Revisions
+from tests.support.probe_revisions import ADD_COLUMN, Revisions
 from tests.support.waiting import wait_for
+from trading_bot_schema import embedded
 from trading_bot_schema.migrator.hold import HeldTooLongError, Hold
 from trading_bot_schema.migrator.settings import Settings
 from trading_bot_schema.migrator.statements import limits
@@ -65,6 +66,35 @@ def test_statements_that_block_nobody_wait_longer_and_no_other(
     result = upgrade.result()
     assert result.status == 0, result.output
     assert result.stdout.split() == ["100ms"] * 3
+
+
+def test_an_autovacuum_is_cancelled_after_deadlock_timeout(
+    alembic_cli: AlembicCli, revisions: Revisions
+) -> None:
+    with embedded.temporary({"autovacuum_naptime": "1s", "fsync": "off"}) as server:
+        url = server.render_as_string(hide_password=False)
+        databases.migrate(url)
+        with psycopg.connect(url, autocommit=True) as connection:
+            # One page in a tenth of a second.
+            connection.execute(
+                "ALTER TABLE users SET (autovacuum_vacuum_insert_threshold = 0,"
+                " autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_cost_delay = 100,"
+                " autovacuum_vacuum_cost_limit = 1)"
+            )
+            connection.execute(
+                "INSERT INTO users (email, hashed_password)"
+                " SELECT n, repeat('x', 100) FROM generate_series(1, 50000) n"
+            )
+        vacuums = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE relid = 'users'::regclass"
+        wait_for(lambda: ask(url, vacuums) == 1)
+        revisions.add("probe", ADD_COLUMN.format("users", "probe"))
+        options = ("-c", revisions.ini, "-x", "lock_attempts=1", "-x")
+        short = alembic_cli.run(*options, "lock_timeout=100ms", "upgrade", "head", database=url)
+        assert ", autovacuum worker active," in short.messages[0]
+        assert ask(url, vacuums) == 1
+        # Longer than deadlock_timeout, and than any stall of a loaded machine.
+        long = alembic_cli.run(*options, "lock_timeout=60s", "upgrade", "head", database=url)
+        assert long.status == 0, long.output
 
 
 def test_other_statements_outside_of_transactions_wait_no_longer(

@@ -14,7 +14,8 @@ _SESSIONS = text(
                coalesce(usename, 'unknown'),
                coalesce(nullif(application_name, ''), 'unnamed'),
                coalesce(host(client_addr), 'local'),
-               coalesce(state, backend_type, 'state unknown'),
+               coalesce(nullif(concat_ws(' ', nullif(backend_type, 'client backend'), state), ''),
+                        'state unknown'),
                coalesce(to_char(backend_start AT TIME ZONE 'UTC', 'HH24:MI:SS"Z"'), 'unknown'),
                coalesce('transaction open for '
                         || date_trunc('second', clock_timestamp() - xact_start)::text,
