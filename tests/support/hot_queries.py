@@ -3,12 +3,27 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy.sql.base import Executable
 
 from models import BotState, Trade, queries
 from models.queries import days, orders, positions, scheduling
 from tests.support.data import World
+
+
+def order_of(world: World, bot: int) -> dict[str, Any]:
+    """Return what a report of the exchange states about an order of a bot, without its key."""
+    return {
+        "bot_config_id": bot,
+        "user_id": world.owners[bot - 1],
+        "symbol": world.symbols[bot - 1],
+        "side": "BUY",
+        "order_type": "MARKET",
+        "price": Decimal("64000.12"),
+        "quantity_filled": Decimal("0.001"),
+        "quote_quantity_filled": Decimal("64.00012"),
+    }
 
 
 def hot_queries(world: World, trades: int) -> Mapping[str, Executable]:
@@ -33,16 +48,7 @@ def hot_queries(world: World, trades: int) -> Mapping[str, Executable]:
             f"9 pnl by symbol, 90 days, {who}": queries.pnl_by_symbol(user, days_90),
         }
     bot, user = bots[0], users[0]
-    order = {
-        "bot_config_id": bot,
-        "user_id": world.owners[bot - 1],
-        "symbol": world.symbols[bot - 1],
-        "side": "BUY",
-        "order_type": "MARKET",
-        "price": Decimal("64000.12"),
-        "quantity_filled": Decimal("0.001"),
-        "quote_quantity_filled": Decimal("64.00012"),
-    }
+    order = order_of(world, bot)
     taken = world.order_id(trades - 1)
     assert taken
     return found | {

@@ -19,7 +19,7 @@ from sqlalchemy.sql.base import Executable
 from models import ApiKey, Base, BotConfig, Trade, User
 from models.queries import tick
 from tests.support.data import START, World
-from tests.support.hot_queries import hot_queries
+from tests.support.hot_queries import hot_queries, order_of
 
 READ, WRITE, HOT = "read of", "write to", "hot queries"
 TABLES = ("users", "api_keys", "bot_configs", "bot_states", "trades")
@@ -117,16 +117,8 @@ def canaries(
 
     def trade() -> Executable:
         bot = draw(bots)
-        row = {
-            "bot_config_id": bot,
-            "user_id": world.owners[bot - 1],
+        row = order_of(world, bot) | {
             "binance_order_id": f"CANARY:{next(orders)}",
-            "symbol": world.symbols[bot - 1],
-            "side": "BUY",
-            "order_type": "MARKET",
-            "price": Decimal("64000.12"),
-            "quantity_filled": Decimal("0.001"),
-            "quote_quantity_filled": Decimal("64.00012"),
             "commission_amount": Decimal("0.000001"),
             "commission_asset": "BNB",
         }
