@@ -29,18 +29,25 @@ def summary(benchmarks: list[dict[str, Any]]) -> dict[str, Any]:
     queries: dict[str, dict[tuple[int, str], dict[str, Any]]] = defaultdict(dict)
     sizes: dict[tuple[int, str], dict[str, Any]] = {}
     inserts: list[dict[str, Any]] = []
+    imports: list[dict[str, Any]] = []
     ticks: list[dict[str, Any]] = []
+    layers: dict[str, dict[int, dict[str, list[float]]]] = defaultdict(dict)
     for benchmark in benchmarks:
         test, _, _ = benchmark["name"].partition("[")
         parameters, info = benchmark["params"], benchmark["extra_info"]
         trades = parameters["trades"]
         if test == "test_insert":
-            inserts.append({"how": parameters["how"], "trades": trades, **throughput(info)})
+            speeds = throughput(info, "head / initial")
+            inserts.append({"how": parameters["how"], "trades": trades, **speeds})
+        elif test == "test_import":
+            imports.append({"trades": trades, **throughput(info, "ratio")})
         elif test == "test_query":
             info["milliseconds"] = benchmark["stats"]["median"] * 1000
             queries[parameters["name"]][trades, parameters["stage"]] = info
         elif test == "test_sizes":
             sizes[trades, parameters["stage"]] = info
+        elif test == "test_layers":
+            layers[parameters["what"]][trades] = info["seconds"]
         else:
             ticks.append(
                 {
@@ -78,22 +85,32 @@ def summary(benchmarks: list[dict[str, Any]]) -> dict[str, Any]:
         "inserts": sorted(
             inserts, key=lambda insert: (hows.index(insert["how"]), insert["trades"])
         ),
+        "imports": sorted(imports, key=lambda run: run["trades"]),
         "ticks": sorted(ticks, key=lambda run: (run["beside"], run["revision"], run["trades"])),
         "megabytes": dict(
             sorted(megabytes.items(), key=lambda item: item[1].get("head", 0), reverse=True)
         ),
+        "layers": {what: transaction(by_trades[last]) for what, by_trades in layers.items()},
         "upgrade seconds": [
             round(sizes[trades, "head"]["upgrade_seconds"], 1) for trades in all_trades
         ],
     }
 
 
-def throughput(info: dict[str, Any]) -> dict[str, float]:
-    """Return the rows inserted per second with each revision, and the median of their ratios."""
-    seconds = [info["seconds"][revision] for revision in REVISIONS]
-    ratio = statistics.median(a / b for a, b in zip(*seconds, strict=True))
-    speeds = [round(info["inserts"] / statistics.median(times)) for times in seconds]
-    return {**dict(zip(REVISIONS, speeds, strict=True)), "head / initial": round(ratio, 2)}
+def throughput(info: dict[str, Any], ratio: str) -> dict[str, float]:
+    """Return the rows inserted per second in each of two ways, and the median of their ratios."""
+    seconds = info["seconds"]
+    speeds = {how: round(info["inserts"] / statistics.median(seconds[how])) for how in seconds}
+    ratios = [a / b for a, b in zip(*seconds.values(), strict=True)]
+    return {**speeds, ratio: round(statistics.median(ratios), 2)}
+
+
+def transaction(seconds: dict[str, list[float]]) -> dict[str, float]:
+    """Return the milliseconds of each layer, and the median of the ratios of last to first."""
+    first, *_, last = seconds.values()
+    ratio = statistics.median(a / b for a, b in zip(last, first, strict=True))
+    times = {layer: round(1000 * statistics.median(runs), 2) for layer, runs in seconds.items()}
+    return {**times, "ratio": round(ratio, 1)}
 
 
 def plot(results: dict[str, Any]) -> None:

@@ -12,10 +12,11 @@ import asyncpg
 import psycopg
 import pytest
 from sqlalchemy import Connection, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from benchmarks.conftest import Stage
-from models.database import connect_arguments
-from models.queries import tick
+from models.database import connect_arguments, make_engine
+from models.queries import record_trade, record_trades, tick
 from tests.support import databases
 from tests.support.data import TRADE_COLUMNS, World, vacuum
 from tools.document.benchmarks import REVISIONS
@@ -24,6 +25,7 @@ INSERT = (
     f"INSERT INTO trades ({TRADE_COLUMNS}) VALUES ({', '.join(f'${n}' for n in range(1, 14))})"
 )
 ROUNDS = 7
+IMPORTED = 2_000
 
 
 def rows(world: World, first: int, last: int) -> Iterator[tuple[Any, ...]]:
@@ -100,6 +102,38 @@ def test_insert(
 
     benchmark.pedantic(both, rounds=ROUNDS)
     benchmark.extra_info |= {"inserts": number, "seconds": seconds}
+
+
+def test_import(
+    benchmark: Any, world: World, stages: dict[tuple[int, str], Stage], trades: int
+) -> None:
+    """One transaction for each report, and all in one call, in turn."""
+    stage = stages[trades, "head"]
+    names = [column.strip() for column in TRADE_COLUMNS.split(",")]
+    seconds: dict[str, list[float]] = {"record_trade": [], "record_trades": []}
+
+    async def singly(engine: AsyncEngine, reports: list[dict[str, Any]]) -> None:
+        for report in reports:
+            async with AsyncSession(engine) as session, session.begin():
+                await record_trade(session, report)
+
+    async def together(engine: AsyncEngine, reports: list[dict[str, Any]]) -> None:
+        async with AsyncSession(engine) as session, session.begin():
+            await record_trades(session, reports)
+
+    async def both() -> None:
+        engine = make_engine(stage.url)
+        for name, run in (("record_trade", singly), ("record_trades", together)):
+            first, stage.next_trade = stage.next_trade, stage.next_trade + IMPORTED
+            values = rows(world, first, stage.next_trade)
+            reports = [dict(zip(names, row, strict=True)) for row in values]
+            start = time.perf_counter()
+            await run(engine, reports)
+            seconds[name].append(time.perf_counter() - start)
+        await engine.dispose()
+
+    benchmark.pedantic(lambda: asyncio.run(both()), rounds=ROUNDS)
+    benchmark.extra_info |= {"inserts": IMPORTED, "seconds": seconds}
 
 
 @pytest.mark.parametrize("snapshot", [False, True], ids=["alone", "beside a snapshot"])

@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 from tools.document import Document, Texts, read, updated
@@ -22,8 +23,10 @@ def content(results: Results) -> str:
         "![Pages read against trades](benchmarks.svg)\n",
         *section("Plans at the larger size", plans(results)),
         *section("Inserts", inserts(results)),
+        *section("Imports", imports(results)),
         *section("Ticks", ticks(results)),
         *section("Sizes at the larger size", storage(results)),
+        *section("Cost over the raw driver", layers(results)),
     ]
     return "\n" + "".join(parts).strip("\n") + "\n\n"
 
@@ -73,6 +76,15 @@ def inserts(results: Results) -> Iterator[str]:
         yield f"| {insert['how']} | {trades} | {speeds} | {insert['head / initial']:.0%} |"
 
 
+def imports(results: Results) -> Iterator[str]:
+    """Yield a line for each size: throughput report by report, and in bulk."""
+    yield "| trades before | `record_trade`, rows/s | `record_trades`, rows/s | ratio |"
+    yield "|---:|---:|---:|---:|"
+    for run in results["imports"]:
+        speeds = " | ".join(f"{run[how]:,.0f}" for how in ("record_trade", "record_trades"))
+        yield f"| {million(run['trades'])} | {speeds} | {run['ratio']:.1f} |"
+
+
 def ticks(results: Results) -> Iterator[str]:
     """Yield a line for each run of ticks: the share of them that wrote to no index."""
     yield "| ticks | trades | revision | heap-only |"
@@ -92,6 +104,17 @@ def storage(results: Results) -> Iterator[str]:
     times = zip(results["trades"], results["upgrade seconds"], strict=True)
     seconds = ", ".join(f"{million(trades)}: {time:.1f} s" for trades, time in times)
     yield f"\nThe upgrade from initial to head took, by number of trades, {seconds}."
+
+
+def layers(results: Results) -> Iterator[str]:
+    """Yield a line for each transaction: its time through asyncpg, and what each layer adds."""
+    yield "| ms | asyncpg | engine | statement | session | ping | all / asyncpg |"
+    yield "|---|" + "---:|" * 6
+    for what, times in results["layers"].items():
+        *upto, ratio = times.values()
+        added = [after - before for before, after in pairwise(upto)]
+        cells = [f"{upto[0]:.2f}", *(f"{ms:+.2f}" for ms in added), f"{ratio:.1f}"]
+        yield f"| {what} | {' | '.join(cells)} |"
 
 
 def million(trades: int) -> str:
