@@ -21,7 +21,7 @@ from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
 from trading_bot_schema.docstrings import LOCKS
 from trading_bot_schema.migrator.lock import LOCK_KEY
 from trading_bot_schema.plan import obstacles
-from trading_bot_schema.plan.command import made
+from trading_bot_schema.plan.command import make_plan
 from trading_bot_schema.plan.obstacles import CONFLICTS, Effect
 from trading_bot_schema.plan.revisions import strongest_locks
 
@@ -53,7 +53,7 @@ def execute(url: str, *statements: str) -> None:
 
 def found(url: str, effect: Effect, target: str = INDEXES) -> list[str]:
     """Return what the plan finds to have an effect."""
-    plan = made(make_url(url), target)
+    plan = make_plan(make_url(url), target)
     assert plan.would_run == all(o.effect != Effect.BLOCKS for o in plan.obstacles)
     return [f"{o.table}: {o.what}" for o in plan.obstacles if o.effect == effect]
 
@@ -68,7 +68,7 @@ def test_nothing_to_run(database: str, package_command: Run) -> None:
 
 
 def test_an_empty_database(empty_database: str) -> None:
-    plan = made(make_url(empty_database))
+    plan = make_plan(make_url(empty_database))
     assert [revision.revision for revision in plan.revisions] == [
         revision.revision for revision in HISTORY
     ]
@@ -103,11 +103,11 @@ def test_json(initial: str, package_command: Run) -> None:
 
 def test_the_password_is_not_shown(initial: str, make_role: Callable[..., str]) -> None:
     url = make_url(databases.as_role(initial, make_role(of="pg_read_all_data")))
-    assert "pw" not in made(url.set(password="hush")).database
+    assert "pw" not in make_plan(url.set(password="hush")).database
 
 
 def test_the_strongest_lock_on_each_table(empty_database: str) -> None:
-    plan = made(make_url(empty_database))
+    plan = make_plan(make_url(empty_database))
     for table, lock in strongest_locks(plan.revisions).items():
         taken = [revision.tables.get(table) for revision in plan.revisions]
         assert lock == LOCKS[max(LOCKS.index(one) for one in taken if one)]
@@ -177,7 +177,7 @@ def test_a_prepared_transaction(server: str, initial: str) -> None:
 
 def test_a_locked_table(initial: str) -> None:
     with transaction(initial, "LOCK TABLE trades"):
-        plan = made(make_url(initial), INDEXES)
+        plan = make_plan(make_url(initial), INDEXES)
     assert [table.bytes is None for table in plan.tables] == [
         table.name == "trades" for table in plan.tables
     ]
@@ -306,7 +306,7 @@ def _statements(url: str) -> int:
 
     event.listen(Engine, "before_cursor_execute", seen)
     try:
-        made(make_url(url), INDEXES)
+        make_plan(make_url(url), INDEXES)
     finally:
         event.remove(Engine, "before_cursor_execute", seen)
     return count
