@@ -1,4 +1,4 @@
-"""Databases for tests: made in milliseconds, thrown away afterwards."""
+"""Databases for tests: created in milliseconds, dropped afterwards."""
 
 import itertools
 import os
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def execute(server: str, statement: sql.Composed) -> None:
-    """Run a statement that no transaction may surround."""
+    """Run a statement outside a transaction."""
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(statement)
 
@@ -34,14 +34,14 @@ def as_role(url: str, role: str) -> str:
 
 
 def ask(url: str, query: str, *values: object) -> Any:
-    """Return the first value that a query finds."""
+    """Return the first value of a query's result."""
     with psycopg.connect(url, autocommit=True) as connection:
         return (connection.execute(query.encode(), values).fetchone() or [None])[0]
 
 
 @contextmanager
 def database(server: str, name: str, template: str = "template0") -> Iterator[str]:
-    """Make a database on a server, as a copy of another; yield its URL; drop it."""
+    """Create a database on a server as a copy of a template, yield its URL, and drop it."""
     execute(
         server,
         sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
@@ -102,7 +102,7 @@ def migrate_on(
 
 
 def version(url: str) -> str | None:
-    """Return the revision that a database is stamped with."""
+    """Return the revision of a database."""
     with sync_engine(url).connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 

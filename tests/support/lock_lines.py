@@ -1,6 +1,6 @@
-"""The lines ``Locks:`` and ``Downgrade locks:`` of a docstring, beside what was observed.
+"""Compares the lines ``Locks:`` and ``Downgrade locks:`` of a docstring with an observation.
 
-CONTRIBUTING.md has the form, and what has to be declared.
+CONTRIBUTING.md describes the form, and what has to be declared.
 """
 
 import re
@@ -11,14 +11,14 @@ from tests.support.observation import Observation, Taken, locks_taken
 from trading_bot_schema.docstrings import LOCKS, DeclaredLock, DocstringError, line, locks
 
 WIDTH = 99
-# Weaker ones block nothing but another revision.
+# Weaker locks block nothing but another revision.
 DECLARED = LOCKS[LOCKS.index("ROW EXCLUSIVE") :]
 # A statement that changes rows has to read some.
 READS_DECLARED = LOCKS[LOCKS.index("SHARE UPDATE EXCLUSIVE") :]
 
 NEGATED = re.compile(r"\b(?:no|not|none|nothing|never|without|neither|nor)\b")
 READS = re.compile(r"\brows (?:are|is|being) read|\breads? (?:all|every|each|its|the)\b|\bscan")
-# Also says it, but may mean something else.
+# May mean it, or something else.
 MAY_MEAN_READS = re.compile(READS.pattern + r"|\bread|\bbuil[dt]|\bvalidat|\bcheck")
 REWRITES = re.compile(r"\brewr(?:ite|itten|ote)")
 
@@ -28,7 +28,7 @@ MILLISECONDS = "for milliseconds"
 
 
 def named_locks(observation: Observation) -> str:
-    """Name the locks that a docstring should have: what follows ``Locks:``."""
+    """Return the locks that a docstring should declare: the text after ``Locks:``."""
     return _all_named(_required(locks_taken(observation)))
 
 
@@ -44,7 +44,7 @@ def downgrade_line(observation: Observation, dropped: Collection[str]) -> str:
 
 
 def check_upgrade(docstring: str, observation: Observation) -> str:
-    """Say what is wrong with the line ``Locks:``, and what to paste; nothing: it is right."""
+    """Return the errors in the line ``Locks:``, with the line to paste; empty: none."""
     text = line(docstring, "Locks")
     if text is None:
         found = "The docstring has no line Locks:."
@@ -54,10 +54,10 @@ def check_upgrade(docstring: str, observation: Observation) -> str:
 
 
 def check_downgrade(docstring: str, observation: Observation, dropped: Collection[str]) -> str:
-    """Say what is wrong with what the docstring says about the locks of the downgrade.
+    """Return the errors in the docstring's lines about the locks of the downgrade.
 
-    Without a line ``Downgrade locks:`` it does no more than ``Locks:`` says. A table that the
-    downgrade drops, as its docstring says with ``Downgrade: loses``, need not be named.
+    Without a line ``Downgrade locks:``, it must do no more than ``Locks:`` declares. A table that
+    the downgrade drops, as declared by ``Downgrade: loses``, need not be named.
     """
     taken = {taken for taken in locks_taken(observation) if taken.table not in dropped}
     text = line(docstring, "Downgrade locks")
@@ -67,7 +67,7 @@ def check_downgrade(docstring: str, observation: Observation, dropped: Collectio
         try:
             declared = locks(line(docstring, "Locks") or "none")
         except DocstringError:
-            return ""  # check_upgrade() says so
+            return ""  # reported by check_upgrade()
         found = "\n".join(
             f"The downgrade takes {_named(lock)}, which is more than Locks: says."
             for lock in _required(taken)
@@ -147,7 +147,7 @@ def _says(pattern: re.Pattern[str], text: str) -> bool:
 
 
 def _all_named(taken: list[Taken]) -> str:
-    """Name locks, and the tables with the same lock at once."""
+    """Return the text for locks, with the tables of the same lock together."""
     tables: dict[tuple[str, str], list[str]] = {}
     for lock in taken:
         tables.setdefault((lock.lock, _text(lock)), []).append(lock.table)
