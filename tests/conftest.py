@@ -80,7 +80,7 @@ def server() -> str:
 @pytest.fixture(scope="session")
 def make_database(server: str) -> Iterator[Callable[..., str]]:
     """Create a database that lives until the end of the run: ``make_database(template)``."""
-    with databases.maker(server) as make:
+    with databases.database_factory(server) as make:
         yield make
 
 
@@ -99,8 +99,8 @@ def filled_database(make_database: Callable[..., str], database_at: Databases) -
 @pytest.fixture(scope="session")
 def role_databases(server: str) -> Iterator[RoleDatabases]:
     """Databases with the roles of ``docs/roles.sql``."""
-    with databases_for_roles(server) as made:
-        yield made
+    with databases_for_roles(server) as roles:
+        yield roles
 
 
 @pytest.fixture(scope="session")
@@ -188,17 +188,17 @@ def package_command(
 @pytest.fixture
 def make_role(server: str) -> Iterator[Callable[..., str]]:
     """Create a role that may log in, as ``make_role("_End_of_its_name", of="others")``."""
-    made = []
+    roles = []
 
     def make(end: str = "", of: str = "") -> str:
         role = f"test_{uuid4().hex[:12]}{end}"
-        made.append(role)
+        roles.append(role)
         statement = "CREATE ROLE {} LOGIN PASSWORD 'pw'" + (f" IN ROLE {of}" if of else "")
         databases.execute(server, sql.SQL(statement).format(sql.Identifier(role)))
         return role
 
     yield make
-    for role in made:
+    for role in roles:
         databases.execute(server, sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 

@@ -309,10 +309,10 @@ def test_missing_driver(tmp_path: Path, empty_database: str) -> None:
     # In a new interpreter: the command line of the other tests has the drivers loaded.
     name = "No module named 'psycopg'"
     (tmp_path / "psycopg.py").write_text(f"raise ModuleNotFoundError({name!r})")
-    done = commandline.run(
+    result = commandline.run(
         *("alembic", "upgrade", "head"), DATABASE_URL=empty_database, PYTHONPATH=str(tmp_path)
     )
-    line = _message(Result(done.returncode, done.stdout, done.stderr))
+    line = _message(Result(result.returncode, result.stdout, result.stderr))
     assert name in line
     assert "pip install" in line
     assert snapshot(empty_database).columns == {}

@@ -70,8 +70,8 @@ def test_a_server_that_starts(alembic_cli: AlembicCli, home: Path) -> None:
     url = start(home, hot_standby="off")
     upgrade = alembic_cli.start("upgrade", "head", database=url)
     waits(upgrade)
-    done = embedded._run(account, embedded.programs(account) / "pg_ctl", "promote", data=data)
-    assert done.returncode == 0, done.stderr
+    result = embedded._run(account, embedded.programs(account) / "pg_ctl", "promote", data=data)
+    assert result.returncode == 0, result.stderr
     message = succeeds(upgrade)
     assert "the database system is" in message
     assert "DATABASE_URL" not in message

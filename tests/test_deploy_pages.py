@@ -40,7 +40,7 @@ def programs(url: str) -> Path:
 
 def run(script: str, directory: Path, programs: Path, **variables: str) -> None:
     path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
+    result = subprocess.run(
         ["sh", "-eu", "-c", script],  # noqa: S607
         cwd=directory,
         env=os.environ | {"PATH": path} | variables,
@@ -48,7 +48,7 @@ def run(script: str, directory: Path, programs: Path, **variables: str) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def add_user(url: str, email: str) -> int:

@@ -280,13 +280,13 @@ def test_what_it_prints(database: str, drift: Drift) -> None:
 def test_by_default_on_an_embedded_server(server: str, database: str) -> None:
     with psycopg.connect(server) as connection:
         version = connection.info.server_version // 10_000
-    done = commandline.run("trading_bot_schema", "drift", DATABASE_URL=database)
+    result = commandline.run("trading_bot_schema", "drift", DATABASE_URL=database)
     if version == embedded.major_version():
-        assert done.stdout.startswith("No drift"), done.stderr
-        assert done.returncode == 0
+        assert result.stdout.startswith("No drift"), result.stderr
+        assert result.returncode == 0
     else:
-        assert done.returncode == 2
-        assert "--scratch" in done.stderr
+        assert result.returncode == 2
+        assert "--scratch" in result.stderr
 
 
 def test_no_secret_is_printed(database: str, drift: Drift) -> None:

@@ -32,10 +32,10 @@ def test_importing_does_nothing_and_loads_no_driver(
 ) -> None:
     if url is not None:
         monkeypatch.setenv("DATABASE_URL", url)
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", WITHOUT_SIDE_EFFECTS], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_everything_that_is_announced_is_there() -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError, PendingRollbackError
 
 from tests.support import databases, history
 from tests.support.alembic_cli import AlembicCli
-from tests.support.databases import ask, version
+from tests.support.databases import scalar, version
 from tests.support.fault_injection import before_change
 from tests.support.history import HISTORY, Databases
 from tests.support.probe_revisions import (
@@ -66,11 +66,11 @@ OTHERS = (
 
 def terminate_others(url: str, spared: int = 0) -> None:
     """End all other sessions but one."""
-    ask(url, f"SELECT count(pg_terminate_backend(pid)) {OTHERS} AND pid <> %s", spared)
+    scalar(url, f"SELECT count(pg_terminate_backend(pid)) {OTHERS} AND pid <> %s", spared)
 
 
 def wait_until_alone(url: str) -> None:
-    wait_for(lambda: ask(url, f"SELECT count(*) {OTHERS}") == 0)
+    wait_for(lambda: scalar(url, f"SELECT count(*) {OTHERS}") == 0)
 
 
 @pytest.mark.parametrize(("name", "start", "target"), STEPS)
@@ -136,11 +136,11 @@ def test_concurrent_index_terminated_half_way(
     with psycopg.connect(database) as writer:
         writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
         migrator = alembic_cli.start(*arguments, database=database)
-        wait_for(lambda: ask(database, valid) is False)
+        wait_for(lambda: scalar(database, valid) is False)
         # Not the writer, without whom the index could be finished.
         terminate_others(database, spared=writer.info.backend_pid)
         assert "The connection broke" in migrator.result().messages[0]
-        assert ask(database, valid) is False
+        assert scalar(database, valid) is False
     assert alembic_cli.run(*arguments, database=database).status == 0
-    assert ask(database, valid) is True
+    assert scalar(database, valid) is True
     assert version(database) == "probe"

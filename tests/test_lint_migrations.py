@@ -11,8 +11,8 @@ from tools.lint_migrations import lint
 
 
 def test_the_projects_revisions() -> None:
-    done = commandline.run("tools.lint_migrations")
-    assert done.returncode == 0, done.stdout
+    result = commandline.run("tools.lint_migrations")
+    assert result.returncode == 0, result.stdout
 
 
 @pytest.mark.parametrize(

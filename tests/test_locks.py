@@ -32,17 +32,17 @@ def observed(filled_database: FilledDatabases) -> Observed:
 
 @each_revision
 def test_the_docstring_says_which_locks_are_taken(revision: Script, observed: Observed) -> None:
-    found = observed.revision(revision.revision).wrong_locks()
-    assert not found, f"{path(revision)}: {found}"
+    errors = observed.revision(revision.revision).wrong_locks()
+    assert not errors, f"{path(revision)}: {errors}"
 
 
 @each_revision
 def test_the_upgrade_breaks_no_rule(revision: Script, observed: Observed) -> None:
-    found = observed.revision(revision.revision).broken_rules()
-    assert not found, f"{path(revision)}\n" + "\n\n".join(found)
+    errors = observed.revision(revision.revision).broken_rules()
+    assert not errors, f"{path(revision)}\n" + "\n\n".join(errors)
 
 
 @each_revision
 def test_changed_rows_are_declared(revision: Script, observed: Observed) -> None:
-    found = observed.revision(revision.revision).undeclared_changes()
-    assert not found, f"{path(revision)}: " + "\n".join(found)
+    errors = observed.revision(revision.revision).undeclared_changes()
+    assert not errors, f"{path(revision)}: " + "\n".join(errors)

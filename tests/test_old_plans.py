@@ -25,5 +25,5 @@ def test_no_revision_slows_a_hot_query(plans: Plans, subtests: pytest.Subtests) 
     for revision in HISTORY[1:]:
         with subtests.test(revision.revision):
             slowed = plans.slowed_by(lambda url: databases.migrate(url, revision.revision))  # noqa: B023
-            said = declared(revision) or OldCode()
-            assert said.slows == slowed, advice(revision, replace(said, slows=frozenset(slowed)))
+            line = declared(revision) or OldCode()
+            assert line.slows == slowed, advice(revision, replace(line, slows=frozenset(slowed)))

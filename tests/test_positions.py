@@ -241,10 +241,10 @@ async def test_one_worker_may_enter(engine: AsyncEngine, do: Do) -> None:
 
 async def test_workers_with_orders_of_their_own(engine: AsyncEngine, do: Do) -> None:
     orders = [BUY | {"binance_order_id": f"BTCUSDT:{number}"} for number in range(6)]
-    done = await asyncio.gather(
+    results = await asyncio.gather(
         *(do(queries.open_position, order) for order in orders), return_exceptions=True
     )
-    assert sorted(isinstance(result, PositionError) for result in done) == [False] + [True] * 5
+    assert sorted(isinstance(result, PositionError) for result in results) == [False] + [True] * 5
     async with AsyncSession(engine) as session:
         assert await session.scalar(select(func.count()).select_from(Trade)) == 1
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from tests.support.alembic_cli import AlembicCli
-from tests.support.databases import ROOT, ask
+from tests.support.databases import ROOT, scalar
 from tests.support.probe_revisions import CONCURRENT_INDEX, DROP_CONCURRENT_INDEX, Revisions
 from tests.support.waiting import SECONDS, wait_for
 from trading_bot_schema.migrator.progress import Progress
@@ -135,7 +135,7 @@ def test_no_line_where_none_is_wanted(
 
 def _watched_for_two_seconds(url: str) -> bool:
     return bool(
-        ask(
+        scalar(
             url,
             "SELECT count(*) FROM pg_stat_activity AS migrating JOIN pg_stat_activity AS watching"
             " ON watching.query_start > migrating.query_start + interval '2 s'"

@@ -15,7 +15,7 @@ from models import Trade
 from models.database import make_engine
 from tests.support import databases, factories
 from tests.support.alembic_cli import AlembicCli
-from tests.support.databases import ROOT, ask
+from tests.support.databases import ROOT, scalar
 from tests.support.probe_revisions import Revisions
 from trading_bot_schema import embedded
 
@@ -56,13 +56,13 @@ def make_roles(server: str, empty_database: str) -> Iterator[Callable[..., Roles
     variables = ("--set", f"owner={owner}", "--set", f"app={app}")
 
     def make(by: str = empty_database) -> Roles:
-        done = subprocess.run(
+        result = subprocess.run(
             [psql, "--no-psqlrc", "--quiet", *variables, "--file", SCRIPT, by],
             check=False,
             capture_output=True,
             text=True,
         )
-        assert done.returncode == 0, done.stderr
+        assert result.returncode == 0, result.stderr
         for name in names:
             databases.execute(
                 server, sql.SQL("ALTER ROLE {} PASSWORD 'pw'").format(sql.Identifier(name))
@@ -114,8 +114,8 @@ async def test_the_application_role_can_do_what_the_models_need(roles: Roles) ->
 
 
 def test_the_application_role_can_use_tables_of_later_revisions(roles: Roles) -> None:
-    assert ask(roles.app, "INSERT INTO probe DEFAULT VALUES RETURNING id") == 1
-    assert ask(roles.app, "SELECT version_num FROM alembic_version") == "probe"
+    assert scalar(roles.app, "INSERT INTO probe DEFAULT VALUES RETURNING id") == 1
+    assert scalar(roles.app, "SELECT version_num FROM alembic_version") == "probe"
 
 
 def test_the_application_role_can_do_nothing_else(roles: Roles) -> None:

@@ -170,21 +170,21 @@ QUIET_DOWNGRADES = {
 def test_an_upgrade_that_changes_data_is_seen(
     what: str, revisions: Revisions, filled_database: FilledDatabases
 ) -> None:
-    upgrade, downgrade, changed, gone = QUIET_UPGRADES[what]
+    upgrade, downgrade, changed, losses = QUIET_UPGRADES[what]
     revisions.add("probe", upgrade, downgrade)
     found = travel(filled_database.at(HEAD), "probe", "-1", lambda: revisions.config)
-    assert (found.changed, found.lost) == (changed, gone)
+    assert (found.changed, found.lost) == (changed, losses)
 
 
 @pytest.mark.parametrize("what", QUIET_DOWNGRADES)
 def test_a_downgrade_that_changes_data_is_seen(
     what: str, revisions: Revisions, database: str
 ) -> None:
-    upgrade, downgrade, gone = QUIET_DOWNGRADES[what]
+    upgrade, downgrade, losses = QUIET_DOWNGRADES[what]
     revisions.add("probe", upgrade, downgrade)
     databases.migrate(database, "probe", revisions.config)
     fill(database)
-    assert travel(database, "-1", "probe", lambda: revisions.config).lost == gone
+    assert travel(database, "-1", "probe", lambda: revisions.config).lost == losses
 
 
 def test_rows_of_any_type(database: str) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from models import Base
 from tests.support import databases
 from tests.support.application import ONCE
-from tests.support.databases import ask
+from tests.support.databases import scalar
 from tests.support.factories import SMALLEST
 from tests.support.generated_rows import FIRST_KEY, FilledDatabases
 from tests.support.inserting import insert
@@ -40,7 +40,7 @@ def database_with_trades(database: str) -> str:
 
 
 def test_the_last_id(database_with_trades: str) -> None:
-    ask(database_with_trades, "SELECT setval('trades_id_seq', %s)", INT_MAX - 1)
+    scalar(database_with_trades, "SELECT setval('trades_id_seq', %s)", INT_MAX - 1)
     assert add(database_with_trades) == INT_MAX
     with pytest.raises(psycopg.errors.SequenceGeneratorLimitExceeded, match="trades_id_seq"):
         add(database_with_trades)
@@ -57,8 +57,8 @@ def test_widening_the_ids(
     of_a_bot = {"bot_config_id": FIRST_KEY, "user_id": FIRST_KEY}
     ids = [add(url, "trades", **of_a_bot) for url in (first, second, third)]
     assert ids == sorted(set(ids)), "the sequence goes on"
-    assert ask(first, "SELECT count(*) FROM trades WHERE id_bigint IS DISTINCT FROM id") == 0
-    ask(third, "SELECT setval('trades_id_seq', %s)", INT_MAX)
+    assert scalar(first, "SELECT count(*) FROM trades WHERE id_bigint IS DISTINCT FROM id") == 0
+    scalar(third, "SELECT setval('trades_id_seq', %s)", INT_MAX)
     assert add(third, "trades", **of_a_bot) == INT_MAX + 1
     # The schema is the one of the models, with the wider column.
     build_widened_models(empty_database)

@@ -17,7 +17,7 @@ import pytest
 from alembic.config import Config
 
 from tests.support.alembic_cli import AlembicCli, Command
-from tests.support.databases import ROOT, ask, version
+from tests.support.databases import ROOT, scalar, version
 from tests.support.history import HEAD
 from tests.support.probe_revisions import (
     ADD_COLUMN,
@@ -53,7 +53,7 @@ def _ends(migrator: Command, number: signal.Signals, url: str) -> str:
 
 def _sessions(url: str, condition: str = "true") -> int:
     return int(
-        ask(
+        scalar(
             url,
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             f" AND application_name = 'alembic' AND {condition}",
@@ -86,13 +86,13 @@ def test_in_an_index_that_is_built_concurrently(
     with psycopg.connect(database) as writer:
         writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
         migrator = alembic_cli.start(*arguments, database=database)
-        wait_for(lambda: ask(database, valid) is False)
+        wait_for(lambda: scalar(database, valid) is False)
         line = _ends(migrator, number, database)
     assert "What it did outside of a transaction remains" in line
     assert "marked invalid; the next run builds it again" in line
     assert version(database) == HEAD
     assert alembic_cli.run(*arguments, database=database).status == 0
-    assert ask(database, valid) is True
+    assert scalar(database, valid) is True
 
 
 @by_each_signal

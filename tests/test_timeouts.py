@@ -16,7 +16,7 @@ from sqlalchemy import Connection, event, func, select, text
 
 from tests.support import databases
 from tests.support.alembic_cli import AlembicCli
-from tests.support.databases import ask, version
+from tests.support.databases import scalar, version
 from tests.support.history import HEAD
 from tests.support.probe_revisions import Revisions
 from tests.support.waiting import wait_for
@@ -45,7 +45,7 @@ def test_beside_a_session_that_keeps_its_snapshot(
     assert "waiting for old snapshots" in result.stderr
     assert "application pg_dump" in result.stderr
     assert result.messages == []  # so nothing was tried twice
-    assert ask(empty_database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0
+    assert scalar(empty_database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0
     assert version(empty_database) == HEAD
 
 
@@ -150,7 +150,7 @@ def paused(tmp_path: Path, revisions: Revisions) -> Callable[[str, str], Path]:
 def _watching(url: str, condition: str) -> bool:
     """Say whether a session of the watcher meets a condition."""
     return bool(
-        ask(
+        scalar(
             url,
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             f" AND application_name = 'alembic' AND {condition}",
@@ -187,7 +187,7 @@ def test_a_watching_connection_that_broke_is_replaced(
     upgrade = alembic_cli.start(*arguments, database=database)
     watching = "query ~ 'pg_stat_progress_create_index'"
     wait_for(lambda: _watching(database, watching))
-    ask(
+    scalar(
         database,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         f" WHERE datname = current_database() AND pid <> pg_backend_pid() AND {watching}",

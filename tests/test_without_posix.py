@@ -31,11 +31,11 @@ def windows(tmp_path: Path) -> str:
 
 def test_with_a_server_of_its_own(windows: str, empty_database: str) -> None:
     for command in (("alembic", "upgrade", "head"), ("trading_bot_schema", "check")):
-        done = commandline.run(*command, DATABASE_URL=empty_database, PYTHONPATH=windows)
-        assert done.returncode == 0, done.stderr
-    done = commandline.example(DATABASE_URL=empty_database, PYTHONPATH=windows)
-    assert done.returncode == 0, done.stderr
-    assert "BTC/USDT" in done.stdout
+        result = commandline.run(*command, DATABASE_URL=empty_database, PYTHONPATH=windows)
+        assert result.returncode == 0, result.stderr
+    result = commandline.example(DATABASE_URL=empty_database, PYTHONPATH=windows)
+    assert result.returncode == 0, result.stderr
+    assert "BTC/USDT" in result.stdout
     assert databases.version(empty_database) == HEAD
 
 
@@ -46,8 +46,8 @@ def test_the_embedded_server_says_what_it_needs(
     windows: str, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     url = f"embedded:///{tmp_path}/server"
-    done = commandline.run(*command, DATABASE_URL=url, PYTHONPATH=windows)
-    assert done.returncode not in (0, 120)
-    assert "The embedded PostgreSQL needs Linux or macOS. Set DATABASE_URL" in done.stderr
-    assert "Traceback" not in done.stderr
+    result = commandline.run(*command, DATABASE_URL=url, PYTHONPATH=windows)
+    assert result.returncode not in (0, 120)
+    assert "The embedded PostgreSQL needs Linux or macOS. Set DATABASE_URL" in result.stderr
+    assert "Traceback" not in result.stderr
     assert not (tmp_path / "server").exists()

@@ -35,7 +35,7 @@ class Application:
 
     def __enter__(self) -> Self:
         """Prepare all statements."""
-        assert self.sees() == NOTHING
+        assert self.outcome() == NOTHING
         return self
 
     def __exit__(
@@ -45,11 +45,11 @@ class Application:
         self._runner.run(self._engine.dispose())
         self._runner.close()
 
-    def sees(self) -> str:
+    def outcome(self) -> str:
         """Return the outcome of its statements now: the worst of them."""
-        return self._runner.run(self._sees())
+        return self._runner.run(self._outcome())
 
-    async def _sees(self) -> str:
+    async def _outcome(self) -> str:
         failures = [await self._failures(statement) for statement in self._statements]
         async with self._engine.connect() as connection:
             # So that its reads are not attributed to the migration.

@@ -162,7 +162,7 @@ CHANGES = [
 """Changes by kind."""
 
 
-def make(url: str, change: Change, app: str) -> None:
+def apply(url: str, change: Change, app: str) -> None:
     """Apply a change to a database in one transaction, as a revision would."""
     with databases.sync_engine(url).begin() as connection:
         connection.execute(text(change.sql.format(app=app)))

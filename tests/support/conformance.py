@@ -34,9 +34,9 @@ class Conformance:
         """Return the differences of a database from the models; empty if there are none."""
         return self.differences(snapshot(url))
 
-    def differences(self, found: Catalogue) -> str:
+    def differences(self, catalogue: Catalogue) -> str:
         """Return the differences of a catalogue from the models."""
-        return differences(self.models, found, ("models", "database"), files, self.unordered)
+        return differences(self.models, catalogue, ("models", "database"), files, self.unordered)
 
 
 def appended(database_at: Databases) -> dict[str, Set[str]]:
@@ -48,8 +48,8 @@ def appended(database_at: Databases) -> dict[str, Set[str]]:
     created: dict[str, Set[str]] = {}
     now: dict[str, Set[str]] = {}
     for revision in HISTORY:
-        found = snapshot(database_at.at(revision.revision)).columns
-        now = {table: set(here) for table, here in found.items()}
+        columns = snapshot(database_at.at(revision.revision)).columns
+        now = {table: set(here) for table, here in columns.items()}
         # A table that was dropped and created again has no added columns.
         created = {table: created.get(table, here) for table, here in now.items()}
     return {table: here - created[table] for table, here in now.items()}
@@ -57,5 +57,5 @@ def appended(database_at: Databases) -> dict[str, Set[str]]:
 
 def files(sql: str) -> str:
     """Return the files to check for an object."""
-    found = [file for table, file in MODEL_FILES.items() if re.search(rf"\b{table}\b", sql)]
-    return ", ".join([*sorted(found), "alembic/versions/"])
+    models = [file for table, file in MODEL_FILES.items() if re.search(rf"\b{table}\b", sql)]
+    return ", ".join([*sorted(models), "alembic/versions/"])

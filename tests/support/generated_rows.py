@@ -311,24 +311,24 @@ def grow(url: str, names: Collection[str], rows: int) -> None:
 
 def _tables(connection: psycopg.Connection[Any]) -> Iterator[Table]:
     """Yield the tables, each after those that it references."""
-    found: dict[str, Table] = {}
+    tables: dict[str, Table] = {}
     for table, name, kind, modifier, not_null, generated, labels in connection.execute(COLUMNS):
-        here = found.setdefault(table, Table(table, {}, set(), []))
+        here = tables.setdefault(table, Table(table, {}, set(), []))
         if not generated:
             here.columns[name] = Column(name, kind, modifier, not_null, labels)
     for table, names in connection.execute(KEYS):
-        if table in found and not found[table].unique & set(names):
-            found[table].unique.add(names[0])
+        if table in tables and not tables[table].unique & set(names):
+            tables[table].unique.add(names[0])
     for table, other, pairs in connection.execute(FOREIGN_KEYS):
         if table != other:
-            found[table].references.append((other, dict(pairs)))
+            tables[table].references.append((other, dict(pairs)))
     for table, check in connection.execute(CHECKS):
-        found[table].checks += check
-    done: set[str] = set()
-    while len(done) < len(found):
-        for name, table in found.items():
-            if name not in done and done.issuperset(other for other, _ in table.references):
-                done.add(name)
+        tables[table].checks += check
+    yielded: set[str] = set()
+    while len(yielded) < len(tables):
+        for name, table in tables.items():
+            if name not in yielded and yielded.issuperset(other for other, _ in table.references):
+                yielded.add(name)
                 yield table
 
 

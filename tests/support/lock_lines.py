@@ -47,10 +47,10 @@ def check_upgrade(docstring: str, observation: Observation) -> str:
     """Return the errors in the line ``Locks:``, with the line to paste; empty: none."""
     text = line(docstring, "Locks")
     if text is None:
-        found = "The docstring has no line Locks:."
+        errors = "The docstring has no line Locks:."
     else:
-        found = _compare(text, locks_taken(observation))
-    return _paste(found, "Locks", _required(locks_taken(observation)))
+        errors = _compare(text, locks_taken(observation))
+    return _paste(errors, "Locks", _required(locks_taken(observation)))
 
 
 def check_downgrade(docstring: str, observation: Observation, dropped: Collection[str]) -> str:
@@ -62,26 +62,26 @@ def check_downgrade(docstring: str, observation: Observation, dropped: Collectio
     taken = {taken for taken in locks_taken(observation) if taken.table not in dropped}
     text = line(docstring, "Downgrade locks")
     if text is not None:
-        found = _compare(text, taken, {*locks_taken(observation)})
+        errors = _compare(text, taken, {*locks_taken(observation)})
     else:
         try:
             declared = locks(line(docstring, "Locks") or "none")
         except DocstringError:
             return ""  # reported by check_upgrade()
-        found = "\n".join(
+        errors = "\n".join(
             f"The downgrade takes {_named(lock)}, which is more than Locks: says."
             for lock in _required(taken)
             if not any(_covers(one, lock) for one in declared)
         )
-    return _paste(found, "Downgrade locks", _required(taken))
+    return _paste(errors, "Downgrade locks", _required(taken))
 
 
 def _covers(declared: DeclaredLock, taken: Taken) -> bool:
     return (
         taken.table in declared.tables
         and LOCKS.index(declared.lock) >= LOCKS.index(taken.lock)
-        and (not _reads(taken) or _says(MAY_MEAN_READS, declared.text))
-        and (not taken.rewrites or _says(REWRITES, declared.text))
+        and (not _reads(taken) or _matches(MAY_MEAN_READS, declared.text))
+        and (not taken.rewrites or _matches(REWRITES, declared.text))
     )
 
 
@@ -91,34 +91,34 @@ def _compare(text: str, taken: Iterable[Taken], allowed: Iterable[Taken] = ()) -
         declared = locks(text)
     except DocstringError as error:
         return str(error)
-    said: dict[tuple[str, str], list[str]] = {}
+    texts_of: dict[tuple[str, str], list[str]] = {}
     for part in declared:
         for table in part.tables:
-            said.setdefault((table, part.lock), []).append(part.text)
-    found = []
+            texts_of.setdefault((table, part.lock), []).append(part.text)
+    errors = []
     for lock in _required(taken):
-        texts = said.get((lock.table, lock.lock))
+        texts = texts_of.get((lock.table, lock.lock))
         if texts is None:
-            found.append(f"It takes {_named(lock)}, which the docstring does not say.")
-        elif _reads(lock) and not any(_says(MAY_MEAN_READS, text) for text in texts):
-            found.append(
+            errors.append(f"It takes {_named(lock)}, which the docstring does not say.")
+        elif _reads(lock) and not any(_matches(MAY_MEAN_READS, text) for text in texts):
+            errors.append(
                 f"All rows of {lock.table} are read under {lock.lock}, which the docstring does"
                 " not say."
             )
-        elif lock.rewrites and not any(_says(REWRITES, text) for text in texts):
-            found.append(
+        elif lock.rewrites and not any(_matches(REWRITES, text) for text in texts):
+            errors.append(
                 f"{lock.table} is rewritten under {lock.lock}, which the docstring does not say."
             )
     known = {(lock.table, lock.lock): lock for lock in {*taken, *allowed}}
-    for (table, name), texts in said.items():
+    for (table, name), texts in texts_of.items():
         if (table, name) not in known:
-            found.append(f"The docstring says {name} on {table}, which it does not take.")
+            errors.append(f"The docstring says {name} on {table}, which it does not take.")
             continue
-        if not known[table, name].reads and any(_says(READS, text) for text in texts):
-            found.append(f"The docstring says that rows of {table} are read, which they are not.")
-        if not known[table, name].rewrites and any(_says(REWRITES, text) for text in texts):
-            found.append(f"The docstring says that {table} is rewritten, which it is not.")
-    return "\n".join(found)
+        if not known[table, name].reads and any(_matches(READS, text) for text in texts):
+            errors.append(f"The docstring says that rows of {table} are read, which they are not.")
+        if not known[table, name].rewrites and any(_matches(REWRITES, text) for text in texts):
+            errors.append(f"The docstring says that {table} is rewritten, which it is not.")
+    return "\n".join(errors)
 
 
 def _required(taken: Iterable[Taken]) -> list[Taken]:
@@ -140,7 +140,7 @@ def _reads(lock: Taken) -> bool:
     return lock.reads and not lock.rewrites and lock.lock in READS_DECLARED
 
 
-def _says(pattern: re.Pattern[str], text: str) -> bool:
+def _matches(pattern: re.Pattern[str], text: str) -> bool:
     return any(
         pattern.search(phrase) and not NEGATED.search(phrase) for phrase in re.split(r"[,:]", text)
     )
@@ -174,5 +174,5 @@ def _line(heading: str, taken: list[Taken]) -> str:
     return fill(f"{heading}: {_all_named(taken)}.", WIDTH, break_on_hyphens=False)
 
 
-def _paste(found: str, heading: str, taken: list[Taken]) -> str:
-    return f"{found}\nThe docstring should have:\n\n{_line(heading, taken)}" if found else ""
+def _paste(errors: str, heading: str, taken: list[Taken]) -> str:
+    return f"{errors}\nThe docstring should have:\n\n{_line(heading, taken)}" if errors else ""

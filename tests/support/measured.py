@@ -61,7 +61,7 @@ class Measured:
             observed = ObservedRevision(name, "", start, config=lambda: revisions.config)
             with Application(first, without) as application:
                 self.locks.append(named_locks(observed.upgrade))
-                self.application = max(self.application, application.sees(), key=WORST.index)
+                self.application = max(self.application, application.outcome(), key=WORST.index)
             self.observed.append(observed)
             self.url = first
 

@@ -58,7 +58,7 @@ class Result:
     forbidden: list[str] = field(default_factory=list)
 
 
-def revision_at_work() -> str | None:
+def running_revision() -> str | None:
     """Return the file of the revision that is running, unless it only imports something."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
@@ -81,7 +81,7 @@ class Buffer:
     def write(self, text: str) -> None:
         """Store a statement, unless Alembic itself prints it."""
         statement = normal(text)
-        if revision_at_work() and statement not in ("BEGIN", "COMMIT"):
+        if running_revision() and statement not in ("BEGIN", "COMMIT"):
             self.statements.append(statement)
 
     def flush(self) -> None:
@@ -121,7 +121,7 @@ def online(url: str) -> Statements:
 
     @event.listens_for(engine, "before_execute")
     def note(_: Connection, clause: ClauseElement, many: Any, one: Any, __: Any) -> None:
-        if revision_at_work():
+        if running_revision():
             now.extend(literal(clause, values) for values in many or [one])
 
     for name, direction, _, end in steps():
@@ -146,7 +146,7 @@ def watch(forbidden: list[str]) -> None:
     """Record the forbidden resources that revisions use from now on."""
 
     def note(what: str) -> None:
-        if file := revision_at_work():
+        if file := running_revision():
             forbidden.append(f"{file} uses {what}")
 
     def hook(name: str, arguments: tuple[Any, ...]) -> None:

@@ -52,9 +52,9 @@ class RoleDatabases:
 def databases_for_roles(server: str) -> Iterator[RoleDatabases]:
     """Yield databases for two roles; drop databases and roles at the end."""
     with ExitStack() as stack:
-        made = RoleDatabases(server, stack)
-        stack.callback(made.drop_roles)
-        yield made
+        roles = RoleDatabases(server, stack)
+        stack.callback(roles.drop_roles)
+        yield roles
 
 
 def as_role(url: str, role: str = "none") -> str:

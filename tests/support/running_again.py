@@ -36,7 +36,7 @@ class _Interrupted(Exception):  # noqa: N818
 def run_again(
     observation: Observation,
     migrate: Callable[[Connection], object],
-    done: str,
+    reference: str,
     start: Callable[[], str],
 ) -> Iterator[Violation]:
     """Interrupt a migration at one place after the other, and finally let it finish.
@@ -44,7 +44,7 @@ def run_again(
     Args:
         observation: Its effects without an interruption.
         migrate: Runs it.
-        done: URL of a database on which it has run.
+        reference: URL of a database on which it has run.
         start: Creates a database on which it has not.
     """
     places = list(_places(observation))
@@ -73,7 +73,7 @@ def run_again(
                 f" rest. See “Run again after an interruption” in {GUIDE}.",
             )
             return
-    if difference := _difference(done, url, migrate, start):
+    if difference := _difference(reference, url, migrate, start):
         yield Violation(
             "run-again",
             frozenset(),
@@ -169,18 +169,18 @@ def _interruption(connection: Connection, place: int | None, *, within: bool) ->
 
 
 def _difference(
-    done: str, again: str, migrate: Callable[[Connection], object], start: Callable[[], str]
+    reference: str, again: str, migrate: Callable[[Connection], object], start: Callable[[], str]
 ) -> str:
     """Return the differences of a database from one on which the migration ran once."""
     sides = ("run once", "run again")
-    report = differences(snapshot(done), snapshot(again), sides, lambda _: "the revision", {})
-    changed = lost(content(done), content(again))
+    report = differences(snapshot(reference), snapshot(again), sides, lambda _: "the revision", {})
+    changed = lost(content(reference), content(again))
     if changed:
         # Exclude what differs between any two runs, such as the time of a change.
         other = start()
         with databases.sync_engine(other).connect() as connection:
             migrate(connection)
             connection.commit()
-        changed -= lost(content(done), content(other))
+        changed -= lost(content(reference), content(other))
     rows = [f"rows of {name}" for name in sorted(changed)]
     return "\n".join([report, *rows] if report else rows)

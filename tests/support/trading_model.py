@@ -330,7 +330,7 @@ class Trading(RuleBasedStateMachine):
     @rule(dice=st.builds(Dice, st.lists(st.integers(0, 999), min_size=30, max_size=30)))
     def step(self, dice: Dice) -> None:
         """Run a random step, more often the more important ones."""
-        steps = [self.work] * 8 + [self.enter, self.claim, self.look] * 3
+        steps = [self.work] * 8 + [self.enter, self.claim, self.read_reports] * 3
         steps += [self.record_first, self.switch] * 2
         steps += [self.midnight, self.report_at_a_naive_time]
         dice.one_of(steps)(dice)
@@ -571,7 +571,7 @@ class Trading(RuleBasedStateMachine):
     # Invariants after every step
 
     @invariant()
-    def the_database_is_like_the_books(self) -> None:
+    def database_matches_books(self) -> None:
         self.run(self._check())
 
     async def _check(self) -> None:
@@ -630,11 +630,11 @@ class Trading(RuleBasedStateMachine):
         pnls = (order.amounts(self._filled(order))["pnl"] for order in orders)
         return sum(filter(None, pnls), Decimal(0))
 
-    def look(self, dice: Dice) -> None:
+    def read_reports(self, dice: Dice) -> None:
         """Check the reports for owners and operators."""
-        self.run(self._look())
+        self.run(self._read_reports())
 
-    async def _look(self) -> None:
+    async def _read_reports(self) -> None:
         async with AsyncSession(self.engine) as session:
             await self._check_reports(session)
 

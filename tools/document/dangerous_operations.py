@@ -72,7 +72,10 @@ def measure(server: str) -> tuple[str, Effects]:
     with psycopg.connect(server) as connection:
         release = str(connection.info.server_version // 10_000)
     effects: Effects = {"dangerous": {}, "safe": {}}
-    with databases.maker(server) as make_database, tempfile.TemporaryDirectory() as directory:
+    with (
+        databases.database_factory(server) as make_database,
+        tempfile.TemporaryDirectory() as directory,
+    ):
         filled = FilledDatabases(make_database, Databases(make_database))
 
         def revisions(number: int) -> Revisions:

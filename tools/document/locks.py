@@ -50,7 +50,7 @@ def texts(server: str) -> Texts:
     from tests.support.observed_revision import ObservedRevision
 
     found = {}
-    with databases.maker(server) as make_database:
+    with databases.database_factory(server) as make_database:
         filled = FilledDatabases(make_database, Databases(make_database))
         for script in scripts:
             observed = ObservedRevision.of(script, filled)

@@ -139,7 +139,7 @@ def texts(server: str) -> Texts:
 
     with psycopg.connect(server) as connection:
         major = connection.info.server_version // 10_000
-    with databases.maker(server) as make_database:
+    with databases.database_factory(server) as make_database:
         database_at = Databases(make_database)
         conformance = Conformance(make_database(), database_at)
         template = str(make_url(database_at.at("head")).database)

@@ -50,29 +50,29 @@ class Answers:
 class Measuring:
     """Databases to make changes to."""
 
-    def __init__(self, made: RoleDatabases) -> None:
+    def __init__(self, roles: RoleDatabases) -> None:
         """Prepare a database at the head revision."""
-        self._made = made
-        migrated = Databases(made.make)
+        self._roles = roles
+        migrated = Databases(roles.make)
         self._head = HISTORY[-1].revision
-        self._filled = FilledDatabases(made.make, migrated)
+        self._filled = FilledDatabases(roles.make, migrated)
         self._migrated = migrated
 
     def measure(self, change: Change, plans: Plans | None = None) -> Answers:
         """Make a change, and ask everyone; ``plans`` finds which queries it slows."""
 
         def upgrade(url: str) -> None:
-            changes.make(url, change, self._made.app)
+            changes.apply(url, change, self._roles.app)
 
-        found = old_code.what_happens(self._made, lambda: self._filled.at(self._head), upgrade)
+        found = old_code.observe(self._roles, lambda: self._filled.at(self._head), upgrade)
         if plans is not None:
-            copy = plans.copy(self._made.make)
+            copy = plans.copy(self._roles.make)
             found = replace(found, slows=frozenset(copy.slowed_by(upgrade)))
-            self._made.drop(copy.url)
+            self._roles.drop(copy.url)
         url = self._migrated.at(self._head)
         upgrade(url)
         answers = Answers(str(found), squawk(change), alembic_check(url))
-        self._made.drop(url)
+        self._roles.drop(url)
         return answers
 
     def plans(self) -> Plans:
@@ -82,14 +82,14 @@ class Measuring:
 
 def squawk(change: Change) -> tuple[str, ...]:
     """Return the rules of squawk that a change breaks."""
-    done = subprocess.run(  # noqa: S603 - our own command
+    result = subprocess.run(  # noqa: S603 - our own command
         [SQUAWK, "--config", ROOT / ".squawk.toml", "--reporter", "json", "--stdin-filepath", "-"],
         input=f"BEGIN;\n{change.sql.format(app='app')};\nCOMMIT;\n",
         capture_output=True,
         text=True,
         check=False,
     )
-    return tuple(dict.fromkeys(found["rule_name"] for found in json.loads(done.stdout or "[]")))
+    return tuple(dict.fromkeys(found["rule_name"] for found in json.loads(result.stdout or "[]")))
 
 
 def alembic_check(url: str) -> bool:
@@ -141,8 +141,8 @@ def texts(server: str) -> Texts:
     """Measure every change and return the page."""
     with psycopg.connect(server) as connection:
         major = connection.info.server_version // 10_000
-    with databases_for_roles(server) as made:
-        measuring = Measuring(made)
+    with databases_for_roles(server) as roles:
+        measuring = Measuring(roles)
         plans = measuring.plans()
         found = {change: measuring.measure(change, plans) for change in CHANGES}
     return {PATH: page(major, found)}

@@ -36,11 +36,11 @@ def texts(server: str) -> Texts:
     from tests.support.roles import databases_for_roles
 
     found = {}
-    with databases_for_roles(server) as made:
-        filled = FilledDatabases(made.make, Databases(made.make))
+    with databases_for_roles(server) as roles:
+        filled = FilledDatabases(roles.make, Databases(roles.make))
         for script in scripts:
             source = Path(script.path).read_text("utf-8")
-            found[path(script)] = with_line(source, of_revision(script, made, filled))
+            found[path(script)] = with_line(source, of_revision(script, roles, filled))
     return found
 
 

@@ -53,7 +53,7 @@ def texts(server: str) -> Texts:
     """Migrate a new database and return the file for it."""
     from tests.support import databases
 
-    with databases.maker(server) as make_database:
+    with databases.database_factory(server) as make_database:
         url = make_database()
         databases.migrate(url)
         return {PATH: of_database(url)}

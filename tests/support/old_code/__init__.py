@@ -42,20 +42,20 @@ Upgrade = Callable[[str], object]
 REFUSALS = ("22", "23", "P0")
 
 
-def of_revision(revision: Script, made: RoleDatabases, filled: FilledDatabases) -> OldCode:
+def of_revision(revision: Script, roles: RoleDatabases, filled: FilledDatabases) -> OldCode:
     """Run old code before a revision of the project and after it."""
-    return what_happens(
-        made,
+    return observe(
+        roles,
         lambda: filled.at(history.before(revision)),
         lambda url: databases.migrate(url, revision.revision),
     )
 
 
-def what_happens(made: RoleDatabases, start: Callable[[], str], upgrade: Upgrade) -> OldCode:
+def observe(roles: RoleDatabases, start: Callable[[], str], upgrade: Upgrade) -> OldCode:
     """Run old code before a revision and after it.
 
     Args:
-        made: Has the roles.
+        roles: Creates databases for the roles.
         start: Makes a database with rows, at the revision before.
         upgrade: Runs the revision on a database.
     """
@@ -63,9 +63,9 @@ def what_happens(made: RoleDatabases, start: Callable[[], str], upgrade: Upgrade
     def run(refused: Refused, remove: bool) -> OldCode:
         url = start()
         try:
-            return asyncio.run(_run(made.app, url, upgrade, refused, remove))
+            return asyncio.run(_run(roles.app, url, upgrade, refused, remove))
         finally:
-            made.drop(url)
+            roles.drop(url)
 
     try:
         found = run({}, remove=False)
@@ -81,7 +81,7 @@ def what_happens(made: RoleDatabases, start: Callable[[], str], upgrade: Upgrade
     try:
         refused = _refused_rows(url, upgrade)
     finally:
-        made.drop(url)
+        roles.drop(url)
     found = run(refused, remove=fails)
     if not fails:
         return found

@@ -17,9 +17,9 @@ def declared(revision: Script) -> OldCode | None:
         return None
 
 
-def advice(revision: Script, found: OldCode) -> str:
+def advice(revision: Script, outcome: OldCode) -> str:
     """Return a message with the line that the docstring should have."""
-    line = "\n".join(textwrap.wrap(f"Old code: {found}", 99))
-    said = docstrings.line(revision.longdoc, "Old code")
-    instead = f"instead of 'Old code: {said}'" if said else "which it lacks"
+    line = "\n".join(textwrap.wrap(f"Old code: {outcome}", 99))
+    current = docstrings.line(revision.longdoc, "Old code")
+    instead = f"instead of 'Old code: {current}'" if current else "which it lacks"
     return f"{path(revision)}: the docstring should have this line, {instead}:\n\n{line}\n"

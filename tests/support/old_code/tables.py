@@ -60,7 +60,7 @@ class OldTable:
     """A row that can be inserted. The base itself, if there is no other."""
     spare_texts: Texts
     all_tables: dict[str, "OldTable"] = field(repr=False)
-    is_there: bool = True
+    has_base: bool = True
     """Whether the base still exists: the revision may refuse all rows."""
 
     @property
@@ -95,8 +95,8 @@ class OldTable:
     def is_usable(self) -> bool:
         """Whether it and all tables that it references have a row."""
         keys = self.table.foreign_key_constraints
-        return self.is_there and all(
-            self.all_tables[key.referred_table.name].is_there for key in keys
+        return self.has_base and all(
+            self.all_tables[key.referred_table.name].has_base for key in keys
         )
 
     def key_of(self, row: Row) -> Key:
@@ -160,9 +160,9 @@ def read_tables(connection: Connection, refused: Refused) -> dict[str, OldTable]
             old.base, old.base_texts = old.spare, old.spare_texts = (accepted or rows)[0]
             found[table.name] = old
     for old in reversed(found.values()):
-        _take_out_spare(connection, old, refused.get(old.name, {}))
+        _delete_spare(connection, old, refused.get(old.name, {}))
     for old in found.values():
-        _number(connection, old)
+        _set_sequences(connection, old)
     return found
 
 
@@ -173,7 +173,7 @@ def remove_rows(connection: Connection, tables: Mapping[str, OldTable], refused:
         for row, _ in old.rows:
             if old.key_of(row) in keys:
                 connection.execute(delete(old.table).where(old.is_row(row)))
-        old.is_there = old.key_of(old.base) not in keys
+        old.has_base = old.key_of(old.base) not in keys
 
 
 def _types_and_values(
@@ -205,7 +205,7 @@ def _rows(connection: Connection, table: Table) -> list[tuple[Row, Texts]]:
     ]
 
 
-def _take_out_spare(connection: Connection, old: OldTable, refused: Container[Key]) -> None:
+def _delete_spare(connection: Connection, old: OldTable, refused: Container[Key]) -> None:
     """Delete a row that no other references, if there is one beside the base."""
     others = [row for row in old.rows if row[0] is not old.base]
     others.sort(key=lambda row: old.key_of(row[0]) in refused)
@@ -219,7 +219,7 @@ def _take_out_spare(connection: Connection, old: OldTable, refused: Container[Ke
         return
 
 
-def _number(connection: Connection, old: OldTable) -> None:
+def _set_sequences(connection: Connection, old: OldTable) -> None:
     """Set sequences past the existing rows, as if the application had inserted them."""
     for column in old.key:
         names = {"table": quoted(old.name), "column": column.name}
