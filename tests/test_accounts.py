@@ -1,4 +1,4 @@
-"""A user can be forgotten, but for the financial records."""
+"""A user can be erased, except for the financial records."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,7 @@ PERSONAL = ("ada@", "argon", "Ada's", "her own words", "gAAAA")
 
 @pytest.fixture(autouse=True)
 async def _users(engine: AsyncEngine) -> None:
-    """Ada, with everything that she may have, and another user."""
+    """Ada, with rows in every table, and another user."""
     async with AsyncSession(engine) as session, session.begin():
         bot = factories.running_bot(last_error_message="her own words")
         bot.name = "Ada's bot"

@@ -1,4 +1,4 @@
-"""What goes with a deleted row, and what cannot be deleted, through the ORM and raw SQL alike."""
+"""Deleting a row deletes its dependent rows, and rows with trades cannot be deleted."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -21,7 +21,7 @@ async def through_orm(session: AsyncSession, row: Base) -> None:
 
 
 async def through_orm_with_children_loaded(session: AsyncSession, row: Base) -> None:
-    # Children that are in the session are deleted by the ORM, one by one, before the row.
+    # Children in the session are deleted by the ORM, one by one, before the row.
     await session.scalars(
         select(User)
         .options(

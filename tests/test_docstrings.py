@@ -1,4 +1,4 @@
-"""The lines of a revision's docstring are read as CONTRIBUTING.md says."""
+"""The lines of a revision's docstring are read as described in CONTRIBUTING.md."""
 
 import pytest
 

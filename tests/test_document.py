@@ -1,8 +1,8 @@
 """``python -m tools.document`` reports each generated document that is out of date, and writes it.
 
-What the documents contain: the diagram and the data dictionary here, ``docs/schema.sql`` in
-``test_schema.py``, the mutation table in ``test_mutation_table.py``, the table of dangerous
-operations in ``test_guide.py``, the lines on locks in ``test_lock_lines.py``.
+The contents are tested here for the diagram and the data dictionary, for ``docs/schema.sql`` in
+``test_schema.py``, for the mutation table in ``test_mutation_table.py``, for the table of
+dangerous operations in ``test_guide.py``, for the lines on locks in ``test_lock_lines.py``.
 """
 
 import shutil
@@ -18,7 +18,7 @@ from tools.document import marked
 from tools.document.data_dictionary import dictionary
 from tools.document.diagram import diagram
 
-# Of each document, a part whose change can be noticed without a database.
+# For each document, a part whose change is detected without a database.
 GENERATED = {
     "diagram": [("README.md", "varchar email UK"), ("README.tr.md", "varchar email UK")],
     "data-dictionary": [("docs/data-dictionary.md", "| `email` |")],

@@ -1,4 +1,4 @@
-"""The conformance check and the command ``drift`` report every kind of drift, and nothing else."""
+"""The conformance check and the command ``drift`` report all drift, and nothing else."""
 
 from uuid import uuid4
 

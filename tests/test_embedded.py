@@ -1,4 +1,4 @@
-"""The embedded server starts on demand, is found again, and is in nobody's way."""
+"""The embedded server starts on demand, is reused, and does not interfere with others."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ START = (
 
 
 def starting(home: Path) -> subprocess.Popen[str]:
-    """Start the server from a process of its own, as every command does."""
+    """Start the server from a new process, as every command does."""
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", START, str(home)],
         env={name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"},
@@ -41,7 +41,7 @@ def start(home: Path) -> str:
 
 @pytest.fixture
 def new_home(reachable_directory: Path) -> Iterator[Callable[..., Path]]:
-    """Name a directory for a server, below ``reachable_directory``; stop the server afterwards."""
+    """Return a directory for a server in ``reachable_directory``; stop the server at the end."""
     homes: list[Path] = []
 
     def new(*parts: str) -> Path:
@@ -120,11 +120,11 @@ def test_server_killed_leaves_a_stale_pid_file(new_home: Callable[..., Path]) ->
     pid_file = home.resolve() / "data" / "postmaster.pid"
     pid, *rest = pid_file.read_text().splitlines(keepends=True)
     os.kill(int(pid), signal.SIGKILL)
-    # Meanwhile the system may have given the pid to somebody else.
+    # Meanwhile the system may have assigned the pid to another process.
     pid_file.write_text("".join(["1\n", *rest]))
 
     def restarts() -> bool:
-        with suppress(EmbeddedError):  # the children of the killed server need a moment to notice
+        with suppress(EmbeddedError):  # the children of the killed server take a moment to exit
             return start(home) == url
         return False
 

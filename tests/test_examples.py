@@ -1,4 +1,4 @@
-"""The example runs against a live database, and its books balance, whatever the seed."""
+"""The example runs against a live database, and its books balance with every seed."""
 
 import re
 

@@ -1,7 +1,7 @@
-"""What CONTRIBUTING.md advises is safe, and what it warns of is measured.
+"""The recipes in CONTRIBUTING.md are safe, and its table of dangerous operations is measured.
 
-Every revision of a recipe runs on a database with rows, after those before it, and is judged by
-the rules for revisions, by squawk, and by an application that runs on meanwhile.
+Every revision of a recipe runs on a database with rows, after the previous ones, and is checked by
+the rules for revisions, by squawk, and by an application that runs meanwhile.
 """
 
 import re
@@ -34,7 +34,7 @@ def release(server: str) -> int:
 
 @pytest.fixture
 def check(release: int) -> Callable[..., None]:
-    """Compare what was measured with what the table says: ``check("safe", title, measured)``."""
+    """Compare a measurement with the table: ``check("safe", title, measured)``."""
 
     def compare(form: str, title: str, measured: Measured) -> None:
         if known := results().get(str(release)):
@@ -60,7 +60,7 @@ def test_recipes_are_safe(
     skip_if_too_old(title, release)
     measured = measure_recipe(title, revisions, filled_database)
     assert measured.broken_rules() == []
-    if "get_bind" not in "".join(GUIDE[title].revisions):  # which has no --sql
+    if "get_bind" not in "".join(GUIDE[title].revisions):  # which --sql does not support
         assert lint(revisions.config), capfd.readouterr().out
     if title in {operation.safe for operation in OPERATIONS}:
         check("safe", title, measured)

@@ -62,7 +62,7 @@ def module_files() -> dict[str, Path]:
 
 
 def imported_names(node: ast.AST) -> Iterator[str]:
-    """Return what a module imports, apart from what only its type hints need."""
+    """Yield the imports of a module, except those for type hints only."""
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         return
     if isinstance(node, ast.Import):
@@ -85,7 +85,7 @@ def import_graph() -> dict[str, set[str]]:
 
 
 def test_imports_have_no_circle() -> None:
-    # `models.__getattr__` imports `models.database`, which imports `models.base`, when asked to.
+    # `models.__getattr__` imports `models.database`, which imports `models.base`, on demand.
     graph = import_graph()
     graph["models"].discard("models.database")
     try:

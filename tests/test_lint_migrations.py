@@ -1,6 +1,6 @@
-"""Squawk looks at every revision, and refuses what would hurt a live database.
+"""Every revision passes squawk, which rejects statements that would block a live database.
 
-The recipes of CONTRIBUTING.md pass it, too (``test_guide.py``).
+The recipes in CONTRIBUTING.md pass it as well (``test_guide.py``).
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""A docstring that says less or more about locks than is taken is refused, with the line to paste.
+"""A docstring that declares fewer or more locks than are taken is refused, with the right line.
 
 The declarations of real revisions are compared in ``test_locks.py``.
 """
@@ -143,6 +143,6 @@ def test_a_missing_line_is_written(probe: Probe) -> None:
         "Downgrade locks: ACCESS EXCLUSIVE on users, for milliseconds.\nDowngrade: loses notes."
     )
     assert with_lines(docstring.replace("Locks: <none, or: ...>\n", ""), revision) == written
-    # It is the truth.
+    # It is correct.
     assert check_upgrade(written, revision.upgrade) == ""
     assert check_downgrade(written, revision.downgrade, {"notes"}) == ""

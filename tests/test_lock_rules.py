@@ -1,6 +1,6 @@
-"""A careless revision is refused, with what it does and what to do instead; a careful one passes.
+"""A dangerous revision is refused, with its effect and the safe form; a safe one passes.
 
-Each revision here is added to the project's own, and judged by what it does.
+Each revision here is added to those of the project, and judged by its observed effects.
 """
 
 import pytest
@@ -32,13 +32,13 @@ for first in range(0, last + 1, 5_000):
 
 
 def indented(*statements: str) -> str:
-    """Put statements into an autocommit_block()."""
+    """Return statements in an autocommit_block()."""
     lines = "\n".join(statements).strip().splitlines()
     return AUTOCOMMIT + "\n".join(f"    {line}" for line in lines)
 
 
 CARELESS: dict[str, tuple[str, str, str, str]] = {
-    # What it does: rule, upgrade, what an earlier revision did, what the message says.
+    # Title: rule, upgrade, earlier revision, part of the message.
     "a CHECK that is validated at once": (
         "scan-under-lock",
         'op.create_check_constraint(op.f("ck_probe"), "trades", "price < 1e30")',
@@ -224,7 +224,7 @@ def test_a_careless_revision_is_refused(what: str, probe: Probe) -> None:
 
 
 HARMLESS: dict[str, tuple[str, str]] = {
-    # What it does: upgrade, what an earlier revision did.
+    # Title: upgrade, earlier revision.
     "nothing": ("pass", ""),
     "a column": (ADD_COLUMN, ""),
     "a column with a default": (

@@ -1,8 +1,8 @@
-"""What a revision does to a database that serves traffic is observed, and its docstring says so.
+"""A revision's effects on live tables are declared in its docstring and break no rule.
 
-Each revision runs, up and down, on a database with rows in every table; ``tests/support/``
-(``observation.py``, ``rules.py``, ``running_again.py``) has how. CONTRIBUTING.md has the lines of
-the docstring, and the safe forms.
+Each revision is observed, up and down, on a database with rows in every table: see
+``observation.py``, ``rules.py`` and ``running_again.py`` in ``tests/support/``. CONTRIBUTING.md
+describes the lines of the docstring and the safe forms.
 """
 
 from functools import cache

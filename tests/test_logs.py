@@ -1,4 +1,4 @@
-"""What a migration writes to stderr can be read by machines, and need not be read at all."""
+"""A migration's output on stderr can be parsed, and stderr may be closed."""
 
 import json
 import os

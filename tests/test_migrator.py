@@ -1,4 +1,4 @@
-"""One migrator at a time, short locks, retries: with the real command line."""
+"""Migrations run one at a time, with short locks and retries."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,8 +27,8 @@ from trading_bot_schema.migrator.lock import LOCK_KEY
 def test_twenty_upgrades_at_once(
     alembic_cli: AlembicCli, empty_database: str, revisions: Revisions
 ) -> None:
-    # On the way there is an index that is built concurrently: it waits for all transactions
-    # that began before it, so a waiting migrator must not be in one.
+    # One revision builds an index concurrently, which waits for all transactions that began
+    # before it, so a waiting migrator must not be in one.
     revisions.add("probe_1", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
     revisions.add("probe_2", ADD_COLUMN.format("users", "probe"))
     arguments = ("-c", revisions.ini, "upgrade", "head")
@@ -78,7 +78,7 @@ def test_the_version_is_read_after_the_wait(
 ) -> None:
     waiting = alembic_cli.start("downgrade", "-1", database=database)
     wait_for(lambda: "Waiting for another migrator" in waiting.stderr())
-    # It is in no transaction while it waits, so that it has no snapshot.
+    # It is in no transaction while it waits, and so has no snapshot.
     transactions = (
         "SELECT count(xact_start) FROM pg_stat_activity"
         " WHERE datname = current_database() AND application_name = 'alembic'"
@@ -171,7 +171,7 @@ def test_a_reader_blocks_an_upgrade_until_it_is_gone(
 def test_a_retry_succeeds_and_counts_relative_steps_once(
     alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
-    # Of three, two are asked for; the second is blocked when the first has been committed.
+    # Two of three are requested; the second is blocked when the first has been committed.
     revisions.add("probe_1", ADD_COLUMN.format("users", "probe"))
     revisions.add("probe_2", ADD_COLUMN.format("trades", "probe"))
     revisions.add("probe_3", ADD_COLUMN.format("api_keys", "probe"))

@@ -1,9 +1,9 @@
-"""Old code runs on the new schema, unless the docstring of the revision says what does not.
+"""Old code runs on the new schema, except for what the revision's docstring declares.
 
-``Old code: works.`` in the docstring of a revision says that the code of the revision before it
-goes on to work; ``Old code: fails once: trades.`` that prepared statements fail once on each open
-connection at most; ``Old code: breaks: insert into users, select users.nickname.`` what fails
-until the new code is deployed. It is neither more nor less than what is found here.
+``Old code: works.`` in the docstring of a revision declares that the code of the previous revision
+continues to work; ``Old code: fails once: trades.`` that prepared statements fail at most once on
+each open connection; ``Old code: breaks: insert into users, select users.nickname.`` what fails
+until the new code is deployed. It must equal what is measured here.
 """
 
 from dataclasses import replace

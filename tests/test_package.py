@@ -24,7 +24,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def installed(wheel: Path, tmp_path: Path) -> Path:
-    """Directory of the unpacked wheel, which is what installing it does."""
+    """Directory of the unpacked wheel, as after an installation."""
     directory = tmp_path / "site-packages"
     with ZipFile(wheel) as archive:
         archive.extractall(directory)

@@ -1,6 +1,6 @@
-"""``python -m trading_bot_schema plan`` says what would run and what is in its way; it only reads.
+"""``python -m trading_bot_schema plan`` reports what would run and what blocks it; it only reads.
 
-What is in the way is put there: by another session, a role, or a change of the catalogue.
+The obstacles are created by another session, a role, or a change of the system catalogs.
 """
 
 import json
@@ -52,7 +52,7 @@ def execute(url: str, *statements: str) -> None:
 
 
 def obstacles_with(url: str, effect: Effect, target: str = INDEXES) -> list[str]:
-    """Return what the plan finds to have an effect."""
+    """Return the plan's obstacles with an effect."""
     plan = make_plan(make_url(url), target)
     assert plan.would_run == all(o.effect != Effect.BLOCKS for o in plan.obstacles)
     return [f"{o.table}: {o.what}" for o in plan.obstacles if o.effect == effect]
@@ -73,7 +73,7 @@ def test_an_empty_database(empty_database: str) -> None:
         revision.revision for revision in HISTORY
     ]
     assert plan.would_run, plan.obstacles
-    # They are new, as the first revision creates them.
+    # They are new: the first revision creates them.
     assert not any(table.exists for table in plan.tables)
 
 
@@ -127,7 +127,7 @@ def test_which_locks_conflict(database: str) -> None:
             assert waits == (held in CONFLICTS[wanted]), f"{wanted} after {held}"
 
 
-# What is in its way.
+# Obstacles.
 
 
 @pytest.mark.parametrize(("long", "effect"), [(0, Effect.BLOCKS), (3600, Effect.DELAYS)])
@@ -240,7 +240,7 @@ def test_a_role_that_may_only_read(
     assert "note:      this role may not migrate: run the migration as" in result.stdout
     assert "unknown:   since when others' transactions are open" in result.stdout
     with transaction(initial, "DELETE FROM trades"):
-        # For how long is not known, so it may be for ever.
+        # Its age is unknown, so it counts as long.
         (what,) = obstacles_with(url, Effect.BLOCKS)
     assert "ROW EXCLUSIVE is held by pid" in what
 

@@ -1,4 +1,4 @@
-"""``docs/roles.sql``: the application role can do what the models need, and nothing else."""
+"""With ``docs/roles.sql``, the application's role can use the tables, and nothing else."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ FORBIDDEN = [
 
 @dataclass
 class Roles:
-    """URLs of one database for its two roles."""
+    """URLs of a database for its two roles."""
 
     owner: str
     app: str
@@ -152,7 +152,7 @@ async def test_the_script_runs_again_and_on_a_migrated_database(
 
 @pytest.fixture
 def admin(server: str, empty_database: str) -> Iterator[str]:
-    """The database as its owner, who may create roles, but is no superuser: a managed cloud's."""
+    """The database as its owner, with CREATEROLE but not a superuser, as in a managed cloud."""
     url = make_url(empty_database)
     name = f"test_{uuid4().hex}_Admin"
     for statement in (
@@ -168,7 +168,7 @@ def admin(server: str, empty_database: str) -> Iterator[str]:
 async def test_a_managed_cloud(
     admin: str, make_roles: Callable[..., Roles], alembic_cli: AlembicCli
 ) -> None:
-    # Run by who is no superuser, again and on a migrated database too.
+    # Run by a role that is not a superuser, also twice and on a migrated database.
     roles = make_roles(admin)
     upgrade = alembic_cli.run("upgrade", "7c1d0e5a9b42", database=roles.owner)
     assert upgrade.status == 0, upgrade.output

@@ -1,10 +1,10 @@
-"""Rows survive every revision, up and down, unless its docstring says what does not.
+"""Rows survive every revision, up and down, except for what its docstring declares.
 
-``Downgrade: loses trades.note, orders.`` in the docstring of a revision says what a downgrade
-followed by an upgrade does not bring back; ``Upgrade: loses ...`` what an upgrade followed by a
+``Downgrade: loses trades.note, orders.`` in the docstring of a revision declares what a downgrade
+followed by an upgrade does not restore; ``Upgrade: loses ...`` what an upgrade followed by a
 downgrade does not; ``Upgrade: changes ...`` which columns have other values after the upgrade.
-The names are tables and columns, and they are neither more nor fewer than what is found here,
-with the rows of ``tests/rows.py`` and those of ``tests/support/generated_rows.py``.
+The names are tables and columns, and must equal those determined here, with the rows of
+``tests/rows.py`` and those of ``tests/support/generated_rows.py``.
 """
 
 from collections.abc import Callable
@@ -28,13 +28,13 @@ ConfigMaker = Callable[[], Config]
 
 
 class Journey(NamedTuple):
-    """What became of the rows on the way to another revision, and back."""
+    """The fate of the rows when a database is migrated to another revision and back."""
 
     changed: set[str]
     added: set[str]
-    """Columns that tables have got."""
+    """Columns that were added."""
     lost: set[str]
-    """What is not as before after the way back."""
+    """What differs after the migration back."""
 
 
 def travel(
@@ -56,7 +56,7 @@ def test_upgrade_and_back(revision: Script, filled_database: FilledDatabases) ->
     url = filled_database.before(revision)
     insert_all(url)
     found = travel(url, revision.revision, "-1")
-    # A new column that is filled in old rows may be named.
+    # A new column that is filled in existing rows may be named.
     changes = names(revision.longdoc, "Upgrade", "changes") - (found.added - found.changed)
     assert found.changed == changes, f"{path(revision)}: Upgrade: changes ..."
     loses = names(revision.longdoc, "Upgrade", "loses")
@@ -78,7 +78,7 @@ def column(table: str, name: str, kind: str, using: str = "") -> str:
 
 
 def side(*values: str) -> str:
-    """Let a trade's side have other values."""
+    """Return SQL that allows other values of a trade's side."""
     return (
         'op.execute("ALTER TABLE trades DROP CONSTRAINT ck_trades_side_known")\n'
         'op.execute("ALTER TABLE trades ADD CONSTRAINT ck_trades_side_known CHECK (side IN'
@@ -88,7 +88,7 @@ def side(*values: str) -> str:
 
 BERLIN = "timestamp AT TIME ZONE 'Europe/Berlin'"
 QUIET_UPGRADES = {
-    # What it does: upgrade, downgrade, what changes, what is lost.
+    # Title: upgrade, downgrade, what changes, what is lost.
     "rounds a price": (
         column("trades", "price", "numeric(38, 8)", "trunc(price, 8)"),
         column("trades", "price", "numeric(38, 18)"),
@@ -140,7 +140,7 @@ QUIET_UPGRADES = {
     ),
 }
 QUIET_DOWNGRADES = {
-    # What it does: upgrade, downgrade, what is lost.
+    # Title: upgrade, downgrade, what is lost.
     "cuts long text": (
         column("api_keys", "label", "varchar(200)"),
         column("api_keys", "label", "varchar(100)", "left(label, 100)"),

@@ -1,6 +1,6 @@
-"""Ids run out as docs/scale.md says, and the revisions that it shows widen them.
+"""Ids can be widened by the revisions in docs/scale.md.
 
-They keep the rules for revisions, and end in the schema of the widened models.
+The revisions follow the rules, and result in the schema of the widened models.
 """
 
 from dataclasses import replace
@@ -52,7 +52,7 @@ def test_widening_the_ids(
     widening = Measured(SCALE["2³¹ trades"].revisions, revisions, filled_database)
     assert widening.broken_rules() == []
     assert widening.application == ONCE
-    # The application goes on after each revision.
+    # The application continues to work after each revision.
     first, second, third = [observed.url for observed in widening.observed]
     of_a_bot = {"bot_config_id": FIRST_KEY, "user_id": FIRST_KEY}
     ids = [add(url, "trades", **of_a_bot) for url in (first, second, third)]
@@ -60,7 +60,7 @@ def test_widening_the_ids(
     assert scalar(first, "SELECT count(*) FROM trades WHERE id_bigint IS DISTINCT FROM id") == 0
     scalar(third, "SELECT setval('trades_id_seq', %s)", INT_MAX)
     assert add(third, "trades", **of_a_bot) == INT_MAX + 1
-    # The schema is the one of the models, with the wider column.
+    # The schema is that of the models, with the wider column.
     build_widened_models(empty_database)
     wanted, found = (without_alembic(snapshot(url)) for url in (empty_database, third))
     unordered = {"TABLE public.trades": {"id"}}

@@ -30,7 +30,7 @@ class Servers(NamedTuple):
     standby: str
 
     def wait(self) -> None:
-        """Wait until the standby has all that the primary has committed."""
+        """Wait until the standby has replayed everything that the primary has committed."""
         written = scalar(self.primary, "SELECT pg_current_wal_flush_lsn()")
         replayed = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
         wait_for(lambda: scalar(self.standby, replayed, written))

@@ -1,7 +1,7 @@
-"""How long a migration waits for locks, by statement, and for how long it may block a table.
+"""Lock timeouts depend on the kind of statement, and no transaction blocks a table for long.
 
-With the real command line, beside sessions that hold locks; and that no other transaction than
-the one that holds a lock for too long is ended.
+The command line runs beside sessions that hold locks. Only the transaction that holds a lock for
+too long is cancelled.
 """
 
 import time
@@ -33,7 +33,7 @@ INDEX = 'op.execute("-- x\\nCREATE INDEX CONCURRENTLY IF NOT EXISTS ix_probe ON 
 def test_beside_a_session_that_keeps_its_snapshot(
     alembic_cli: AlembicCli, empty_database: str
 ) -> None:
-    """As pg_dump does: each index waits until it is gone, is built once, and is valid."""
+    """As pg_dump: each index build waits for its end, runs once, and is valid."""
     with psycopg.connect(empty_database, application_name="pg_dump") as dump:
         dump.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         dump.execute("SELECT count(*) FROM pg_class")
@@ -60,7 +60,7 @@ def test_statements_that_block_nobody_wait_longer_and_no_other(
     with psycopg.connect(database) as vacuum:
         vacuum.execute("LOCK TABLE trades IN SHARE UPDATE EXCLUSIVE MODE")
         upgrade = alembic_cli.start(*arguments, database=database)
-        # Shown after a second, so ten times lock_timeout.
+        # Shown after a second, which is ten times lock_timeout.
         wait_for(lambda: f"Waiting for pid {vacuum.info.backend_pid} " in upgrade.stderr())
     result = upgrade.result()
     assert result.status == 0, result.output
@@ -148,7 +148,7 @@ def paused(tmp_path: Path, revisions: Revisions) -> Callable[[str, str], Path]:
 
 
 def _watching(url: str, condition: str) -> bool:
-    """Say whether a session of the watcher meets a condition."""
+    """Return whether a session of the watcher fulfils a condition."""
     return bool(
         scalar(
             url,
@@ -212,7 +212,7 @@ def test_what_blocks_nobody_may_take_its_time(
     )
     arguments = ("-c", revisions.ini, "-x", "hold_timeout=50ms", "upgrade", "head")
     upgrade = alembic_cli.start(*arguments, database=database)
-    # The watcher still looks when ten times hold_timeout have gone since the last lock.
+    # The watcher still samples when ten times hold_timeout have passed since the last lock.
     wait_for(
         lambda: _watching(
             database,
@@ -304,7 +304,7 @@ def test_a_later_transaction_is_never_cancelled(
     hold.check(watching, pid)
     assert hold.expired == ""
     assert not any("pg_cancel_backend" in statement for statement in statements)
-    # It is watched all the same, from its own beginning.
+    # It is still watched, from its own start.
     _expire(hold, watching, pid)
     assert "on users" in hold.expired
 

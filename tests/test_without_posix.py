@@ -1,6 +1,6 @@
-"""Without what Windows lacks, everything but the embedded server works with a server of one's own.
+"""Without ``fcntl`` and ``pwd``, as on Windows, everything but the embedded server works.
 
-The modules and functions are taken away from Python; the rest of Windows is CI's to show.
+The modules and functions are removed from Python; CI tests the rest on Windows.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ for name in ("SIGALRM", "SIGCHLD", "SIGHUP", "SIGKILL", "SIGQUIT"):
 
 @pytest.fixture
 def windows(tmp_path: Path) -> str:
-    """What to give to Python as PYTHONPATH."""
+    """The value of PYTHONPATH."""
     (tmp_path / "sitecustomize.py").write_text(LIKE_WINDOWS)
     return str(tmp_path)
 
