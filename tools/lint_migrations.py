@@ -25,7 +25,7 @@ IGNORED_IN_DOWNGRADES = (
 
 
 def lint(config: Config) -> bool:
-    """Run squawk, which prints, on the upgrade and downgrade of every revision.
+    """Run squawk, which prints its findings, on the upgrade and downgrade of every revision.
 
     Return whether all of them passed.
     """

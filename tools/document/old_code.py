@@ -1,4 +1,4 @@
-"""The table in ``docs/old-code.md``: what each kind of change does to the code of before.
+"""The table in ``docs/old-code.md``: the effect of each kind of change on old code.
 
 The changes are in ``tests/support/changes.py``.
 """
@@ -38,7 +38,7 @@ TOOLS = {
 
 @dataclass(frozen=True)
 class Answers:
-    """What was found about a change."""
+    """The results for a change."""
 
     old_code: str
     squawk: tuple[str, ...]
@@ -48,7 +48,7 @@ class Answers:
 
 
 class Measuring:
-    """Databases to make changes to."""
+    """Databases to which changes are applied."""
 
     def __init__(self, roles: RoleDatabases) -> None:
         """Prepare a database at the head revision."""
@@ -59,7 +59,7 @@ class Measuring:
         self._migrated = migrated
 
     def measure(self, change: Change, plans: Plans | None = None) -> Answers:
-        """Make a change, and ask everyone; ``plans`` finds which queries it slows."""
+        """Apply a change, and run every tool; ``plans`` determines which queries it slows."""
 
         def upgrade(url: str) -> None:
             changes.apply(url, change, self._roles.app)
@@ -96,13 +96,13 @@ def alembic_check(url: str) -> bool:
     """Return whether Alembic sees a difference, with the settings of ``env.py``."""
     options = {"compare_type": True, "compare_server_default": True}
     with databases.sync_engine(url).connect() as connection, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of what Alembic and SQLAlchemy do not know.
+        warnings.simplefilter("ignore")  # About objects that Alembic and SQLAlchemy do not know.
         context = MigrationContext.configure(connection, opts=options)
         return bool(compare_metadata(context, Base.metadata))
 
 
 def stamp(postgresql: int) -> str:
-    """Return the line that names the versions in use."""
+    """Return the line with the versions in use."""
     tools = [f"{name} {version(package)}" for name, package in TOOLS.items()]
     return f"Measured on PostgreSQL {postgresql} with {', '.join(tools)}."
 

@@ -1,4 +1,4 @@
-"""The line ``Old code:`` of revisions that lack it, or still have the template's."""
+"""The line ``Old code:`` of revisions that lack it or have the template's."""
 
 import re
 import textwrap
@@ -15,7 +15,7 @@ PLACEHOLDER = re.compile(r"^Old code: <.*>\n", re.MULTILINE)
 
 
 def without_line() -> list[Script]:
-    """Return the revisions that lack the line, the first one first."""
+    """Return the revisions that lack the line, the oldest first."""
     scripts = ScriptDirectory.from_config(alembic_config()).walk_revisions()
     return [s for s in scripts if (line(s.longdoc, "Old code") or "<").startswith("<")][::-1]
 
