@@ -64,7 +64,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_external_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove the developer's own settings from the environment."""
     for name in list(os.environ):
         if name == "DATABASE_URL" or name.startswith(("PG", "ALEMBIC_", "MIGRATION_")):

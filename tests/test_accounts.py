@@ -89,6 +89,6 @@ async def test_not_while_a_position_is_open(engine: AsyncEngine, entry_price: An
     assert await content(engine) == before
 
 
-async def test_a_user_that_is_not_there(engine: AsyncEngine) -> None:
+async def test_an_unknown_user(engine: AsyncEngine) -> None:
     with pytest.raises(NoResultFound):
         await forget(engine, 99)

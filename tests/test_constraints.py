@@ -277,7 +277,7 @@ def test_reference_to_nothing(
 
 
 @pytest.mark.parametrize("values", [{"bot_config_id": 99}, {"user_id": 99}])
-def test_trade_of_nobody(connection: Connection, values: dict[str, int]) -> None:
+def test_trade_of_an_unknown_bot_or_user(connection: Connection, values: dict[str, int]) -> None:
     # Either of two foreign keys rejects it.
     error = refused(connection, "trades", **values)
     assert isinstance(error, psycopg.errors.ForeignKeyViolation)

@@ -23,9 +23,7 @@ def contract(revisions: Revisions) -> Revisions:
     return revisions
 
 
-def test_the_log_says_that_old_code_must_be_gone(
-    alembic_cli: AlembicCli, database: str, contract: Revisions
-) -> None:
+def test_a_warning_before_it(alembic_cli: AlembicCli, database: str, contract: Revisions) -> None:
     result = alembic_cli.run("-c", contract.ini, "upgrade", "head", database=database)
     assert result.status == 0, result.output
     (message,) = result.messages

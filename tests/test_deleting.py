@@ -65,7 +65,7 @@ async def bot(session: AsyncSession) -> BotConfig:
 
 
 @deletes
-async def test_a_bots_state_goes_with_it(
+async def test_a_bots_state_is_deleted_with_it(
     session: AsyncSession, bot: BotConfig, delete: Delete
 ) -> None:
     session.expunge_all()
@@ -76,7 +76,7 @@ async def test_a_bots_state_goes_with_it(
 
 
 @deletes
-async def test_a_users_keys_and_bots_go_with_the_user(
+async def test_a_users_keys_and_bots_are_deleted_with_the_user(
     session: AsyncSession, bot: BotConfig, delete: Delete
 ) -> None:
     session.expunge_all()

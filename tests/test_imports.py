@@ -38,12 +38,12 @@ def test_importing_does_nothing_and_loads_no_driver(
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_everything_that_is_announced_is_there() -> None:
+def test_every_public_name_exists() -> None:
     assert all(hasattr(models, name) for name in models.__all__)
     assert models.engine is models.SessionLocal.kw["bind"]
 
 
-def test_a_name_that_is_not_there() -> None:
+def test_an_unknown_name() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Session'"):
         models.Session  # noqa: B018
 

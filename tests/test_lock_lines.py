@@ -62,7 +62,7 @@ READS_ONLY = observation(taking("ACCESS SHARE", reads=True))
         ("none", observation()),
     ],
 )
-def test_the_truth_passes(text: str, did: Observation) -> None:
+def test_a_correct_line_passes(text: str, did: Observation) -> None:
     assert check_upgrade(f"Locks: {text}.", did) == ""
 
 
@@ -94,7 +94,7 @@ def test_the_truth_passes(text: str, did: Observation) -> None:
         (BRIEFLY, observation(), "says ACCESS EXCLUSIVE on trades", "none"),
     ],
 )
-def test_a_lie_is_refused(text: str, did: Observation, message: str, paste: str) -> None:
+def test_a_wrong_line_is_refused(text: str, did: Observation, message: str, paste: str) -> None:
     errors = check_upgrade(f"Locks: {text}.", did)
     assert message in errors
     pasted = " ".join(errors.partition("The docstring should have:\n\n")[2].split())
@@ -125,7 +125,7 @@ def test_a_downgrade_does_what_its_own_line_says() -> None:
     assert check_downgrade(docstring, ADDS, {"trades"}) == ""
 
 
-def test_a_revision_that_lies_in_both_directions(probe: Probe) -> None:
+def test_a_revision_with_two_wrong_lines(probe: Probe) -> None:
     rewrite = 'op.execute("ALTER TABLE bot_states ADD COLUMN r float DEFAULT random()")'
     docstring = "A probe.\n\nLocks: SHARE on trades.\nDowngrade: keeps all data."
     errors = probe(NOTE, rewrite, docstring).wrong_locks()

@@ -37,7 +37,7 @@ def indented(*statements: str) -> str:
     return AUTOCOMMIT + "\n".join(f"    {line}" for line in lines)
 
 
-CARELESS: dict[str, tuple[str, str, str, str]] = {
+DANGEROUS: dict[str, tuple[str, str, str, str]] = {
     # Title: rule, upgrade, earlier revision, part of the message.
     "a CHECK that is validated at once": (
         "scan-under-lock",
@@ -215,9 +215,9 @@ CARELESS: dict[str, tuple[str, str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", CARELESS)
-def test_a_careless_revision_is_refused(what: str, probe: Probe) -> None:
-    rule, upgrade, after, message = CARELESS[what]
+@pytest.mark.parametrize("what", DANGEROUS)
+def test_a_dangerous_revision_is_refused(what: str, probe: Probe) -> None:
+    rule, upgrade, after, message = DANGEROUS[what]
     broken = probe(upgrade, after=after).broken_rules()
     assert any(text.startswith(f"[{rule}] ") and message in text for text in broken), broken
     assert {text.split("]")[0] for text in broken} == {f"[{rule}"}, broken
@@ -287,7 +287,7 @@ HARMLESS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("what", HARMLESS)
-def test_a_careful_revision_passes(what: str, probe: Probe) -> None:
+def test_a_safe_revision_passes(what: str, probe: Probe) -> None:
     upgrade, after = HARMLESS[what]
     assert probe(upgrade, after=after).broken_rules() == []
 

@@ -58,7 +58,7 @@ def other_migrator(database: str) -> Iterator[psycopg.Connection]:
 @pytest.mark.parametrize(
     "arguments", [("upgrade", "head"), ("downgrade", "-1"), ("stamp", "base")]
 )
-def test_a_migrator_waits_and_says_for_whom(
+def test_a_migrator_waits_and_names_the_other(
     alembic_cli: AlembicCli,
     database: str,
     other_migrator: psycopg.Connection,
@@ -141,7 +141,7 @@ def _lock_is_free(url: str) -> Any:
     return scalar(url, "SELECT pg_try_advisory_lock(%s)", LOCK_KEY)
 
 
-def test_a_reader_blocks_an_upgrade_until_it_is_gone(
+def test_a_reader_blocks_an_upgrade_until_it_ends(
     alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", ADD_COLUMN.format("users", "probe"))
@@ -185,7 +185,7 @@ def test_a_retry_succeeds_and_counts_relative_steps_once(
     assert version(database) == "probe_2"
 
 
-def test_an_index_that_was_built_in_part_is_built_anew(
+def test_a_partially_built_index_is_rebuilt(
     alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)

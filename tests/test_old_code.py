@@ -76,7 +76,7 @@ def test_a_change_is_judged_by_what_it_does(
         ("", False),
     ],
 )
-def test_the_line_says_neither_more_nor_less(line: str, works: bool) -> None:
+def test_the_line_must_be_exact(line: str, works: bool) -> None:
     revision: Any = SimpleNamespace(longdoc=f"A probe.\n\n{line}\n", path=str(ROOT / "probe.py"))
     assert (declared(revision) == OldCode()) == works
     assert "\n\nOld code: works.\n" in advice(revision, OldCode())

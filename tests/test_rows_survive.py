@@ -27,7 +27,7 @@ from trading_bot_schema.docstrings import names
 ConfigMaker = Callable[[], Config]
 
 
-class Journey(NamedTuple):
+class RoundTrip(NamedTuple):
     """The fate of the rows when a database is migrated to another revision and back."""
 
     changed: set[str]
@@ -37,14 +37,14 @@ class Journey(NamedTuple):
     """What differs after the migration back."""
 
 
-def travel(
+def round_trip(
     url: str, there: str, back: str, config: ConfigMaker = databases.alembic_config
-) -> Journey:
+) -> RoundTrip:
     before = content(url)
     databases.migrate(url, there, config())
     between = content(url)
     databases.migrate(url, back, config())
-    return Journey(
+    return RoundTrip(
         lost(shared(before, between), between),
         column_names(between) - column_names(before),
         lost(before, content(url)),
@@ -55,7 +55,7 @@ def travel(
 def test_upgrade_and_back(revision: Script, filled_database: FilledDatabases) -> None:
     url = filled_database.before(revision)
     insert_all(url)
-    found = travel(url, revision.revision, "-1")
+    found = round_trip(url, revision.revision, "-1")
     # A new column that is filled in existing rows may be named.
     changes = names(revision.longdoc, "Upgrade", "changes") - (found.added - found.changed)
     assert found.changed == changes, f"{path(revision)}: Upgrade: changes ..."
@@ -67,7 +67,7 @@ def test_upgrade_and_back(revision: Script, filled_database: FilledDatabases) ->
 def test_downgrade_and_back(revision: Script, filled_database: FilledDatabases) -> None:
     url = filled_database.after(revision)
     insert_all(url)
-    found = travel(url, "-1", revision.revision)
+    found = round_trip(url, "-1", revision.revision)
     loses = names(revision.longdoc, "Downgrade", "loses")
     assert found.lost == loses, f"{path(revision)}: Downgrade: loses ..."
 
@@ -172,7 +172,7 @@ def test_an_upgrade_that_changes_data_is_seen(
 ) -> None:
     upgrade, downgrade, changed, losses = QUIET_UPGRADES[what]
     revisions.add("probe", upgrade, downgrade)
-    found = travel(filled_database.at(HEAD), "probe", "-1", lambda: revisions.config)
+    found = round_trip(filled_database.at(HEAD), "probe", "-1", lambda: revisions.config)
     assert (found.changed, found.lost) == (changed, losses)
 
 
@@ -184,7 +184,7 @@ def test_a_downgrade_that_changes_data_is_seen(
     revisions.add("probe", upgrade, downgrade)
     databases.migrate(database, "probe", revisions.config)
     fill(database)
-    assert travel(database, "-1", "probe", lambda: revisions.config).lost == losses
+    assert round_trip(database, "-1", "probe", lambda: revisions.config).lost == losses
 
 
 def test_rows_of_any_type(database: str) -> None:

@@ -103,7 +103,7 @@ async def held(engine: AsyncEngine) -> int:
         return int((await connection.execute(locks)).scalar_one())
 
 
-async def nobody_holds(engine: AsyncEngine) -> None:
+async def wait_until_no_lease_is_held(engine: AsyncEngine) -> None:
     """Wait until the server has detected that connections are closed."""
     async with asyncio.timeout(30):
         while await held(engine):  # noqa: ASYNC110 - the server's
@@ -191,7 +191,7 @@ async def test_a_cancelled_worker_keeps_no_lease(engine: AsyncEngine, during: st
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await nobody_holds(engine)
+    await wait_until_no_lease_is_held(engine)
 
 
 async def test_a_worker_that_is_cancelled_as_it_gets_the_lease(engine: AsyncEngine) -> None:
@@ -206,7 +206,7 @@ async def test_a_worker_that_is_cancelled_as_it_gets_the_lease(engine: AsyncEngi
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    await nobody_holds(engine)
+    await wait_until_no_lease_is_held(engine)
 
 
 UNATTENDED: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {

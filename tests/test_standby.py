@@ -116,7 +116,7 @@ def test_plan_and_drift_on_a_standby(
     assert "TABLE public.trades:" in result.stdout
 
 
-def test_plan_on_the_primary_says_how_far_the_standby_is(
+def test_plan_on_the_primary_shows_the_lag_of_the_standby(
     servers: Servers, package_command: Callable[..., Result]
 ) -> None:
     databases.migrate(servers.primary)

@@ -49,7 +49,7 @@ def test_beside_a_session_that_keeps_its_snapshot(
     assert version(empty_database) == HEAD
 
 
-def test_statements_that_block_nobody_wait_longer_and_no_other(
+def test_concurrent_statements_wait_longer_and_no_other(
     alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     validate = (
@@ -166,11 +166,11 @@ def test_a_lock_that_is_held_too_long_between_two_statements(
     paused: Callable[[str, str], Path],
     after: str,
 ) -> None:
-    go_on = paused(HELD, after)
+    proceed = paused(HELD, after)
     arguments = ("-c", revisions.ini, "-x", "hold_timeout=50ms", "upgrade", "head")
     upgrade = alembic_cli.start(*arguments, database=database)
     wait_for(lambda: _watching(database, "query ~ 'pg_cancel_backend'"))
-    go_on.touch()
+    proceed.touch()
     (message,) = upgrade.result().messages
     assert "It held SHARE on trades, which blocks writes," in message
     assert version(database) == HEAD
@@ -182,7 +182,7 @@ def test_a_watching_connection_that_broke_is_replaced(
     revisions: Revisions,
     paused: Callable[[str, str], Path],
 ) -> None:
-    go_on = paused(HELD, SLEEP)
+    proceed = paused(HELD, SLEEP)
     arguments = ("-c", revisions.ini, "-x", "hold_timeout=2s", "upgrade", "head")
     upgrade = alembic_cli.start(*arguments, database=database)
     watching = "query ~ 'pg_stat_progress_create_index'"
@@ -192,18 +192,18 @@ def test_a_watching_connection_that_broke_is_replaced(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         f" WHERE datname = current_database() AND pid <> pg_backend_pid() AND {watching}",
     )
-    go_on.touch()
+    proceed.touch()
     (message,) = upgrade.result().messages
     assert "It held SHARE on trades" in message
 
 
-def test_what_blocks_nobody_may_take_its_time(
+def test_statements_that_block_nothing_are_not_limited(
     alembic_cli: AlembicCli,
     database: str,
     revisions: Revisions,
     paused: Callable[[str, str], Path],
 ) -> None:
-    go_on = paused(
+    proceed = paused(
         'op.create_table("probe", sa.Column("id", sa.Integer()))\n'
         'op.execute("LOCK TABLE probe")\n'
         "op.execute(\"UPDATE users SET email = 'other'\")\n"
@@ -221,7 +221,7 @@ def test_what_blocks_nobody_may_take_its_time(
             " AND query ~ '^LOCK TABLE trades' AND application_name = 'alembic')",
         )
     )
-    go_on.touch()
+    proceed.touch()
     result = upgrade.result()
     assert result.status == 0, result.output
     assert version(database) == "probe"
@@ -293,12 +293,12 @@ def test_a_later_transaction_is_never_cancelled(
     since = time.monotonic()
     wait_for(lambda: time.monotonic() > since + 0.002)
 
-    def go_on(*_: object) -> None:
+    def proceed(*_: object) -> None:
         # The watcher has read the lock, and has not yet acted.
         getattr(migrating, end)()
         migrating.execute(text("LOCK TABLE users"))
 
-    event.listen(watching, "after_cursor_execute", go_on, once=True)
+    event.listen(watching, "after_cursor_execute", proceed, once=True)
     statements: list[str] = []
     event.listen(watching, "before_cursor_execute", lambda *args: statements.append(args[2]))
     hold.check(watching, pid)
@@ -341,7 +341,7 @@ def test_a_lone_statement_that_succeeded_is_not_reported(hold: Hold, database: s
             connection.execute(text("SELECT 1"))
 
 
-def test_timeouts_are_set_anew_after_a_rollback(migrating: Connection) -> None:
+def test_timeouts_are_set_again_after_a_rollback(migrating: Connection) -> None:
     show = text("SHOW lock_timeout")
     assert migrating.scalar(show) == "500ms"
     migrating.rollback()

@@ -42,7 +42,7 @@ def test_with_a_server_of_its_own(windows: str, empty_database: str) -> None:
 @pytest.mark.parametrize(
     "command", [("alembic", "current"), ("trading_bot_schema", "postgres", "start")]
 )
-def test_the_embedded_server_says_what_it_needs(
+def test_the_embedded_server_states_what_it_needs(
     windows: str, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     url = f"embedded:///{tmp_path}/server"
