@@ -39,7 +39,7 @@ def target_url() -> URL:
 
 
 def configure(**options: Any) -> None:
-    """Compare everything with the models; give each migration a transaction of its own."""
+    """Configure Alembic: compare everything with the models, one transaction per migration."""
     context.configure(
         target_metadata=Base.metadata,
         compare_type=True,
@@ -50,13 +50,13 @@ def configure(**options: Any) -> None:
 
 
 def run_migrations() -> None:
-    """Run the migrations that the command asks for."""
+    """Run the migrations of the command."""
     with context.begin_transaction():
         context.run_migrations()
 
 
 def configure_plan(connection: Connection, settings: migrator.Settings) -> migrator.Plan:
-    """Configure Alembic to run the command by a plan, which outlasts an attempt that fails."""
+    """Configure Alembic to run the command by a plan, which is kept when an attempt fails."""
     configure(connection=connection)
     plan = migrator.Plan(context.get_context(), context.script, settings)
     configure(connection=connection, **plan.options)

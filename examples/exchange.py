@@ -1,12 +1,12 @@
 """A simulated spot exchange, as unreliable as a real one.
 
 It repeats, splits and reorders its reports, and drops connections before or after it has accepted
-an order. Its own books are always right. Everything follows from the seed.
+an order. Its own books are always correct. Everything is determined by the seed.
 
-The shape follows Binance's spot API: an order is filled in parts, and each part has a fee, in the
-asset that was bought, in quote currency, or in BNB (docs of "Fill" in ``POST /api/v3/order``). A
-report states cumulative amounts (``executionReport``: ``z``, ``Z``); ``GET /api/v3/order`` states
-no fee.
+The interface follows Binance's spot API: an order is filled in parts, and each part has a fee, in
+the asset that was bought, in quote currency, or in BNB (docs of "Fill" in ``POST /api/v3/order``).
+A report states cumulative amounts (``executionReport``: ``z``, ``Z``); ``GET /api/v3/order``
+states no fee.
 """
 
 import random
@@ -17,7 +17,7 @@ from decimal import ROUND_DOWN, Decimal
 
 BASE, QUOTE = "BTC", "USDT"
 FEE = Decimal("0.001")
-"""Share of the amount that the exchange keeps."""
+"""Fee, as a share of the amount."""
 BNB_DISCOUNT = Decimal("0.75")
 PRICES = {"BTC": Decimal(96_000), "BNB": Decimal(640), "USDT": Decimal(1)}
 """Prices at the start, in quote currency."""
@@ -40,7 +40,7 @@ class Fill:
 
 @dataclass(frozen=True)
 class Report:
-    """What the exchange says about an order at some moment: cumulative amounts."""
+    """A report of the exchange about an order: its cumulative amounts."""
 
     order_id: int
     client_order_id: str
@@ -86,7 +86,7 @@ class Exchange:
         self.price = PRICES[BASE]
 
     def pass_time(self, time: timedelta) -> None:
-        """Let time pass; the price moves."""
+        """Advance the clock, and move the price."""
         self.now += time
         self.price = (self.price * Decimal(self.random.uniform(0.96, 1.04))).quantize(
             Decimal("0.01")
@@ -151,11 +151,11 @@ class Exchange:
         return self.orders[client_order_id]
 
     def history(self, since: datetime) -> list[Report]:
-        """List the orders since a moment with their fees, as ``GET /api/v3/myTrades`` adds up."""
+        """List the orders since a time with their fees, the sums of ``GET /api/v3/myTrades``."""
         return [order for order in self.orders.values() if order.fills[0].timestamp >= since]
 
     def price_of(self, asset: str) -> Decimal:
-        """Return the price of an asset, in quote currency, by which fees are converted."""
+        """Return the price of an asset in quote currency, for the conversion of fees."""
         return PRICES[asset]
 
     def _fill(self, side: str, quantity: Decimal) -> Iterator[Fill]:

@@ -53,7 +53,7 @@ async def create_user() -> int:
     async with SessionLocal.begin() as session:
         user = User(
             email=f"ada-{uuid4()}@example.com",
-            # Hashing and encrypting is the application's part.
+            # Hashing and encryption are the application's task.
             hashed_password="$argon2id$v=19$...",
             api_keys=[ApiKey(encrypted_api_key="gAAAAABo", encrypted_secret_key="gAAAAABp")],
             bot_configs=[
@@ -97,7 +97,7 @@ def orders_of(exchange: Exchange, bot: BotConfig) -> list[Report]:
 
 
 async def make_due(user_id: int) -> None:
-    """Let the bots' interval pass: the exchange's clock is faster than the database's."""
+    """Make the bots due: the exchange's clock is faster than the database's."""
     bots = select(BotConfig.id).where(BotConfig.user_id == user_id)
     async with SessionLocal.begin() as session:
         await session.execute(
@@ -106,7 +106,7 @@ async def make_due(user_id: int) -> None:
 
 
 async def trade(user_id: int, exchange: Exchange) -> None:
-    """Let workers run the bots for two days, kill one in the middle, and begin each day anew."""
+    """Run the bots on workers for two days, kill one in the middle, and start each day."""
     workers = [Worker(engine, exchange, user_id) for _ in range(3)]
     for number in range(ROUNDS):
         await make_due(user_id)
@@ -118,14 +118,14 @@ async def trade(user_id: int, exchange: Exchange) -> None:
             if isinstance(result, Exception):
                 raise result
         exchange.pass_time(ROUND)
-        # At midnight, and again: what a worker that was killed at midnight still committed was
-        # counted with the day before.
+        # At midnight, and once more: a trade that a killed worker committed around midnight may
+        # have been counted with the day before.
         async with SessionLocal.begin() as session:
             await refresh_day(session, workers[0].midnight, user_id)
 
 
 async def settle(user_id: int, exchange: Exchange) -> int:
-    """Settle what was begun, then import the exchange's history; return what that added.
+    """Settle orders, import the exchange's history, and return the number of trades added.
 
     The same import restores the trades after a loss of the database.
     """
@@ -140,9 +140,9 @@ async def settle(user_id: int, exchange: Exchange) -> int:
 
 
 def books(exchange: Exchange, bot: BotConfig) -> tuple[Decimal, Decimal, Decimal, int]:
-    """Return what the exchange's books say: coins held, pnl, pnl and number of orders of the day.
+    """Return the amounts in the exchange's books: coins held, pnl, pnl and orders of the day.
 
-    Computed from the fills alone, apart from the database and the worker.
+    Computed from the fills alone, independently of the database and the worker.
     """
     held = pnl = today = Decimal(0)
     count = 0
@@ -163,7 +163,7 @@ def books(exchange: Exchange, bot: BotConfig) -> tuple[Decimal, Decimal, Decimal
 
 
 async def compare(user_id: int, exchange: Exchange) -> bool:
-    """Print positions and profits, from the database and from the books; return if they agree."""
+    """Print positions and profits from database and books; return whether they agree."""
     print(f"{'bot':24}{'held':>12}{'profit':>12}{'today':>12}{'orders today':>14}   books")
     agree = True
     async with SessionLocal() as session:
@@ -188,7 +188,7 @@ async def compare(user_id: int, exchange: Exchange) -> bool:
 
 
 def trades_agree(exchange: Exchange, bot: BotConfig, trades: Sequence[Trade]) -> bool:
-    """Return whether each order of a bot is recorded once, with all that was filled."""
+    """Return whether each order of a bot is recorded once, with all its fills."""
     wanted = {
         order_key(report.symbol, report.order_id): (report.quantity, report.quote_quantity)
         for report in orders_of(exchange, bot)
@@ -212,7 +212,7 @@ async def report(user_id: int) -> None:
 
 
 async def leave(user_id: int, exchange: Exchange) -> None:
-    """Sell everything, then erase what identifies the user; the trades stay."""
+    """Sell everything, then erase the user's personal data; the trades remain."""
     worker = Worker(engine, exchange, user_id)
     for bot in await load_bots(user_id):
         await worker.run_until_settled(bot, must_leave=True)

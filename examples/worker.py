@@ -1,7 +1,7 @@
 """A worker of the trading bot: claims bots that are due, and enters, watches and leaves positions.
 
-Any number of workers run at once, and each may be killed anywhere: the next run of a bot, on
-whatever worker, finds in the database and at the exchange what the last one did.
+Any number of workers may run at once, and each may be killed at any point: the next run of a bot,
+on any worker, reads from the database and the exchange what the last one did.
 """
 
 from contextlib import suppress
@@ -34,7 +34,7 @@ class Worker:
     """Runs bots that are due."""
 
     def __init__(self, engine: AsyncEngine, exchange: Exchange, user_id: int) -> None:
-        """Run the bots of one user: the exchange does not know those of earlier simulations."""
+        """Use the bots of one user: the exchange does not know those of earlier simulations."""
         self.engine = engine
         self.session = async_sessionmaker(engine, expire_on_commit=False)
         self.exchange = exchange
@@ -42,14 +42,14 @@ class Worker:
 
     @property
     def midnight(self) -> datetime:
-        """When the day began, in UTC by the exchange's clock."""
+        """Start of the day, in UTC by the exchange's clock."""
         return self.exchange.now.replace(hour=0, minute=0, second=0, microsecond=0)
 
     async def run_due_bots(self) -> None:
         """Run all bots that are due now."""
         while True:
             async with self.session.begin() as session:
-                # One at a time: whoever dies leaves the others to the other workers.
+                # One at a time: a worker that dies leaves the other bots to the other workers.
                 due = await claim_due_bots(session, limit=1)
             if not due:
                 return
@@ -63,7 +63,7 @@ class Worker:
                         await self.run(state.config)
 
     async def run_until_settled(self, bot: BotConfig, *, must_leave: bool = False) -> None:
-        """Settle everything that was begun, and with ``must_leave`` the position too."""
+        """Run a bot until its orders are settled, with ``must_leave`` its position too."""
         while True:
             with suppress(ConnectionDropped):
                 await self.run(bot, may_trade=False, must_leave=must_leave)
@@ -75,7 +75,7 @@ class Worker:
         """Run a bot once, under its lease.
 
         Raises:
-            ConnectionDropped: It is to be run again.
+            ConnectionDropped: The bot has to be run again.
         """
         async with self.session.begin() as session:
             # Read under the lease, as another worker may have changed it since the claim.
@@ -98,7 +98,7 @@ class Worker:
             await self.enter(bot, f"bot-{bot.id}-entry-{entries}")
 
     async def enter(self, bot: BotConfig, order: str) -> None:
-        """Enter a position, if the market looks like it."""
+        """Reserve an entry and send its order, unless the simulated signal is missing."""
         if self.exchange.random.random() < 0.3:
             return
         async with self.session.begin() as session:
@@ -111,7 +111,7 @@ class Worker:
             await self.record_entry(bot, report)
 
     async def settle_entry(self, bot: BotConfig, order: str) -> None:
-        """Find out what became of the order of an entry that was reserved by an earlier run."""
+        """Settle the order of an entry that was reserved by an earlier run."""
         report = self.exchange.order(order)
         if report is None:
             async with self.session.begin() as session:
@@ -121,7 +121,7 @@ class Worker:
         await self.record_entry(bot, self.exchange.order_with_fees(order))
 
     async def record_entry(self, bot: BotConfig, report: Report) -> None:
-        """Record a report about an entry. Its fee in coins is not for sale."""
+        """Record a report about an entry, and subtract a fee in coins from the position."""
         price = report.quote_quantity / report.quantity
         async with self.session.begin() as session:
             recorded = await open_position(
@@ -139,8 +139,8 @@ class Worker:
     async def watch(
         self, bot: BotConfig, entry: str, exit_: str, *, may_trade: bool, must_leave: bool
     ) -> None:
-        """Watch the price of an open position, and leave it at its limits."""
-        # A stream that broke may not have had the last report, or its fees.
+        """Check the price of an open position, and exit at its limits."""
+        # A broken stream may lack the last report, or its fees.
         await self.record_entry(bot, self.exchange.order_with_fees(entry))
         price = self.exchange.price
         async with self.session.begin() as session:
@@ -156,7 +156,7 @@ class Worker:
                 await self.record_exit(bot, report, entry)
 
     async def record_exit(self, bot: BotConfig, report: Report, entry: str) -> None:
-        """Record a report about an exit, its pnl when it is final."""
+        """Record a report about an exit, with its pnl when it is final."""
         values = self.values(bot, report)
         if report.is_final:
             bought = self.exchange.order_with_fees(entry)
@@ -167,8 +167,8 @@ class Worker:
     def pnl(self, entry: Report, exit_: Report) -> Decimal:
         """Return the profit of a position in quote currency, net of the fees of both orders.
 
-        Coins that the exchange kept when they were bought have not been sold: their value is
-        missing from the exit already.
+        Coins withheld as a fee when buying were not sold: their value is already missing from
+        the exit.
         """
         coins = entry.fees.get(BASE, Decimal(0)) * self.exchange.price_of(BASE)
         fees = self.in_quote(entry) - coins + self.in_quote(exit_)

@@ -47,7 +47,7 @@ Percent = Annotated[Decimal, mapped_column(Numeric(12, 6))]
 class AwareDateTime(TypeDecorator[datetime]):
     """``timestamptz`` that refuses a datetime without a time zone.
 
-    asyncpg takes such a datetime for one in the time zone of the process: 00:30 of a process in
+    asyncpg interprets such a datetime in the time zone of the process: 00:30 of a process in
     Istanbul would be stored as 21:30 UTC of the day before. A date is refused too: it is a naive
     midnight.
     """
@@ -58,7 +58,7 @@ class AwareDateTime(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Raise :class:`ValueError`, which SQLAlchemy wraps into a ``StatementError``."""
         if isinstance(value, date) and getattr(value, "utcoffset", lambda: None)() is None:
-            # Neither colon nor quotation mark: trading_bot_schema.redaction would cut it there.
+            # No colon or quotation mark: trading_bot_schema.redaction would truncate it there.
             raise ValueError(
                 "naive datetime, which has no time zone; make it aware, as datetime.now(UTC) is,"
                 " or with value.replace(tzinfo=UTC) if UTC is what it means"
@@ -66,7 +66,7 @@ class AwareDateTime(TypeDecorator[datetime]):
         return value
 
     def coerce_compared_value(self, op: OperatorType | None, value: Any) -> TypeEngine[Any]:
-        """Let a duration be added and subtracted; refuse dates in comparisons too."""
+        """Allow adding and subtracting a duration; refuse dates in comparisons too."""
         compared = self.impl_instance.coerce_compared_value(op, value)
         return self if isinstance(value, date) or isinstance(compared, DateTime) else compared
 
@@ -88,7 +88,7 @@ class Base(DeclarativeBase):
     """Columns that ``repr`` shows: no secrets and no personal data."""
 
     def __repr__(self) -> str:
-        # Of the loaded attributes only: a repr must not emit SQL, nor fail on a detached object.
+        # Loaded attributes only: a repr must not emit SQL, nor fail on a detached object.
         loaded = inspect(self).dict
         shown = (f"{name}={loaded[name]!r}" for name in self.__repr_columns__ if name in loaded)
         return f"{type(self).__name__}({', '.join(shown)})"

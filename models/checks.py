@@ -1,7 +1,7 @@
 """CHECK constraints that several tables use.
 
-Each takes the column's name and is named after the column and the rule. NaN needs a rule of its
-own: ``numeric`` stores NaN, and PostgreSQL sorts NaN above every number, so ``NaN >= 0`` is true
+Each takes the column's name and is named after the column and the rule. NaN needs its own rule:
+``numeric`` stores NaN, and PostgreSQL sorts NaN above every number, so ``NaN >= 0`` is true
 (PostgreSQL docs, "Numeric Types"). Infinity needs none: a ``numeric`` with a precision rejects it.
 """
 
@@ -17,7 +17,7 @@ def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
 
 
 def upper_case(column: str) -> CheckConstraint:
-    """Accept any word in upper case, such as ``STOP_LOSS``: a set of values that may grow."""
+    """Accept any word in upper case, such as ``STOP_LOSS``: an open set of values."""
     return CheckConstraint(f"{column} ~ '^[A-Z][A-Z0-9_]*$'", name=f"{column}_upper_case")
 
 

@@ -33,16 +33,17 @@ APPLICATION_NAME = "trading-bot"
 def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
     """Create an engine for a database, by default the one that the environment names.
 
-    ``options`` go to :func:`sqlalchemy.ext.asyncio.create_async_engine`, their ``connect_args`` to
-    :func:`asyncpg.connect`, but for SQLAlchemy's own (``prepared_statement_cache_size``,
-    ``prepared_statement_name_func``). A URL with ``pooler=transaction`` needs none of them. A
-    connection that cannot be opened raises what asyncpg raises, or
-    :class:`trading_bot_schema.url.DatabaseURLError`.
+    ``options`` are passed to :func:`sqlalchemy.ext.asyncio.create_async_engine`, their
+    ``connect_args`` to :func:`asyncpg.connect`, except for SQLAlchemy's own
+    (``prepared_statement_cache_size``, ``prepared_statement_name_func``). A URL with
+    ``pooler=transaction`` needs none of them. A connection that cannot be opened raises asyncpg's
+    exception, or :class:`trading_bot_schema.url.DatabaseURLError`.
     """
     connect_args = options.pop("connect_args", {})
 
     def connect() -> Any:
-        # As create_async_engine(async_creator=...) does, which has no place for arguments.
+        # Like create_async_engine(async_creator=...), which cannot pass the dialect's own
+        # arguments.
         target = await_only(
             # In a thread, as it may have to start the embedded server.
             asyncio.to_thread(lambda: connectable(url or database_url()))
@@ -82,16 +83,16 @@ def _ping(connection: AdaptedConnection, *_: object) -> None:
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:
-    """Translate a URL for SQLAlchemy and asyncpg, which have names of their own for some parts."""
+    """Translate a URL for SQLAlchemy and asyncpg, which use other names for some parts."""
     options = dict(url.query)
     arguments: dict[str, Any] = url.translate_connect_args(username="user")
     if options.pop(POOLER, None):
-        # asyncpg then uses the unnamed statement alone, and prepares it anew each time, as the
-        # next one may be in another session. Source: asyncpg docs, "Frequently Asked Questions".
+        # asyncpg then uses only the unnamed statement, and prepares it each time, since the next
+        # one may run in another session. Source: asyncpg docs, "Frequently Asked Questions".
         arguments["statement_cache_size"] = 0
     if timeout := int(str(options.pop("connect_timeout", 0))):  # 0: the driver's default
         arguments["timeout"] = timeout
-    if options.get("sslrootcert") == "system":  # which asyncpg takes for a file
+    if options.get("sslrootcert") == "system":  # which asyncpg treats as a file name
         arguments["ssl"] = _trusting_the_system(options)
     options.setdefault("application_name", APPLICATION_NAME)
     # asyncpg reads libpq's options from a URL only.
@@ -100,7 +101,7 @@ def connect_arguments(url: URL) -> dict[str, Any]:
 
 
 def _trusting_the_system(options: dict[str, Any]) -> ssl.SSLContext:
-    """Do what libpq does for ``sslrootcert=system``: verify server and host name, always."""
+    """Return a context for ``sslrootcert=system``, which verifies the host name, as in libpq."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["postgresql"])
     if certificate := options.get("sslcert"):
@@ -112,7 +113,7 @@ def _trusting_the_system(options: dict[str, Any]) -> ssl.SSLContext:
 
 
 def missing_file(url: URL) -> DatabaseURLError | None:
-    """Say which file of a URL does not exist: asyncpg does not."""
+    """Return an error that names the missing file of a URL: asyncpg's does not."""
     for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
         path = str(url.query.get(name, ""))
         if path not in ("", "system") and not Path(path).exists():

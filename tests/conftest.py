@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Start the server, before pytest-xdist starts its workers, which inherit the variable."""
+    """Start the server before pytest-xdist starts its workers, which inherit the variable."""
     if servers.VARIABLE in os.environ or session.config.option.collectonly:
         return
     stack = session.config.stash[_SERVER] = ExitStack()
@@ -64,8 +64,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the developer's own database out of the tests."""
+def _no_external_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the developer's own settings from the environment."""
     for name in list(os.environ):
         if name == "DATABASE_URL" or name.startswith(("PG", "ALEMBIC_", "MIGRATION_")):
             monkeypatch.delenv(name)
@@ -73,14 +73,14 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def server() -> str:
-    """URL of the server, for making databases on it."""
+    """URL of the server, for creating databases."""
     return parse(os.environ[servers.VARIABLE]).render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
 def make_database(server: str) -> Iterator[Callable[..., str]]:
-    """Create a database that lives until the end of the run: ``make_database(template)``."""
-    with databases.maker(server) as make:
+    """Create a database that exists until the end of the run: ``make_database(template)``."""
+    with databases.database_factory(server) as make:
         yield make
 
 
@@ -99,8 +99,8 @@ def filled_database(make_database: Callable[..., str], database_at: Databases) -
 @pytest.fixture(scope="session")
 def role_databases(server: str) -> Iterator[RoleDatabases]:
     """Databases with the roles of ``docs/roles.sql``."""
-    with databases_for_roles(server) as made:
-        yield made
+    with databases_for_roles(server) as roles:
+        yield roles
 
 
 @pytest.fixture(scope="session")
@@ -111,13 +111,13 @@ def owned_database(role_databases: RoleDatabases) -> FilledDatabases:
 
 @pytest.fixture(scope="session")
 def conformance(make_database: Callable[..., str], database_at: Databases) -> Conformance:
-    """The conformance check: ``conformance.drift(url)`` says what differs from the models."""
+    """The conformance check: ``conformance.drift(url)`` returns differences from the models."""
     return Conformance(make_database(), database_at)
 
 
 @pytest.fixture(scope="session")
 def built(make_database: Callable[..., str], database_at: Databases) -> Built:
-    """What the command ``drift`` compares with: ``built.differences(snapshot(url))``."""
+    """The reference of the command ``drift``: ``built.differences(snapshot(url))``."""
     return Built(make_database, database_at.at(HEAD))
 
 
@@ -151,7 +151,7 @@ async def engine(database: str) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 async def session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
-    """A session as the application has it."""
+    """A session with the application's options."""
     async with AsyncSession(engine, expire_on_commit=False) as session:
         yield session
 
@@ -187,30 +187,30 @@ def package_command(
 
 @pytest.fixture
 def make_role(server: str) -> Iterator[Callable[..., str]]:
-    """Create a role that may log in, as ``make_role("_End_of_its_name", of="others")``."""
-    made = []
+    """Create a role with LOGIN: ``make_role("_End_of_its_name", of="others")``."""
+    roles = []
 
     def make(end: str = "", of: str = "") -> str:
         role = f"test_{uuid4().hex[:12]}{end}"
-        made.append(role)
+        roles.append(role)
         statement = "CREATE ROLE {} LOGIN PASSWORD 'pw'" + (f" IN ROLE {of}" if of else "")
         databases.execute(server, sql.SQL(statement).format(sql.Identifier(role)))
         return role
 
     yield make
-    for role in made:
+    for role in roles:
         databases.execute(server, sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 
 @pytest.fixture
 def revisions(tmp_path: Path) -> Revisions:
-    """A copy of the migrations, to add some to."""
+    """A copy of the migrations, to which a test can add revisions."""
     return Revisions(tmp_path)
 
 
 @pytest.fixture
 def probe(revisions: Revisions, filled_database: FilledDatabases) -> Probe:
-    """Observe a revision of these: ``probe(upgrade, downgrade, docstring, after=earlier)``."""
+    """Observe an added revision: ``probe(upgrade, downgrade, docstring, after=earlier)``."""
 
     def observed(
         upgrade: str, downgrade: str = "pass", docstring: str = "", *, after: str = ""
@@ -232,7 +232,7 @@ def probe(revisions: Revisions, filled_database: FilledDatabases) -> Probe:
 
 @pytest.fixture
 def reachable_directory() -> Iterator[Path]:
-    """A directory that the server's account can reach, unlike pytest's own."""
+    """A directory that the server's account can access, unlike pytest's own."""
     path = Path(tempfile.mkdtemp())
     path.chmod(0o755)
     yield path
@@ -249,8 +249,8 @@ def alembic_config() -> Config:
 def alembic_engine(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """Override pytest-alembic's: an empty database.
 
-    pytest-alembic writes the URL into the configuration of a subprocess and forgets to double
-    percent signs, so the host goes where libpq finds it as well.
+    pytest-alembic writes the URL into the configuration of a subprocess without doubling percent
+    signs, so the host is passed in libpq's variables.
     """
     url = make_url(empty_database)
     for name, value in url.query.items():

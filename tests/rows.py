@@ -1,8 +1,8 @@
-"""Rows that data migrations must not hurt: extremes, NULLs, Unicode, moments in time.
+"""Rows that data migrations must preserve: extremes, NULLs, Unicode, timestamps.
 
 Every column has at least two different values here. When a revision adds a table or a column,
 add its values; when it removes or renames one, leave the old name: tests of earlier revisions
-insert it. Names that a table does not have at a revision are left out.
+insert it. Names that a table does not have at a revision are omitted.
 """
 
 from datetime import UTC, datetime, timedelta, timezone
@@ -210,4 +210,4 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         },
     ],
 }
-"""Rows of each table, each table after those that it refers to."""
+"""Rows of each table, each table after those that it references."""

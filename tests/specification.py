@@ -1,4 +1,4 @@
-"""The tables as their users specified them, in one place and in plain words.
+"""The tables as their users specified them, in one place and in plain text.
 
 Neither the models nor the migrations are derived from this, nor this from them: the tests compare
 all three.

@@ -1,4 +1,4 @@
-"""A user can be forgotten, but for the financial records."""
+"""A user can be erased, except for the financial records."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,7 @@ PERSONAL = ("ada@", "argon", "Ada's", "her own words", "gAAAA")
 
 @pytest.fixture(autouse=True)
 async def _users(engine: AsyncEngine) -> None:
-    """Ada, with everything that she may have, and another user."""
+    """Ada, with rows in every table, and another user."""
     async with AsyncSession(engine) as session, session.begin():
         bot = factories.running_bot(last_error_message="her own words")
         bot.name = "Ada's bot"
@@ -89,6 +89,6 @@ async def test_not_while_a_position_is_open(engine: AsyncEngine, entry_price: An
     assert await content(engine) == before
 
 
-async def test_a_user_that_is_not_there(engine: AsyncEngine) -> None:
+async def test_an_unknown_user(engine: AsyncEngine) -> None:
     with pytest.raises(NoResultFound):
         await forget(engine, 99)

@@ -1,4 +1,4 @@
-"""Where a newer version has migrated, an old pod's ``upgrade head`` succeeds, if told so."""
+"""Where a newer version has migrated, ``ahead=accept`` lets an old ``upgrade head`` succeed."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the migrator uses of Alembic beyond its documentation works in this version."""
+"""The migrator's use of Alembic's internals works with this version."""
 
 from collections.abc import Callable
 from typing import Any

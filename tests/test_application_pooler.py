@@ -23,7 +23,7 @@ UNITS = 10
 
 
 async def work(engine: AsyncEngine) -> list[DBAPIError]:
-    """Let many clients do units of work at once; return the errors."""
+    """Run units of work on many clients at once; return the errors."""
     errors: list[DBAPIError] = []
 
     async def client(number: int) -> None:
@@ -46,7 +46,7 @@ async def work(engine: AsyncEngine) -> list[DBAPIError]:
 @needs_pgbouncer
 async def test_one_option_of_the_url_is_enough(database: str) -> None:
     with pgbouncer(database, "transaction", default_pool_size=3) as url:
-        # Two applications, whose statements would have the same names.
+        # Two applications, whose prepared statements would have the same names.
         engines = [make_engine(f"{url}&pooler=transaction") for _ in range(2)]
         assert await work(engines[0]) == []
         async with AsyncSession(engines[1]) as session:
@@ -67,7 +67,7 @@ async def test_the_next_transaction_is_in_another_session(database: str, option:
         engine = make_engine(url + option)
         async with engine.connect() as connection:
             session = await connection.scalar(statement)
-        # PgBouncer gives the session that was used last, so now this client has it.
+        # PgBouncer assigns the session that was used last, so this client has it now.
         with psycopg.connect(url) as other:
             assert other.execute("SELECT pg_backend_pid()").fetchone() == (session,)
             async with engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""Whatever is wrong: one clear line, a non-zero status, nothing changed, no secret.
+"""Bad input gets one clear line and a non-zero status, changes nothing and shows no secret.
 
 Each case runs the real command line twice, the second time with every logger at DEBUG.
 """
@@ -35,7 +35,7 @@ def debug_ini(tmp_path_factory: pytest.TempPathFactory) -> str:
     text = text.replace("%(here)s", str(ROOT))
     for level in ("INFO", "WARNING"):
         text = text.replace(f"level = {level}", "level = DEBUG")
-    # psycopg has a level of its own.
+    # psycopg has its own level.
     text = text.replace("keys = root,", "keys = root,psycopg,")
     text += "\n[logger_psycopg]\nlevel = DEBUG\nhandlers =\nqualname = psycopg\n"
     path = tmp_path_factory.mktemp("debug") / "alembic.ini"
@@ -133,7 +133,7 @@ def test_unknown_database_or_user(
 
 @pytest.fixture(scope="module")
 def password_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that asks the role "bot" for its password."""
+    """A server that requires a password of the role "bot"."""
     home = tmp_path_factory.mktemp("password") / "server"
     url = embedded.start(home, {"fsync": "off"})
     try:
@@ -158,7 +158,7 @@ def test_wrong_password(refused: Callable[..., str], password_server: str) -> No
 def test_encryption_required_but_not_offered(
     refused: Callable[..., str], password_server: str
 ) -> None:
-    # A server offers no encryption on its unix socket, so that is where TCP is led to.
+    # A server offers no encryption on its Unix socket, so TCP is forwarded to it.
     with _forwarded(f"{make_url(password_server).query['host']}/.s.PGSQL.5432") as port:
         url = f"postgresql://bot:{SECRET}@127.0.0.1:{port}/postgres?sslmode=require"
         line = refused(url)
@@ -277,12 +277,12 @@ def test_table_exists(refused: Callable[..., str], empty_database: str) -> None:
 
 @pytest.fixture
 def home(reachable_directory: Path) -> Path:
-    """Where an embedded server could be."""
+    """A directory for an embedded server."""
     return reachable_directory / "server"
 
 
 def test_unwritable_data_directory(refused: Callable[..., str], home: Path) -> None:
-    # Nobody, not even root, can write below a file.
+    # No user, not even root, can write below a file.
     home.write_text("in the way")
     for path in (home, home / "deeper" / "server"):
         line = refused(f"embedded:///{path}")
@@ -296,7 +296,7 @@ def test_corrupted_data_directory(refused: Callable[..., str], home: Path) -> No
     embedded.stop(home)
     version_file = home.resolve() / "data" / "PG_VERSION"
     for corrupt, reason in (
-        (version_file.unlink, "is not a database cluster directory"),  # pg_ctl says so
+        (version_file.unlink, "is not a database cluster directory"),  # pg_ctl's message
         (lambda: version_file.write_text("1\n"), "files are incompatible"),  # the server's log
     ):
         corrupt()
@@ -309,10 +309,10 @@ def test_missing_driver(tmp_path: Path, empty_database: str) -> None:
     # In a new interpreter: the command line of the other tests has the drivers loaded.
     name = "No module named 'psycopg'"
     (tmp_path / "psycopg.py").write_text(f"raise ModuleNotFoundError({name!r})")
-    done = commandline.run(
+    result = commandline.run(
         *("alembic", "upgrade", "head"), DATABASE_URL=empty_database, PYTHONPATH=str(tmp_path)
     )
-    line = _message(Result(done.returncode, done.stdout, done.stderr))
+    line = _message(Result(result.returncode, result.stdout, result.stderr))
     assert name in line
     assert "pip install" in line
     assert snapshot(empty_database).columns == {}

@@ -1,4 +1,4 @@
-"""A server that is starting, full, or away for a moment is waited for, and named as the cause."""
+"""The migrator waits for a server that is starting, full or briefly away, and names the cause."""
 
 import shutil
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ SETTINGS = {"fsync": "off", "max_connections": "8"}
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where a server of these tests' own has its files; it may run."""
+    """The directory of a server for these tests, which is stopped at the end."""
     home = tmp_path_factory.mktemp("connecting") / "server"
     yield home
     embedded.stop(home)
@@ -35,12 +35,12 @@ def start(home: Path, **settings: str) -> str:
 
 
 def waits(command: Command) -> None:
-    """Wait until the command says that it tries again."""
+    """Wait until the command logs that it tries again."""
     wait_for(lambda: "Trying again for " in command.stderr())
 
 
 def succeeds(command: Command) -> str:
-    """Wait for the end of the command; return its one message."""
+    """Wait until the command succeeds; return its only message."""
     result = command.result()
     assert result.status == 0, result.output
     (message,) = result.messages
@@ -61,7 +61,7 @@ def test_a_server_that_restarts(alembic_cli: AlembicCli, home: Path) -> None:
 def test_a_server_that_starts(alembic_cli: AlembicCli, home: Path) -> None:
     start(home)
     embedded.stop(home)
-    # A standby that answers no query, until it is promoted.
+    # A standby that accepts no queries until it is promoted.
     data = home.resolve() / "data"
     (data / "standby.signal").touch()
     account = embedded._account()
@@ -70,8 +70,8 @@ def test_a_server_that_starts(alembic_cli: AlembicCli, home: Path) -> None:
     url = start(home, hot_standby="off")
     upgrade = alembic_cli.start("upgrade", "head", database=url)
     waits(upgrade)
-    done = embedded._run(account, embedded.programs(account) / "pg_ctl", "promote", data=data)
-    assert done.returncode == 0, done.stderr
+    result = embedded._run(account, embedded.programs(account) / "pg_ctl", "promote", data=data)
+    assert result.returncode == 0, result.stderr
     message = succeeds(upgrade)
     assert "the database system is" in message
     assert "DATABASE_URL" not in message
@@ -103,7 +103,7 @@ def test_the_wait_ends(alembic_cli: AlembicCli) -> None:
 
 @pytest.fixture
 def limited(empty_database: str) -> Iterator[str]:
-    """The database as a role that may have one connection."""
+    """The database as a role with a limit of one connection."""
     name = sql.Identifier(f"test_{uuid4().hex}")
     for statement in (
         "CREATE ROLE {} LOGIN PASSWORD 'pw' CONNECTION LIMIT 1",

@@ -1,4 +1,4 @@
-"""Alembic's commands show progress and result, in colours on a terminal only."""
+"""Alembic's commands show progress and result, with colours on a terminal only."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The database refuses bad rows and accepts the nearest good ones, for each constraint."""
+"""Each constraint rejects invalid rows and accepts the nearest valid ones."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -111,7 +111,7 @@ ck_trades_pnl_not_nan
 
 
 def checks() -> Iterator[tuple[str, dict[str, str], dict[str, str]]]:
-    """Read the cases: constraint, what makes a row bad, what makes it good."""
+    """Yield the cases: constraint, values of an invalid row, values of a valid one."""
     constraint = ""
     for cells in specification.rows(CHECKS, "|")[2:]:
         if len(cells) == 1:
@@ -123,7 +123,7 @@ def checks() -> Iterator[tuple[str, dict[str, str], dict[str, str]]]:
 
 @pytest.fixture(scope="module")
 def populated(database_at: Databases) -> str:
-    """A database with one row, of id 1, in each table that others refer to."""
+    """A database with one row, with id 1, in each table that others reference."""
     url = database_at.at(HEAD)
     with psycopg.connect(url) as connection:
         for table in ("users", "bot_configs"):
@@ -139,13 +139,13 @@ def connection(populated: str) -> Iterator[Connection]:
 
 
 def add(connection: Connection, table: str, **values: Any) -> dict[str, Any]:
-    """Insert a valid row, except for what is given; return what was stored."""
+    """Insert a valid row with the values given; return the stored row."""
     unique = {"email": f"{uuid4()}@example.com"} if table == "users" else {}
     return insert(connection, table, SMALLEST[table] | unique | values)
 
 
 def refused(connection: Connection, table: str, **values: Any) -> psycopg.Error:
-    """Insert a row that must be refused; return the error."""
+    """Insert a row that must be rejected; return the error."""
     with pytest.raises(psycopg.Error) as caught, connection.transaction():
         add(connection, table, **values)
     return caught.value
@@ -277,8 +277,8 @@ def test_reference_to_nothing(
 
 
 @pytest.mark.parametrize("values", [{"bot_config_id": 99}, {"user_id": 99}])
-def test_trade_of_nobody(connection: Connection, values: dict[str, int]) -> None:
-    # One of two foreign keys refuses it, in no particular order.
+def test_trade_of_an_unknown_bot_or_user(connection: Connection, values: dict[str, int]) -> None:
+    # Either of two foreign keys rejects it.
     error = refused(connection, "trades", **values)
     assert isinstance(error, psycopg.errors.ForeignKeyViolation)
 

@@ -1,4 +1,4 @@
-"""Before a revision that breaks old code, the log says so; ``contract=refuse`` stops before it."""
+"""Before a revision that breaks old code, a warning is logged, or the upgrade stops."""
 
 import pytest
 
@@ -17,15 +17,13 @@ WHAT = "breaks old code: insert into users, select users.probe."
 
 @pytest.fixture
 def contract(revisions: Revisions) -> Revisions:
-    """A revision that goes well with old code, and one that does not."""
+    """A revision with which old code works, and one that breaks it."""
     revisions.add("expand", 'op.execute("SELECT 1")', docstring=EXPAND)
     revisions.add("contract", 'op.execute("SELECT 2")', docstring=CONTRACT)
     return revisions
 
 
-def test_the_log_says_that_old_code_must_be_gone(
-    alembic_cli: AlembicCli, database: str, contract: Revisions
-) -> None:
+def test_a_warning_before_it(alembic_cli: AlembicCli, database: str, contract: Revisions) -> None:
     result = alembic_cli.run("-c", contract.ini, "upgrade", "head", database=database)
     assert result.status == 0, result.output
     (message,) = result.messages
@@ -46,7 +44,7 @@ def test_the_first_of_two_deploy_jobs_stops_before_it(
     environment: dict[str, str],
 ) -> None:
     arguments = ("-c", contract.ini, *options, "upgrade", "head")
-    for _ in range(2):  # The second time, there is nothing before it.
+    for _ in range(2):  # The second time, no revision precedes it.
         result = alembic_cli.run(*arguments, database=database, environment=environment)
         assert result.status == 0, result.output
         (message,) = result.messages

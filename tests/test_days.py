@@ -1,4 +1,4 @@
-"""A bot's day is the sum of its trades since midnight, whatever happened in between."""
+"""A bot's day is the sum of its trades since midnight."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -81,10 +81,10 @@ async def test_a_naive_midnight(session: AsyncSession) -> None:
 
 
 async def test_beside_an_uncommitted_close(engine: AsyncEngine) -> None:
-    """It waits for the close, and counts what that has recorded.
+    """The refresh waits for the close, and counts its trade.
 
-    The state is such that the sum from before the close would look right after it: 42 that
-    were left from yesterday, minus 50, are the minus 8 of the trades before.
+    The state is such that the sum from before the close would seem correct after it: 42
+    from yesterday, minus 50, are the minus 8 of the earlier trades.
     """
     async with AsyncSession(engine) as session, session.begin():
         await session.execute(

@@ -1,4 +1,4 @@
-"""What goes with a deleted row, and what cannot be deleted, through the ORM and raw SQL alike."""
+"""Deleting a row deletes its dependent rows, and rows with trades cannot be deleted."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -21,7 +21,7 @@ async def through_orm(session: AsyncSession, row: Base) -> None:
 
 
 async def through_orm_with_children_loaded(session: AsyncSession, row: Base) -> None:
-    # Children that are in the session are deleted by the ORM, one by one, before the row.
+    # Children in the session are deleted by the ORM, one by one, before the row.
     await session.scalars(
         select(User)
         .options(
@@ -65,7 +65,7 @@ async def bot(session: AsyncSession) -> BotConfig:
 
 
 @deletes
-async def test_a_bots_state_goes_with_it(
+async def test_a_bots_state_is_deleted_with_it(
     session: AsyncSession, bot: BotConfig, delete: Delete
 ) -> None:
     session.expunge_all()
@@ -76,7 +76,7 @@ async def test_a_bots_state_goes_with_it(
 
 
 @deletes
-async def test_a_users_keys_and_bots_go_with_the_user(
+async def test_a_users_keys_and_bots_are_deleted_with_the_user(
     session: AsyncSession, bot: BotConfig, delete: Delete
 ) -> None:
     session.expunge_all()

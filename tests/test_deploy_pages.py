@@ -1,4 +1,4 @@
-"""The commands of the pages on backups and on logical replication do what they say."""
+"""The commands of the pages on backups and logical replication work as described."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def blocks(page: str, language: str = "sh") -> list[str]:
 
 
 def programs(url: str) -> Path:
-    """Return where psql and so on are, of the version of a server."""
+    """Return the directory of psql and the other programs, for the version of a server."""
     with psycopg.connect(url) as connection:
         major = connection.info.server_version // 10_000
     for directory in (embedded.programs(), Path(f"/usr/lib/postgresql/{major}/bin")):
@@ -40,7 +40,7 @@ def programs(url: str) -> Path:
 
 def run(script: str, directory: Path, programs: Path, **variables: str) -> None:
     path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
+    result = subprocess.run(
         ["sh", "-eu", "-c", script],  # noqa: S607
         cwd=directory,
         env=os.environ | {"PATH": path} | variables,
@@ -48,7 +48,7 @@ def run(script: str, directory: Path, programs: Path, **variables: str) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def add_user(url: str, email: str) -> int:
@@ -75,7 +75,7 @@ def test_backup_and_restore(
     for url in urls.values():
         assert emails(url) == ["a", "b"]
         assert databases.version(url) == HEAD
-        # PostgreSQL writes the expressions of a restored CHECK in another way.
+        # PostgreSQL prints the expressions of a restored CHECK in another form.
         assert snapshot(url).objects.keys() == snapshot(database).objects.keys()
         assert add_user(url, "c") == 3
 

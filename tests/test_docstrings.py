@@ -1,4 +1,4 @@
-"""The lines of a revision's docstring are read as CONTRIBUTING.md says."""
+"""The lines of a revision's docstring are read as described in CONTRIBUTING.md."""
 
 import pytest
 
@@ -31,7 +31,7 @@ Revises: 7c1d0e5a9b42
 """
 
 
-def test_lines_go_on_until_the_next() -> None:
+def test_lines_continue_until_the_next() -> None:
     assert [heading for heading, _ in lines(DOCSTRING)] == [
         "Why",
         "Locks",
@@ -99,7 +99,7 @@ def test_exceptions_have_reasons() -> None:
         ("slows: user by email.", OldCode(slows=frozenset({"user by email"}))),
     ],
 )
-def test_what_becomes_of_old_code(text: str, expected: OldCode) -> None:
+def test_old_code(text: str, expected: OldCode) -> None:
     assert old_code(f"A.\n\nOld code: {text}\nDowngrade: keeps all data.\n") == expected
     assert old_code(f"A.\n\nOld code: {expected}\n") == expected
 
@@ -111,6 +111,6 @@ def test_what_becomes_of_old_code(text: str, expected: OldCode) -> None:
         ("Old code: is fine.", "'is fine' is not of the form"),
     ],
 )
-def test_a_line_about_old_code_that_says_nothing(text: str, message: str) -> None:
+def test_a_malformed_line_about_old_code(text: str, message: str) -> None:
     with pytest.raises(DocstringError, match=message):
         old_code(f"A.\n\n{text}\n")

@@ -1,8 +1,8 @@
 """``python -m tools.document`` reports each generated document that is out of date, and writes it.
 
-What the documents contain: the diagram and the data dictionary here, ``docs/schema.sql`` in
-``test_schema.py``, the mutation table in ``test_mutation_table.py``, the table of dangerous
-operations in ``test_guide.py``, the lines on locks in ``test_lock_lines.py``.
+The contents are tested here for the diagram and the data dictionary, for ``docs/schema.sql`` in
+``test_schema.py``, for the mutation table in ``test_mutation_table.py``, for the table of
+dangerous operations in ``test_guide.py``, for the lines on locks in ``test_lock_lines.py``.
 """
 
 import shutil
@@ -18,7 +18,7 @@ from tools.document import marked
 from tools.document.data_dictionary import dictionary
 from tools.document.diagram import diagram
 
-# Of each document, a part whose change can be noticed without a database.
+# For each document, a part whose change is detected without a database.
 GENERATED = {
     "diagram": [("README.md", "varchar email UK"), ("README.tr.md", "varchar email UK")],
     "data-dictionary": [("docs/data-dictionary.md", "| `email` |")],
@@ -53,8 +53,8 @@ def damage(project: Path, path: str, part: str) -> None:
 
 
 def test_the_documents_are_up_to_date() -> None:
-    done = commandline.run("tools.document", "--check")
-    assert done.returncode == 0, done.stderr
+    result = commandline.run("tools.document", "--check")
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_the_documents_are_up_to_date() -> None:
 )
 def test_an_outdated_document_is_reported(name: str, path: str, part: str, project: Path) -> None:
     damage(project, path, part)
-    done = commandline.run("tools.document", "--check", cwd=project)
-    assert done.returncode == 1
-    assert done.stderr == f"Out of date: {path}. Run: python -m tools.document {name}\n"
+    result = commandline.run("tools.document", "--check", cwd=project)
+    assert result.returncode == 1
+    assert result.stderr == f"Out of date: {path}. Run: python -m tools.document {name}\n"
 
 
 def test_outdated_documents_are_written(project: Path) -> None:
@@ -73,10 +73,10 @@ def test_outdated_documents_are_written(project: Path) -> None:
     names = [name for name in GENERATED if name not in ("dangerous-operations", "mutation-table")]
     for path, part in {path: part for name in names for path, part in GENERATED[name]}.items():
         damage(project, path, part)
-    done = commandline.run("tools.document", *names, cwd=project)
-    assert done.returncode == 0, done.stderr
+    result = commandline.run("tools.document", *names, cwd=project)
+    assert result.returncode == 0, result.stderr
     paths = [path for name in names for path, _ in GENERATED[name]]
-    assert done.stdout == "".join(f"Wrote {path}\n" for path in paths)
+    assert result.stdout == "".join(f"Wrote {path}\n" for path in paths)
     for path in paths:
         assert (project / path).read_text() == (ROOT / path).read_text()
 
@@ -93,24 +93,24 @@ def test_a_missing_line_of_the_history_is_reported_and_appended(project: Path) -
     path = project / "alembic" / "versions.sum"
     text = path.read_text()
     path.write_text("".join(text.splitlines(keepends=True)[:-1]))
-    done = commandline.run("tools.document", "--check", cwd=project)
+    result = commandline.run("tools.document", "--check", cwd=project)
     command = "python -m tools.document versions-sum"
-    assert done.stderr == f"Out of date: alembic/versions.sum. Run: {command}\n"
-    done = commandline.run("tools.document", "versions-sum", cwd=project)
-    assert (done.returncode, path.read_text()) == (0, text), done.stderr
+    assert result.stderr == f"Out of date: alembic/versions.sum. Run: {command}\n"
+    result = commandline.run("tools.document", "versions-sum", cwd=project)
+    assert (result.returncode, path.read_text()) == (0, text), result.stderr
 
 
 def test_an_unknown_document_is_refused() -> None:
-    done = commandline.run("tools.document", "schemas")
-    assert done.returncode == 2
-    assert "unknown document schemas; choose from diagram, " in done.stderr
+    result = commandline.run("tools.document", "schemas")
+    assert result.returncode == 2
+    assert "unknown document schemas; choose from diagram, " in result.stderr
 
 
 def test_a_file_without_the_marks_is_refused(project: Path) -> None:
     (project / "README.md").write_text("# A project\n")
-    done = commandline.run("tools.document", "diagram", cwd=project)
-    assert done.returncode == 1
-    assert done.stderr.startswith("README.md has no place for the diagram: add the lines <!--")
+    result = commandline.run("tools.document", "diagram", cwd=project)
+    assert result.returncode == 1
+    assert result.stderr.startswith("README.md has no place for the diagram: add the lines <!--")
 
 
 def test_only_the_part_between_the_marks_changes() -> None:

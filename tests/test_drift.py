@@ -1,7 +1,7 @@
-"""``python -m trading_bot_schema drift`` reports what somebody changed by hand, and only that.
+"""``python -m trading_bot_schema drift`` reports manual changes of a database, and only those.
 
-``test_mutations.py`` has every kind of change; this file has what is expected to differ, what a
-role may not see, the command line, and that nothing is left behind.
+Every kind of change is tested in ``test_drift_is_reported.py``; this file tests the expected
+differences, roles with few privileges, the command line, and that nothing is left behind.
 """
 
 import os
@@ -33,7 +33,7 @@ ROLES = databases.ROOT / "docs" / "roles.sql"
 
 @pytest.fixture
 def drift(server: str, package_command: Callable[..., Result]) -> Drift:
-    """Run the command; return its exit status, and what it printed."""
+    """Run the command; return its exit status and its output."""
 
     def run(url: str, *arguments: str, scratch: str = server) -> tuple[int, str]:
         given = ["--scratch", scratch] if scratch else []
@@ -85,7 +85,7 @@ def assert_no_drift(result: tuple[int, str]) -> None:
     assert status == 0
 
 
-# What is expected to differ.
+# Expected differences.
 
 
 def test_a_database_migrated_step_by_step(make_database: Callable[[], str], built: Built) -> None:
@@ -109,7 +109,7 @@ def test_a_restored_database(
 ) -> None:
     restored = make_database()
     restore(database, restored)
-    # It does print differently, else there is nothing to test.
+    # It is printed differently, otherwise there is nothing to test.
     assert snapshot(restored).objects != snapshot(database).objects
     assert_no_drift(drift(restored))
 
@@ -124,7 +124,7 @@ def test_drift_in_a_restored_database(
         "ALTER TABLE trades DROP CONSTRAINT ck_trades_side_known",
         "ALTER TABLE trades ADD CONSTRAINT ck_trades_side_known"
         " CHECK (side IN ('BUY', 'SELL', 'SWAP'))",
-        # As it was before it was dumped.
+        # As before the dump.
         "ALTER TABLE bot_states DROP CONSTRAINT ck_bot_states_status_known",
         "ALTER TABLE bot_states ADD CONSTRAINT ck_bot_states_status_known"
         " CHECK (status IN ('running', 'stopped', 'error'))",
@@ -136,7 +136,7 @@ def test_drift_in_a_restored_database(
 
 
 def test_a_database_with_the_name_of_a_table(server: str, drift: Drift) -> None:
-    # Nobody else's: the tests run side by side.
+    # Locked, since the name is fixed and the tests run in parallel.
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(hashtext('users'))")
         with databases.database(server, "users") as url:
@@ -229,7 +229,7 @@ def test_the_revision_has_to_be_readable(
     assert output.count("\n") == 1
 
 
-# What is to be ignored.
+# Ignored differences.
 
 
 @pytest.mark.parametrize(
@@ -283,13 +283,13 @@ def test_what_it_prints(database: str, drift: Drift) -> None:
 def test_by_default_on_an_embedded_server(server: str, database: str) -> None:
     with psycopg.connect(server) as connection:
         version = connection.info.server_version // 10_000
-    done = commandline.run("trading_bot_schema", "drift", DATABASE_URL=database)
+    result = commandline.run("trading_bot_schema", "drift", DATABASE_URL=database)
     if version == embedded.major_version():
-        assert done.stdout.startswith("No drift"), done.stderr
-        assert done.returncode == 0
+        assert result.stdout.startswith("No drift"), result.stderr
+        assert result.returncode == 0
     else:
-        assert done.returncode == 2
-        assert "--scratch" in done.stderr
+        assert result.returncode == 2
+        assert "--scratch" in result.stderr
 
 
 def test_no_secret_is_printed(database: str, drift: Drift) -> None:
@@ -404,7 +404,7 @@ def test_interrupted(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """When the scratch database is migrated, the signal comes."""
+    """The signal arrives when the scratch database has been migrated."""
     monkeypatch.setattr(scratch, "PREFIX", prefix := f"test_{uuid4().hex[:12]}_")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     tmp_path.chmod(0o755)

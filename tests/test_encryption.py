@@ -1,6 +1,6 @@
-"""Both drivers verify a server alike: by a certificate in a file, or by the system's authorities.
+"""Both drivers verify a server's certificate alike, against a file or the system's authorities.
 
-The server's end is a PgBouncer with a certificate of its own, where it is installed.
+The server is a PgBouncer with its own certificate, where it is installed.
 """
 
 import shutil
@@ -28,12 +28,12 @@ pytestmark = [
 class Encrypted(NamedTuple):
     url: URL
     authority: Path
-    """The certificate of who vouches for the server."""
+    """The certificate of the server's authority."""
 
 
 @pytest.fixture(scope="module")
 def encrypted(server: str) -> Iterator[Encrypted]:
-    """A server on TCP that has a certificate for the name "localhost"."""
+    """A server on TCP with a certificate for the name "localhost"."""
     directory = Path(tempfile.mkdtemp(prefix="encryption-", dir="/tmp"))
     directory.chmod(0o755)
     certificate, key = directory / "server.crt", directory / "server.key"
@@ -84,7 +84,7 @@ async def test_the_systems_authorities(
     alembic_cli: AlembicCli, encrypted: Encrypted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = encrypted.url.set(query=SYSTEM)
-    # They do not know the certificate.
+    # They do not trust the certificate.
     with pytest.raises(Exception, match="certificate verify failed"):
         await ask_asyncpg(url)
     assert "certificate verify failed" in ask_psycopg(alembic_cli, url)
@@ -92,7 +92,7 @@ async def test_the_systems_authorities(
     monkeypatch.setenv("SSL_CERT_FILE", str(encrypted.authority))
     assert await ask_asyncpg(url) == 1
     assert "ERROR" not in ask_psycopg(alembic_cli, url)
-    # The name counts as well.
+    # The name is verified as well.
     other = url.set(host="127.0.0.1")
     with pytest.raises(Exception, match="IP address mismatch"):
         await ask_asyncpg(other)

@@ -32,7 +32,7 @@ async def test_the_default_engine_finds_the_database_when_it_connects(
     await models.engine.dispose()
 
 
-async def test_connections_say_whose_they_are(engine: AsyncEngine) -> None:
+async def test_connections_have_an_application_name(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         assert await connection.scalar(text("SHOW application_name")) == "trading-bot"
 

@@ -1,4 +1,4 @@
-"""The example runs against a live database, and its books balance, whatever the seed."""
+"""The example runs against a live database, and its books balance with every seed."""
 
 import re
 
@@ -9,7 +9,7 @@ from tests.support import commandline
 
 @pytest.mark.parametrize("seed", ["7", "20", "300"])
 def test_the_books_balance(database: str, seed: str) -> None:
-    done = commandline.example("--seed", seed, DATABASE_URL=database)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = commandline.example("--seed", seed, DATABASE_URL=database)
+    assert result.returncode == 0, result.stdout + result.stderr
     # Four bots, before and after the user leaves.
-    assert len(re.findall(" agree$", done.stdout, re.MULTILINE)) == 8
+    assert len(re.findall(" agree$", result.stdout, re.MULTILINE)) == 8

@@ -1,4 +1,4 @@
-"""Bots go on trading while a migration runs and while connections break."""
+"""Bots continue to trade while a migration runs and while connections break."""
 
 import asyncio
 import itertools
@@ -21,12 +21,12 @@ from tests.support.probe_revisions import ADD_COLUMN, CONCURRENT_INDEX, Revision
 
 BOTS = 4
 KILLS = 8
-# What a driver documents for a connection that breaks, in use or while it is opened.
+# The documented exceptions of a driver for a connection that breaks, in use or when opened.
 DOCUMENTED = (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError)
 
 
 class Bot:
-    """A bot that trades, and knows which of its trades were committed."""
+    """A bot that trades, and records which of its trades were committed."""
 
     def __init__(self, engine: AsyncEngine, config: BotConfig) -> None:
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
@@ -45,7 +45,7 @@ class Bot:
                 session.add(Trade(**SMALLEST["trades"] | ids, binance_order_id=order))
                 state = await session.get_one(BotState, self._config.id)
                 state.status = BotStatus.RUNNING
-                # In the database, since a bot may have several trades at a time.
+                # By the database, since a bot may have several trades at a time.
                 state.daily_trades_count = BotState.daily_trades_count + 1
                 await session.flush()
                 if break_connection:
@@ -82,7 +82,7 @@ async def engine(database: str) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
-async def test_trading_goes_on(
+async def test_trading_continues(
     engine: AsyncEngine, alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe_1", ADD_COLUMN.format("trades", "probe"))
@@ -124,7 +124,7 @@ async def test_trading_goes_on(
     assert sum(bot.failures for bot in bots) == failures + 1
     assert len(bots[0].committed) == lost
 
-    # The pool gives working connections only, as many as it should.
+    # The pool returns only working connections, up to its limit.
     for bot in bots:
         await asyncio.gather(*(bot.trade() for _ in range(3)))
     assert sum(bot.failures for bot in bots) == failures + 1
@@ -136,5 +136,5 @@ async def test_trading_goes_on(
         # Each trade came with its tick: both or neither.
         ticks = await session.scalar(select(func.sum(BotState.daily_trades_count)))
         assert ticks == len(stored)
-        # A commit may succeed without its answer getting through; nothing else is there.
+        # A commit may succeed although its answer is lost; there are no other trades.
         assert len(stored - committed) <= failures

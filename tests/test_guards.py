@@ -1,4 +1,4 @@
-"""What a production database must not lose, a downgrade does not take; it is warned of anyway."""
+"""A downgrade that loses rows warns; with ``lose=refuse``, it is refused."""
 
 import psycopg
 import pytest

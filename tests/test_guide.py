@@ -1,7 +1,7 @@
-"""What CONTRIBUTING.md advises is safe, and what it warns of is measured.
+"""The recipes in CONTRIBUTING.md are safe, and its table of dangerous operations is measured.
 
-Every revision of a recipe runs on a database with rows, after those before it, and is judged by
-the rules for revisions, by squawk, and by an application that runs on meanwhile.
+Every revision of a recipe runs on a database with rows, after the previous ones, and is checked by
+the rules for revisions, by squawk, and by an application that runs meanwhile.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from tests.support.databases import ask
+from tests.support.databases import scalar
 from tests.support.generated_rows import FilledDatabases
 from tests.support.measured import PREPARED, Measured, measure_dangerous, measure_recipe
 from tests.support.operations import OPERATIONS, Operation
@@ -29,16 +29,16 @@ DANGEROUS = [operation for operation in OPERATIONS if operation.dangerous]
 @pytest.fixture
 def release(server: str) -> int:
     """The server's release, such as 18."""
-    return int(ask(server, "SHOW server_version_num")) // 10_000
+    return int(scalar(server, "SHOW server_version_num")) // 10_000
 
 
 @pytest.fixture
 def check(release: int) -> Callable[..., None]:
-    """Compare what was measured with what the table says: ``check("safe", title, found)``."""
+    """Compare a measurement with the table: ``check("safe", title, measured)``."""
 
-    def compare(form: str, title: str, found: Measured) -> None:
+    def compare(form: str, title: str, measured: Measured) -> None:
         if known := results().get(str(release)):
-            assert known[form][title] == found.effect, f"run: {COMMAND} {NAME}"
+            assert known[form][title] == measured.effect, f"run: {COMMAND} {NAME}"
 
     return compare
 
@@ -58,12 +58,12 @@ def test_recipes_are_safe(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     skip_if_too_old(title, release)
-    found = measure_recipe(title, revisions, filled_database)
-    assert found.broken_rules() == []
-    if "get_bind" not in "".join(GUIDE[title].revisions):  # which has no --sql
+    measured = measure_recipe(title, revisions, filled_database)
+    assert measured.broken_rules() == []
+    if "get_bind" not in "".join(GUIDE[title].revisions):  # which --sql does not support
         assert lint(revisions.config), capfd.readouterr().out
     if title in {operation.safe for operation in OPERATIONS}:
-        check("safe", title, found)
+        check("safe", title, measured)
 
 
 @pytest.mark.parametrize("operation", DANGEROUS, ids=[each.title for each in DANGEROUS])
@@ -73,8 +73,8 @@ def test_the_table_says_what_is_dangerous(
     revisions: Revisions,
     filled_database: FilledDatabases,
 ) -> None:
-    found = measure_dangerous(operation, revisions, filled_database)
-    check("dangerous", operation.title, found)
+    measured = measure_dangerous(operation, revisions, filled_database)
+    check("dangerous", operation.title, measured)
 
 
 def test_every_link_leads_to_a_section() -> None:
@@ -88,7 +88,7 @@ def test_every_link_leads_to_a_section() -> None:
 
 
 @pytest.mark.parametrize("title", PREPARED)
-def test_a_column_that_was_made_not_null_is_like_one_that_always_was(
+def test_a_column_made_not_null_has_the_same_definition(
     title: str,
     revisions: Revisions,
     filled_database: FilledDatabases,
@@ -98,6 +98,6 @@ def test_a_column_that_was_made_not_null_is_like_one_that_always_was(
     skip_if_too_old(title, release)
     with psycopg.connect(database) as connection:
         connection.execute("ALTER TABLE trades ALTER COLUMN commission_asset SET NOT NULL")
-    found = measure_recipe(title, revisions, filled_database)
+    measured = measure_recipe(title, revisions, filled_database)
     key = "TABLE public.trades"
-    assert snapshot(found.url).objects[key] == snapshot(database).objects[key]
+    assert snapshot(measured.url).objects[key] == snapshot(database).objects[key]

@@ -32,18 +32,18 @@ def test_importing_does_nothing_and_loads_no_driver(
 ) -> None:
     if url is not None:
         monkeypatch.setenv("DATABASE_URL", url)
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", WITHOUT_SIDE_EFFECTS], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_everything_that_is_announced_is_there() -> None:
+def test_every_public_name_exists() -> None:
     assert all(hasattr(models, name) for name in models.__all__)
     assert models.engine is models.SessionLocal.kw["bind"]
 
 
-def test_a_name_that_is_not_there() -> None:
+def test_an_unknown_name() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Session'"):
         models.Session  # noqa: B018
 
@@ -62,7 +62,7 @@ def module_files() -> dict[str, Path]:
 
 
 def imported_names(node: ast.AST) -> Iterator[str]:
-    """Return what a module imports, apart from what only its type hints need."""
+    """Yield the imports of a module, except those for type hints only."""
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         return
     if isinstance(node, ast.Import):
@@ -85,7 +85,7 @@ def import_graph() -> dict[str, set[str]]:
 
 
 def test_imports_have_no_circle() -> None:
-    # `models.__getattr__` imports `models.database`, which imports `models.base`, when asked to.
+    # `models.__getattr__` imports `models.database`, which imports `models.base`, on demand.
     graph = import_graph()
     graph["models"].discard("models.database")
     try:

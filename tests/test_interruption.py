@@ -1,4 +1,4 @@
-"""A migration that is interrupted, anywhere, leaves all or nothing; running it again finishes."""
+"""An interrupted migration leaves all or nothing, and can be run again."""
 
 import itertools
 import signal
@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError, PendingRollbackError
 
 from tests.support import databases, history
 from tests.support.alembic_cli import AlembicCli
-from tests.support.databases import ask, version
+from tests.support.databases import scalar, version
 from tests.support.fault_injection import before_change
 from tests.support.history import HISTORY, Databases
 from tests.support.probe_revisions import (
@@ -30,7 +30,7 @@ STEPS = [
         ("downgrade", revision.revision, history.before(revision)),
     )
 ]
-"""Every step that the migrations can take: command, from where, to where."""
+"""Every step of the migrations: command, start, target."""
 
 OUTSIDE_TRANSACTIONS = {
     revision.revision
@@ -48,9 +48,9 @@ def state(url: str) -> State:
 
 
 def interrupted(url: str, name: str, before: State, expected: State) -> bool:
-    """Say whether all or nothing was done.
+    """Return whether the migration was done completely or not at all.
 
-    Outside of transactions, a part may be done, as long as the database is not stamped.
+    Outside transactions, a part may be done, as long as ``alembic_version`` is unchanged.
     """
     revision = (expected if name == "upgrade" else before)[1]
     if revision in OUTSIDE_TRANSACTIONS and version(url) == before[1]:
@@ -65,12 +65,12 @@ OTHERS = (
 
 
 def terminate_others(url: str, spared: int = 0) -> None:
-    """End all other sessions but one."""
-    ask(url, f"SELECT count(pg_terminate_backend(pid)) {OTHERS} AND pid <> %s", spared)
+    """Terminate all other sessions except one."""
+    scalar(url, f"SELECT count(pg_terminate_backend(pid)) {OTHERS} AND pid <> %s", spared)
 
 
 def wait_until_alone(url: str) -> None:
-    wait_for(lambda: ask(url, f"SELECT count(*) {OTHERS}") == 0)
+    wait_for(lambda: scalar(url, f"SELECT count(*) {OTHERS}") == 0)
 
 
 @pytest.mark.parametrize(("name", "start", "target"), STEPS)
@@ -104,7 +104,7 @@ def test_process_interrupted(
 ) -> None:
     expected, url = state(database_at.at(target)), database_at.at(start)
     before = state(url)
-    # Some boundaries only, for the time it takes; the test above has them all.
+    # Only some boundaries, to save time; the test above covers all.
     for number in (1, 4, 40):
         migrator = alembic_cli.start(name, target, database=url, stop_before=number)
         if not migrator.wait_until_stopped():
@@ -136,11 +136,11 @@ def test_concurrent_index_terminated_half_way(
     with psycopg.connect(database) as writer:
         writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
         migrator = alembic_cli.start(*arguments, database=database)
-        wait_for(lambda: ask(database, valid) is False)
-        # Not the writer, without whom the index could be finished.
+        wait_for(lambda: scalar(database, valid) is False)
+        # Not the writer, without which the index could be finished.
         terminate_others(database, spared=writer.info.backend_pid)
         assert "The connection broke" in migrator.result().messages[0]
-        assert ask(database, valid) is False
+        assert scalar(database, valid) is False
     assert alembic_cli.run(*arguments, database=database).status == 0
-    assert ask(database, valid) is True
+    assert scalar(database, valid) is True
     assert version(database) == "probe"

@@ -1,6 +1,6 @@
-"""Squawk looks at every revision, and refuses what would hurt a live database.
+"""Every revision passes squawk, which rejects statements that would block a live database.
 
-The recipes of CONTRIBUTING.md pass it, too (``test_guide.py``).
+The recipes in CONTRIBUTING.md pass it as well (``test_guide.py``).
 """
 
 import pytest
@@ -11,8 +11,8 @@ from tools.lint_migrations import lint
 
 
 def test_the_projects_revisions() -> None:
-    done = commandline.run("tools.lint_migrations")
-    assert done.returncode == 0, done.stdout
+    result = commandline.run("tools.lint_migrations")
+    assert result.returncode == 0, result.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A docstring that says less or more about locks than is taken is refused, with the line to paste.
+"""A docstring that declares fewer or more locks than are taken is refused, with the right line.
 
 The declarations of real revisions are compared in ``test_locks.py``.
 """
@@ -62,7 +62,7 @@ READS_ONLY = observation(taking("ACCESS SHARE", reads=True))
         ("none", observation()),
     ],
 )
-def test_the_truth_passes(text: str, did: Observation) -> None:
+def test_a_correct_line_passes(text: str, did: Observation) -> None:
     assert check_upgrade(f"Locks: {text}.", did) == ""
 
 
@@ -94,10 +94,10 @@ def test_the_truth_passes(text: str, did: Observation) -> None:
         (BRIEFLY, observation(), "says ACCESS EXCLUSIVE on trades", "none"),
     ],
 )
-def test_a_lie_is_refused(text: str, did: Observation, message: str, paste: str) -> None:
-    found = check_upgrade(f"Locks: {text}.", did)
-    assert message in found
-    pasted = " ".join(found.partition("The docstring should have:\n\n")[2].split())
+def test_a_wrong_line_is_refused(text: str, did: Observation, message: str, paste: str) -> None:
+    errors = check_upgrade(f"Locks: {text}.", did)
+    assert message in errors
+    pasted = " ".join(errors.partition("The docstring should have:\n\n")[2].split())
     assert pasted == f"Locks: {paste}."
     assert check_upgrade(pasted, did) == ""
 
@@ -109,11 +109,11 @@ def test_a_docstring_without_the_line() -> None:
 def test_a_downgrade_does_no_more_than_the_line_says() -> None:
     assert check_downgrade(f"Locks: {BRIEFLY}.", ADDS, set()) == ""
     assert check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES, {"users"}) == ""
-    found = check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES, set())
-    assert "The downgrade takes SHARE on users" in found
-    assert "Downgrade locks: SHARE on trades and users, for milliseconds." in found
-    found = check_downgrade(f"Locks: {BRIEFLY}.", REWRITES, set())
-    assert f"Downgrade locks: {REWRITING}." in found
+    errors = check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES, set())
+    assert "The downgrade takes SHARE on users" in errors
+    assert "Downgrade locks: SHARE on trades and users, for milliseconds." in errors
+    errors = check_downgrade(f"Locks: {BRIEFLY}.", REWRITES, set())
+    assert f"Downgrade locks: {REWRITING}." in errors
 
 
 def test_a_downgrade_does_what_its_own_line_says() -> None:
@@ -125,12 +125,12 @@ def test_a_downgrade_does_what_its_own_line_says() -> None:
     assert check_downgrade(docstring, ADDS, {"trades"}) == ""
 
 
-def test_a_revision_that_lies_in_both_directions(probe: Probe) -> None:
+def test_a_revision_with_two_wrong_lines(probe: Probe) -> None:
     rewrite = 'op.execute("ALTER TABLE bot_states ADD COLUMN r float DEFAULT random()")'
     docstring = "A probe.\n\nLocks: SHARE on trades.\nDowngrade: keeps all data."
-    found = probe(NOTE, rewrite, docstring).wrong_locks()
-    assert f"Locks: {BRIEFLY}." in found
-    assert "Downgrade locks: ACCESS EXCLUSIVE on bot_states, while it is rewritten." in found
+    errors = probe(NOTE, rewrite, docstring).wrong_locks()
+    assert f"Locks: {BRIEFLY}." in errors
+    assert "Downgrade locks: ACCESS EXCLUSIVE on bot_states, while it is rewritten." in errors
 
 
 def test_a_missing_line_is_written(probe: Probe) -> None:
@@ -143,6 +143,6 @@ def test_a_missing_line_is_written(probe: Probe) -> None:
         "Downgrade locks: ACCESS EXCLUSIVE on users, for milliseconds.\nDowngrade: loses notes."
     )
     assert with_lines(docstring.replace("Locks: <none, or: ...>\n", ""), revision) == written
-    # It is the truth.
+    # It is correct.
     assert check_upgrade(written, revision.upgrade) == ""
     assert check_downgrade(written, revision.downgrade, {"notes"}) == ""

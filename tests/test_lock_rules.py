@@ -1,6 +1,6 @@
-"""A careless revision is refused, with what it does and what to do instead; a careful one passes.
+"""A dangerous revision is refused, with its effect and the safe form; a safe one passes.
 
-Each revision here is added to the project's own, and judged by what it does.
+Each revision here is added to those of the project, and judged by its observed effects.
 """
 
 import pytest
@@ -32,13 +32,13 @@ for first in range(0, last + 1, 5_000):
 
 
 def indented(*statements: str) -> str:
-    """Put statements into an autocommit_block()."""
+    """Return statements in an autocommit_block()."""
     lines = "\n".join(statements).strip().splitlines()
     return AUTOCOMMIT + "\n".join(f"    {line}" for line in lines)
 
 
-CARELESS: dict[str, tuple[str, str, str, str]] = {
-    # What it does: rule, upgrade, what an earlier revision did, what the message says.
+DANGEROUS: dict[str, tuple[str, str, str, str]] = {
+    # Title: rule, upgrade, earlier revision, part of the message.
     "a CHECK that is validated at once": (
         "scan-under-lock",
         'op.create_check_constraint(op.f("ck_probe"), "trades", "price < 1e30")',
@@ -215,16 +215,16 @@ CARELESS: dict[str, tuple[str, str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", CARELESS)
-def test_a_careless_revision_is_refused(what: str, probe: Probe) -> None:
-    rule, upgrade, after, message = CARELESS[what]
+@pytest.mark.parametrize("what", DANGEROUS)
+def test_a_dangerous_revision_is_refused(what: str, probe: Probe) -> None:
+    rule, upgrade, after, message = DANGEROUS[what]
     broken = probe(upgrade, after=after).broken_rules()
     assert any(text.startswith(f"[{rule}] ") and message in text for text in broken), broken
     assert {text.split("]")[0] for text in broken} == {f"[{rule}"}, broken
 
 
 HARMLESS: dict[str, tuple[str, str]] = {
-    # What it does: upgrade, what an earlier revision did.
+    # Title: upgrade, earlier revision.
     "nothing": ("pass", ""),
     "a column": (ADD_COLUMN, ""),
     "a column with a default": (
@@ -287,7 +287,7 @@ HARMLESS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("what", HARMLESS)
-def test_a_careful_revision_passes(what: str, probe: Probe) -> None:
+def test_a_safe_revision_passes(what: str, probe: Probe) -> None:
     upgrade, after = HARMLESS[what]
     assert probe(upgrade, after=after).broken_rules() == []
 

@@ -1,8 +1,8 @@
-"""What a revision does to a database that serves traffic is observed, and its docstring says so.
+"""A revision's effects on live tables are declared in its docstring and break no rule.
 
-Each revision runs, up and down, on a database with rows in every table; ``tests/support/``
-(``observation.py``, ``rules.py``, ``running_again.py``) has how. CONTRIBUTING.md has the lines of
-the docstring, and the safe forms.
+Each revision is observed, up and down, on a database with rows in every table: see
+``observation.py``, ``rules.py`` and ``running_again.py`` in ``tests/support/``. CONTRIBUTING.md
+describes the lines of the docstring and the safe forms.
 """
 
 from functools import cache
@@ -32,17 +32,17 @@ def observed(filled_database: FilledDatabases) -> Observed:
 
 @each_revision
 def test_the_docstring_says_which_locks_are_taken(revision: Script, observed: Observed) -> None:
-    found = observed.revision(revision.revision).wrong_locks()
-    assert not found, f"{path(revision)}: {found}"
+    errors = observed.revision(revision.revision).wrong_locks()
+    assert not errors, f"{path(revision)}: {errors}"
 
 
 @each_revision
 def test_the_upgrade_breaks_no_rule(revision: Script, observed: Observed) -> None:
-    found = observed.revision(revision.revision).broken_rules()
-    assert not found, f"{path(revision)}\n" + "\n\n".join(found)
+    errors = observed.revision(revision.revision).broken_rules()
+    assert not errors, f"{path(revision)}\n" + "\n\n".join(errors)
 
 
 @each_revision
 def test_changed_rows_are_declared(revision: Script, observed: Observed) -> None:
-    found = observed.revision(revision.revision).undeclared_changes()
-    assert not found, f"{path(revision)}: " + "\n".join(found)
+    errors = observed.revision(revision.revision).undeclared_changes()
+    assert not errors, f"{path(revision)}: " + "\n".join(errors)

@@ -1,4 +1,4 @@
-"""What a migration writes to stderr can be read by machines, and need not be read at all."""
+"""A migration's output on stderr can be parsed, and stderr may be closed."""
 
 import json
 import os
@@ -65,9 +65,7 @@ def test_a_json_object_a_line(alembic_cli: AlembicCli, empty_database: str) -> N
         assert datetime.fromisoformat(str(line["time"])).tzinfo is not None
 
 
-def test_json_of_what_goes_wrong(
-    alembic_cli: AlembicCli, database: str, revisions: Revisions
-) -> None:
+def test_json_of_errors(alembic_cli: AlembicCli, database: str, revisions: Revisions) -> None:
     revisions.add("probe", 'op.execute("LOCK TABLE users")')
     limits = ("-x", "lock_timeout=100ms", "-x", "lock_attempts=2", "-x", "log=json")
     with psycopg.connect(database) as reader:

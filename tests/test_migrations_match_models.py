@@ -1,4 +1,4 @@
-"""Models, migrations and database agree, at every step of the history and on every way there."""
+"""Models, migrations and database agree at every revision, online and offline, up and down."""
 
 from collections.abc import Callable
 
@@ -37,7 +37,7 @@ def test_up_down_up(revision: Script, database_at: Databases) -> None:
     def look_at(_: str) -> str:
         return path(revision)
 
-    # A column that comes back comes back as the last one.
+    # A restored column is the last one.
     dropped = added(upgraded.columns, before.columns)
     sides = ("before", "after upgrade and downgrade")
     assert not (report := differences(before, downgraded, sides, look_at, dropped)), report
@@ -86,5 +86,5 @@ async def test_through_asyncpg(empty_database: str, conformance: Conformance) ->
 
 
 def psql(url: str, script: str) -> None:
-    """Run a script as an operator would; the first error ends it."""
+    """Run a script as an operator would, up to the first error."""
     program("psql", url, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", script=script)

@@ -1,4 +1,4 @@
-"""One migrator at a time, short locks, retries: with the real command line."""
+"""Migrations run one at a time, with short locks and retries."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 
 from tests.support import databases
 from tests.support.alembic_cli import AlembicCli
-from tests.support.databases import ask, version
+from tests.support.databases import scalar, version
 from tests.support.history import HEAD
 from tests.support.probe_revisions import (
     ADD_COLUMN,
@@ -27,8 +27,8 @@ from trading_bot_schema.migrator.lock import LOCK_KEY
 def test_twenty_upgrades_at_once(
     alembic_cli: AlembicCli, empty_database: str, revisions: Revisions
 ) -> None:
-    # On the way there is an index that is built concurrently: it waits for all transactions
-    # that began before it, so a waiting migrator must not be in one.
+    # One revision builds an index concurrently, which waits for all transactions that began
+    # before it, so a waiting migrator must not be in one.
     revisions.add("probe_1", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
     revisions.add("probe_2", ADD_COLUMN.format("users", "probe"))
     arguments = ("-c", revisions.ini, "upgrade", "head")
@@ -58,7 +58,7 @@ def other_migrator(database: str) -> Iterator[psycopg.Connection]:
 @pytest.mark.parametrize(
     "arguments", [("upgrade", "head"), ("downgrade", "-1"), ("stamp", "base")]
 )
-def test_a_migrator_waits_and_says_for_whom(
+def test_a_migrator_waits_and_names_the_other(
     alembic_cli: AlembicCli,
     database: str,
     other_migrator: psycopg.Connection,
@@ -78,12 +78,12 @@ def test_the_version_is_read_after_the_wait(
 ) -> None:
     waiting = alembic_cli.start("downgrade", "-1", database=database)
     wait_for(lambda: "Waiting for another migrator" in waiting.stderr())
-    # It is in no transaction while it waits, so that it has no snapshot.
+    # It is in no transaction while it waits, and so has no snapshot.
     transactions = (
         "SELECT count(xact_start) FROM pg_stat_activity"
         " WHERE datname = current_database() AND application_name = 'alembic'"
     )
-    wait_for(lambda: ask(database, transactions) == 0)
+    wait_for(lambda: scalar(database, transactions) == 0)
     other_migrator.execute("DELETE FROM alembic_version")
     other_migrator.close()
     result = waiting.result()
@@ -107,7 +107,7 @@ def test_readers_do_not_wait(
 def test_readers_change_nothing(alembic_cli: AlembicCli, empty_database: str) -> None:
     for arguments in (("current",), ("check",), ("history", "-i")):
         alembic_cli.run(*arguments, database=empty_database)
-    assert ask(empty_database, "SELECT to_regclass('alembic_version')") is None
+    assert scalar(empty_database, "SELECT to_regclass('alembic_version')") is None
 
 
 def test_locks_of_other_databases_do_not_matter(
@@ -138,10 +138,10 @@ def test_a_callers_connection_gives_the_lock_back(connection: Connection, databa
 
 
 def _lock_is_free(url: str) -> Any:
-    return ask(url, "SELECT pg_try_advisory_lock(%s)", LOCK_KEY)
+    return scalar(url, "SELECT pg_try_advisory_lock(%s)", LOCK_KEY)
 
 
-def test_a_reader_blocks_an_upgrade_until_it_is_gone(
+def test_a_reader_blocks_an_upgrade_until_it_ends(
     alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", ADD_COLUMN.format("users", "probe"))
@@ -171,7 +171,7 @@ def test_a_reader_blocks_an_upgrade_until_it_is_gone(
 def test_a_retry_succeeds_and_counts_relative_steps_once(
     alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
-    # Of three, two are asked for; the second is blocked when the first has been committed.
+    # Two of three are requested; the second is blocked when the first has been committed.
     revisions.add("probe_1", ADD_COLUMN.format("users", "probe"))
     revisions.add("probe_2", ADD_COLUMN.format("trades", "probe"))
     revisions.add("probe_3", ADD_COLUMN.format("api_keys", "probe"))
@@ -185,7 +185,7 @@ def test_a_retry_succeeds_and_counts_relative_steps_once(
     assert version(database) == "probe_2"
 
 
-def test_an_index_that_was_built_in_part_is_built_anew(
+def test_a_partially_built_index_is_rebuilt(
     alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
@@ -200,12 +200,12 @@ def test_an_index_that_was_built_in_part_is_built_anew(
         assert f"Blocked by pid {writer.info.backend_pid} " in result.messages[0]
         assert "Tried 1 times, for 0.2 s each." in result.messages[0]
         assert "marked invalid; the next run builds it again" in result.messages[0]
-        assert ask(database, valid) is False
+        assert scalar(database, valid) is False
         assert version(database) == HEAD
         again = alembic_cli.start(*arguments, "upgrade", "head", database=database)
         wait_for(lambda: "Trying again" in again.stderr())
     assert again.result().status == 0
-    assert ask(database, valid) is True
+    assert scalar(database, valid) is True
     assert version(database) == "probe"
 
 
@@ -223,7 +223,7 @@ def test_a_deadlock_is_tried_again(
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
-        wait_for(lambda: ask(database, waiting))
+        wait_for(lambda: scalar(database, waiting))
         other.execute("LOCK TABLE users")  # waits for the migration, until it is the victim
         wait_for(lambda: "deadlock detected" in upgrade.stderr())
     assert upgrade.result().status == 0

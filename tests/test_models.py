@@ -1,4 +1,4 @@
-"""Rows come back exactly as they were stored; no relationship loads by itself."""
+"""Rows are read exactly as they were stored; no relationship is lazy-loaded."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session, selectinload
 from models import ApiKey, BotConfig, BotState, BotStatus, OrderType, Side, Timeframe, Trade, User
 from tests.support import factories
 
-# What the column types must hold exactly: the smallest step, a mantissa of 19 digits with
-# 8 decimals, the largest number, trailing zeros, a fill price that does not end.
+# Values that the column types must store exactly: the smallest step, a mantissa of 19 digits with
+# 8 decimals, the largest number, trailing zeros, a fill price with a repeating decimal.
 MONEY = [
     "0",
     "0.000000000000000001",
@@ -93,7 +93,7 @@ async def test_update_sets_the_time_of_change(session: AsyncSession, kind: str) 
     before = getattr(row, changed_at)
     setattr(row, column, value)
     await session.flush()
-    # No refresh: an attribute that had to be loaded now would fail under asyncio.
+    # No refresh: loading an attribute on access would fail under asyncio.
     assert getattr(row, changed_at) > before
     if kind != "bot_state":
         assert getattr(row, "created_at") == before  # noqa: B009 - not all kinds have it

@@ -1,7 +1,7 @@
-"""Whatever repeats, crashes and runs at the same time, the database agrees with the exchange.
+"""Under repeats, crashes and concurrent workers, the database agrees with the exchange.
 
-``pytest tests/test_money_in_motion.py --faults`` puts faults back, one at a time, each of which is
-to be found; it takes some minutes.
+``pytest tests/test_money_in_motion.py --faults`` injects known faults, one at a time, each of
+which must be detected; it takes some minutes.
 """
 
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def test_the_database_agrees_with_the_exchange(machine: type[Trading]) -> None:
     run_state_machine_as_test(machine, settings=SETTINGS)
 
 
-# What the functions must not do, each with what it replaces. The test above finds it.
+# Faults of the functions, each with what it replaces. The test above must detect them.
 
 Fault = Callable[[pytest.MonkeyPatch, Laboratory], None]
 

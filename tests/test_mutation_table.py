@@ -1,6 +1,6 @@
-"""The table in ``docs/conformance.md`` shows what each tool reports, in the versions installed.
+"""The table in ``docs/conformance.md`` is up to date with the installed versions of the tools.
 
-One mutation of each kind is measured here, all of them by ``tox -e documents``.
+One mutation of each kind is measured here, all mutations by ``tox -e documents``.
 """
 
 import psycopg

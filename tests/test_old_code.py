@@ -1,9 +1,9 @@
-"""Old code runs on the new schema, unless the docstring of the revision says what does not.
+"""Old code runs on the new schema, except for what the revision's docstring declares.
 
-``Old code: works.`` in the docstring of a revision says that the code of the revision before it
-goes on to work; ``Old code: fails once: trades.`` that prepared statements fail once on each open
-connection at most; ``Old code: breaks: insert into users, select users.nickname.`` what fails
-until the new code is deployed. It is neither more nor less than what is found here.
+``Old code: works.`` in the docstring of a revision declares that the code of the previous revision
+continues to work; ``Old code: fails once: trades.`` that prepared statements fail at most once on
+each open connection; ``Old code: breaks: insert into users, select users.nickname.`` what fails
+until the new code is deployed. It must equal what is measured here.
 """
 
 from dataclasses import replace
@@ -27,21 +27,21 @@ from trading_bot_schema.docstrings import OldCode
 def test_old_code_on_the_new_schema(
     revision: Script, owned_database: FilledDatabases, role_databases: RoleDatabases
 ) -> None:
-    found = old_code.of_revision(revision, role_databases, owned_database)
-    said = declared(revision)
-    # tests/test_old_plans.py finds what it slows.
-    found = replace(found, slows=said.slows if said else frozenset())
-    assert said == found, advice(revision, found)
+    observed = old_code.of_revision(revision, role_databases, owned_database)
+    line = declared(revision)
+    # Slower queries are compared in tests/test_old_plans.py.
+    observed = replace(observed, slows=line.slows if line else frozenset())
+    assert line == observed, advice(revision, observed)
 
 
-def made(change: Change, owned_database: FilledDatabases, role_databases: RoleDatabases) -> str:
-    """Make a change at the head revision, and return what becomes of old code."""
-    found = old_code.what_happens(
+def outcome(change: Change, owned_database: FilledDatabases, role_databases: RoleDatabases) -> str:
+    """Apply a change at the head revision, and return the outcome for old code."""
+    observed = old_code.observe(
         role_databases,
         lambda: owned_database.at(str(HEAD)),
-        lambda url: changes.make(url, change, role_databases.app),
+        lambda url: changes.apply(url, change, role_databases.app),
     )
-    return str(found)
+    return str(observed)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_a_change_is_judged_by_what_it_does(
     title: str, expected: str, owned_database: FilledDatabases, role_databases: RoleDatabases
 ) -> None:
     (change,) = (change for change in CHANGES if change.title == title)
-    assert made(change, owned_database, role_databases) == expected
+    assert outcome(change, owned_database, role_databases) == expected
 
 
 @pytest.mark.parametrize(
-    ("said", "works"),
+    ("line", "works"),
     [
         ("Old code: works.", True),
         ("Old code: works. It reads no comments.", True),
@@ -76,7 +76,7 @@ def test_a_change_is_judged_by_what_it_does(
         ("", False),
     ],
 )
-def test_the_line_says_neither_more_nor_less(said: str, works: bool) -> None:
-    revision: Any = SimpleNamespace(longdoc=f"A probe.\n\n{said}\n", path=str(ROOT / "probe.py"))
+def test_the_line_must_be_exact(line: str, works: bool) -> None:
+    revision: Any = SimpleNamespace(longdoc=f"A probe.\n\n{line}\n", path=str(ROOT / "probe.py"))
     assert (declared(revision) == OldCode()) == works
     assert "\n\nOld code: works.\n" in advice(revision, OldCode())

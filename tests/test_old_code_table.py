@@ -1,4 +1,4 @@
-"""The table in ``docs/old-code.md`` shows what was measured, with the versions installed.
+"""The table in ``docs/old-code.md`` is up to date with the installed versions.
 
 Some changes are measured here, all of them by ``python -m tools.document old-code``.
 """
@@ -17,7 +17,7 @@ MEASURED = {"widen a varchar", "rename a table, with a view of the old name"}
 
 @pytest.fixture(scope="module")
 def measuring(role_databases: RoleDatabases) -> old_code.Measuring:
-    """Databases to make changes to."""
+    """Databases to which changes are applied."""
     return old_code.Measuring(role_databases)
 
 

@@ -1,7 +1,7 @@
-"""The hot queries of old code find their rows on the new schema as they did before.
+"""The hot queries of old code use indexes on the new schema as before.
 
-``Old code: slows: last trades of a bot.`` in the docstring of a revision says which do not, since
-it drops or spoils an index. Only queries that run on both schemas are compared.
+``Old code: slows: last trades of a bot.`` in the docstring of a revision declares those that do
+not, since it drops or changes an index. Only queries that run on both schemas are compared.
 """
 
 from dataclasses import replace
@@ -25,5 +25,5 @@ def test_no_revision_slows_a_hot_query(plans: Plans, subtests: pytest.Subtests) 
     for revision in HISTORY[1:]:
         with subtests.test(revision.revision):
             slowed = plans.slowed_by(lambda url: databases.migrate(url, revision.revision))  # noqa: B023
-            said = declared(revision) or OldCode()
-            assert said.slows == slowed, advice(revision, replace(said, slows=frozenset(slowed)))
+            line = declared(revision) or OldCode()
+            assert line.slows == slowed, advice(revision, replace(line, slows=frozenset(slowed)))

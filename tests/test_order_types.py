@@ -1,4 +1,4 @@
-"""The revisions that open the list of order types work both ways, whatever the table holds."""
+"""The revisions that accept any order type run both ways, regardless of the rows."""
 
 from collections.abc import Iterator
 
@@ -34,7 +34,7 @@ def connection(url: str) -> Iterator[psycopg.Connection]:
 
 
 def checks(connection: psycopg.Connection) -> dict[str, bool]:
-    """Return the CHECKs of order types, and whether all rows are known to pass."""
+    """Return the CHECKs of order types, and whether they are validated."""
     return dict(connection.execute(CHECKS).fetchall())
 
 
@@ -67,7 +67,7 @@ def test_an_interrupted_downgrade_can_be_run_again(
     url: str, connection: psycopg.Connection
 ) -> None:
     databases.migrate(url, "-1")
-    # As after the commit in the middle of it.
+    # As after the commit in the middle of the downgrade.
     connection.execute(
         "ALTER TABLE trades DROP CONSTRAINT ck_trades_order_type_upper_case,"
         " ADD CONSTRAINT ck_trades_order_type_known CHECK (order_type = 'MARKET') NOT VALID"

@@ -1,4 +1,4 @@
-"""An order is recorded once, whatever is reported about it, how often, and in which order."""
+"""An order is recorded once, regardless of the number, order and content of its reports."""
 
 import asyncio
 import itertools
@@ -26,7 +26,7 @@ Record = Callable[..., Awaitable[Recorded]]
 
 @pytest.fixture
 async def record(engine: AsyncEngine) -> Record:
-    """Record a report about an order of a bot with id 1, in a transaction of its own."""
+    """Record a report about an order of a bot with id 1, in its own transaction."""
     async with AsyncSession(engine) as session, session.begin():
         for number in (1, 2):
             bot = factories.running_bot()
@@ -56,7 +56,7 @@ async def stored(engine: AsyncEngine) -> list[dict[str, Any]]:
 
 
 async def versions(engine: AsyncEngine) -> list[Any]:
-    """Return which versions of rows there are: another one for each write."""
+    """Return the versions of the rows, which change with each write."""
     async with AsyncSession(engine) as session:
         return list(await session.execute(text("SELECT ctid, xmin FROM trades")))
 
@@ -239,7 +239,7 @@ async def test_a_key_of_another_symbol_is_the_callers_affair(
 
 
 def reports(number: int = 10) -> list[dict[str, Any]]:
-    """Return what an exchange reports about an order that is filled bit by bit."""
+    """Return the reports of an exchange about an order that is filled in parts."""
     return [
         ORDER
         | {

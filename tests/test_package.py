@@ -14,17 +14,17 @@ from tests.support.databases import ROOT
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("wheel")
-    done = commandline.run(
+    result = commandline.run(
         "hatchling", "build", "--target", "wheel", "--directory", str(directory)
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     (wheel,) = directory.glob("*.whl")
     return wheel
 
 
 @pytest.fixture
 def installed(wheel: Path, tmp_path: Path) -> Path:
-    """Directory of the unpacked wheel, which is what installing it does."""
+    """Directory of the unpacked wheel, as after an installation."""
     directory = tmp_path / "site-packages"
     with ZipFile(wheel) as archive:
         archive.extractall(directory)
@@ -59,9 +59,11 @@ def test_migrating_without_a_checkout(
 ) -> None:
     environment = {"PYTHONPATH": str(installed), "DATABASE_URL": empty_database}
     for command in ("upgrade head", "check", "downgrade base", "upgrade head", "history"):
-        done = commandline.run("trading_bot_schema", *command.split(), cwd=tmp_path, **environment)
-        assert done.returncode == 0, done.stderr
-    assert "(head)" in done.stdout
+        result = commandline.run(
+            "trading_bot_schema", *command.split(), cwd=tmp_path, **environment
+        )
+        assert result.returncode == 0, result.stderr
+    assert "(head)" in result.stdout
     with databases.sync_engine(empty_database).connect() as connection:
         assert "trades" in inspect(connection).get_table_names()
 
@@ -76,13 +78,13 @@ def test_plan_and_drift_without_a_checkout_for_a_role_that_may_only_read(
     databases.migrate(database, "-1")
     url = databases.as_role(database, make_role(of="pg_read_all_data"))
     environment = {"PYTHONPATH": str(installed), "DATABASE_URL": url}
-    done = commandline.run("trading_bot_schema", "plan", cwd=tmp_path, **environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "It would run." in done.stdout
+    result = commandline.run("trading_bot_schema", "plan", cwd=tmp_path, **environment)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "It would run." in result.stdout
     arguments = ("trading_bot_schema", "drift", "--scratch", server)
-    done = commandline.run(*arguments, cwd=tmp_path, **environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "No drift" in done.stdout
+    result = commandline.run(*arguments, cwd=tmp_path, **environment)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "No drift" in result.stdout
 
 
 def test_an_application_can_migrate(installed: Path, tmp_path: Path, empty_database: str) -> None:
@@ -92,38 +94,38 @@ def test_an_application_can_migrate(installed: Path, tmp_path: Path, empty_datab
         "command.upgrade(alembic_config(), 'head')\n"
         "command.current(alembic_config())\n"
     )
-    done = commandline.run(
+    result = commandline.run(
         "application", cwd=tmp_path, PYTHONPATH=str(installed), DATABASE_URL=empty_database
     )
-    assert done.returncode == 0, done.stderr
-    assert "(head)" in done.stdout
+    assert result.returncode == 0, result.stderr
+    assert "(head)" in result.stdout
 
 
 @pytest.mark.parametrize("variable", ["OTHER", "DATABSE_URL"])
 def test_there_is_no_default_database(installed: Path, tmp_path: Path, variable: str) -> None:
     environment = {"PYTHONPATH": str(installed), variable: "embedded:///.postgres"}
-    done = commandline.run("trading_bot_schema", "upgrade", "head", cwd=tmp_path, **environment)
-    assert done.returncode != 0
-    assert "DATABASE_URL is not set. Set it to postgresql://" in done.stderr
-    assert "Traceback" not in done.stderr
+    result = commandline.run("trading_bot_schema", "upgrade", "head", cwd=tmp_path, **environment)
+    assert result.returncode != 0
+    assert "DATABASE_URL is not set. Set it to postgresql://" in result.stderr
+    assert "Traceback" not in result.stderr
     (tmp_path / "application.py").write_text(
         "import asyncio\nfrom models import engine\nasyncio.run(engine.connect().start())\n"
     )
-    done = commandline.run("application", cwd=tmp_path, **environment)
-    assert "DatabaseURLError: DATABASE_URL is not set." in done.stderr
+    result = commandline.run("application", cwd=tmp_path, **environment)
+    assert "DatabaseURLError: DATABASE_URL is not set." in result.stderr
     assert not (tmp_path / ".postgres").exists()
 
 
 def test_the_same_command_in_a_checkout(database: str) -> None:
-    done = commandline.run("trading_bot_schema", "current", DATABASE_URL=database)
+    result = commandline.run("trading_bot_schema", "current", DATABASE_URL=database)
     alembic = commandline.run("alembic", "current", DATABASE_URL=database)
-    assert done.stdout == alembic.stdout != ""
+    assert result.stdout == alembic.stdout != ""
 
 
 def test_no_command() -> None:
-    done = commandline.run("trading_bot_schema")
-    assert done.returncode == 2
-    assert "too few arguments" in done.stderr
+    result = commandline.run("trading_bot_schema")
+    assert result.returncode == 2
+    assert "too few arguments" in result.stderr
 
 
 def test_a_public_index_refuses_the_wheel(wheel: Path) -> None:

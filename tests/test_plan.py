@@ -1,6 +1,6 @@
-"""``python -m trading_bot_schema plan`` says what would run and what is in its way; it only reads.
+"""``python -m trading_bot_schema plan`` reports what would run and what blocks it; it only reads.
 
-What is in the way is put there: by another session, a role, or a change of the catalogue.
+The obstacles are created by another session, a role, or a change of the system catalogs.
 """
 
 import json
@@ -21,7 +21,7 @@ from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
 from trading_bot_schema.docstrings import LOCKS
 from trading_bot_schema.migrator.lock import LOCK_KEY
 from trading_bot_schema.plan import obstacles
-from trading_bot_schema.plan.command import made
+from trading_bot_schema.plan.command import make_plan
 from trading_bot_schema.plan.obstacles import CONFLICTS, Effect
 from trading_bot_schema.plan.revisions import strongest_locks
 
@@ -51,9 +51,9 @@ def execute(url: str, *statements: str) -> None:
             connection.execute(statement.encode())
 
 
-def found(url: str, effect: Effect, target: str = INDEXES) -> list[str]:
-    """Return what the plan finds to have an effect."""
-    plan = made(make_url(url), target)
+def obstacles_with(url: str, effect: Effect, target: str = INDEXES) -> list[str]:
+    """Return the plan's obstacles with an effect."""
+    plan = make_plan(make_url(url), target)
     assert plan.would_run == all(o.effect != Effect.BLOCKS for o in plan.obstacles)
     return [f"{o.table}: {o.what}" for o in plan.obstacles if o.effect == effect]
 
@@ -68,12 +68,12 @@ def test_nothing_to_run(database: str, package_command: Run) -> None:
 
 
 def test_an_empty_database(empty_database: str) -> None:
-    plan = made(make_url(empty_database))
+    plan = make_plan(make_url(empty_database))
     assert [revision.revision for revision in plan.revisions] == [
         revision.revision for revision in HISTORY
     ]
     assert plan.would_run, plan.obstacles
-    # They are new, as the first revision creates them.
+    # They are new: the first revision creates them.
     assert not any(table.exists for table in plan.tables)
 
 
@@ -103,11 +103,11 @@ def test_json(initial: str, package_command: Run) -> None:
 
 def test_the_password_is_not_shown(initial: str, make_role: Callable[..., str]) -> None:
     url = make_url(databases.as_role(initial, make_role(of="pg_read_all_data")))
-    assert "pw" not in made(url.set(password="hush")).database
+    assert "pw" not in make_plan(url.set(password="hush")).database
 
 
 def test_the_strongest_lock_on_each_table(empty_database: str) -> None:
-    plan = made(make_url(empty_database))
+    plan = make_plan(make_url(empty_database))
     for table, lock in strongest_locks(plan.revisions).items():
         taken = [revision.tables.get(table) for revision in plan.revisions]
         assert lock == LOCKS[max(LOCKS.index(one) for one in taken if one)]
@@ -127,7 +127,7 @@ def test_which_locks_conflict(database: str) -> None:
             assert waits == (held in CONFLICTS[wanted]), f"{wanted} after {held}"
 
 
-# What is in its way.
+# Obstacles.
 
 
 @pytest.mark.parametrize(("long", "effect"), [(0, Effect.BLOCKS), (3600, Effect.DELAYS)])
@@ -136,7 +136,7 @@ def test_a_session_in_a_transaction(
 ) -> None:
     monkeypatch.setattr(obstacles, "LONG_SECONDS", long)
     with transaction(initial, "DELETE FROM trades", "SET application_name = 'forgetful'"):
-        (what,) = found(initial, effect)
+        (what,) = obstacles_with(initial, effect)
     assert what.startswith("trades: ROW EXCLUSIVE is held by pid ")
     assert "forgetful" in what
     assert "idle in transaction" in what
@@ -144,7 +144,8 @@ def test_a_session_in_a_transaction(
 
 def test_a_session_that_only_reads_is_not_waited_for(initial: str) -> None:
     with transaction(initial, "SELECT FROM trades"):
-        assert found(initial, Effect.BLOCKS) == found(initial, Effect.DELAYS) == []
+        assert obstacles_with(initial, Effect.BLOCKS) == []
+        assert obstacles_with(initial, Effect.DELAYS) == []
 
 
 def test_the_oldest_snapshot(initial: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +156,7 @@ def test_the_oldest_snapshot(initial: str, monkeypatch: pytest.MonkeyPatch) -> N
         "SET application_name = 'report'",
         "SELECT FROM users",
     ):
-        (what,) = found(initial, Effect.BLOCKS)
+        (what,) = obstacles_with(initial, Effect.BLOCKS)
     assert "the oldest snapshot is that of pid" in what
     assert "report" in what
 
@@ -169,7 +170,7 @@ def test_a_prepared_transaction(server: str, initial: str) -> None:
         connection.execute("DELETE FROM trades")
         connection.execute("PREPARE TRANSACTION 'forgotten'")
         try:
-            (what,) = found(initial, Effect.BLOCKS)
+            (what,) = obstacles_with(initial, Effect.BLOCKS)
         finally:
             connection.execute("ROLLBACK PREPARED 'forgotten'")
     assert "trades: ROW EXCLUSIVE is held by the prepared transaction 'forgotten'" in what
@@ -177,7 +178,7 @@ def test_a_prepared_transaction(server: str, initial: str) -> None:
 
 def test_a_locked_table(initial: str) -> None:
     with transaction(initial, "LOCK TABLE trades"):
-        plan = made(make_url(initial), INDEXES)
+        plan = make_plan(make_url(initial), INDEXES)
     assert [table.bytes is None for table in plan.tables] == [
         table.name == "trades" for table in plan.tables
     ]
@@ -190,7 +191,7 @@ def test_a_table_that_must_be_vacuumed(initial: str) -> None:
         "SET allow_system_table_mods = on",
         "UPDATE pg_class SET relfrozenxid = '2' WHERE oid = 'trades'::regclass",
     )
-    notes = found(initial, Effect.NOTE)
+    notes = obstacles_with(initial, Effect.NOTE)
     assert any(note.startswith("trades: due for an autovacuum to prevent") for note in notes)
 
 
@@ -200,20 +201,20 @@ def test_an_invalid_index(initial: str) -> None:
         "SET allow_system_table_mods = on",
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_trades_user_id'::regclass",
     )
-    (note,) = found(initial, Effect.NOTE)
+    (note,) = obstacles_with(initial, Effect.NOTE)
     assert note.startswith("trades: ix_trades_user_id is invalid")
 
 
 def test_another_migrator(initial: str) -> None:
     with transaction(initial, f"SELECT pg_advisory_lock({LOCK_KEY})"):
-        (what,) = found(initial, Effect.DELAYS)
+        (what,) = obstacles_with(initial, Effect.DELAYS)
     assert "another migrator is at work: pid" in what
 
 
 def test_a_read_only_database(initial: str) -> None:
     name = make_url(initial).database
     execute(initial, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
-    (what,) = found(initial, Effect.BLOCKS)
+    (what,) = obstacles_with(initial, Effect.BLOCKS)
     assert "transactions are read-only" in what
 
 
@@ -239,16 +240,16 @@ def test_a_role_that_may_only_read(
     assert "note:      this role may not migrate: run the migration as" in result.stdout
     assert "unknown:   since when others' transactions are open" in result.stdout
     with transaction(initial, "DELETE FROM trades"):
-        # For how long is not known, so it may be for ever.
-        (what,) = found(url, Effect.BLOCKS)
+        # Its age is unknown, so it counts as long.
+        (what,) = obstacles_with(url, Effect.BLOCKS)
     assert "ROW EXCLUSIVE is held by pid" in what
 
 
 def test_a_role_that_also_sees_sessions(initial: str, make_role: Callable[..., str]) -> None:
     url = databases.as_role(initial, make_role(of="pg_read_all_data, pg_monitor"))
-    assert found(url, Effect.UNKNOWN) == []
+    assert obstacles_with(url, Effect.UNKNOWN) == []
     with transaction(initial, "DELETE FROM trades"):
-        (what,) = found(url, Effect.DELAYS)
+        (what,) = obstacles_with(url, Effect.DELAYS)
     assert "idle in transaction" in what
 
 
@@ -256,12 +257,12 @@ def test_an_owner_that_may_not_create_tables(initial: str, make_role: Callable[.
     role = make_role()
     tables = ("alembic_version", "users", "api_keys", "bot_configs", "bot_states", "trades")
     execute(initial, *(f"ALTER TABLE {table} OWNER TO {role}" for table in tables))
-    (what,) = found(initial, Effect.BLOCKS)
+    (what,) = obstacles_with(initial, Effect.BLOCKS)
     assert f"{role} may not create tables" in what
     execute(initial, f"GRANT CREATE, USAGE ON SCHEMA public TO {role}")
-    assert found(initial, Effect.BLOCKS) == []
+    assert obstacles_with(initial, Effect.BLOCKS) == []
     execute(initial, "ALTER TABLE trades OWNER TO pg_monitor")
-    (what,) = found(initial, Effect.BLOCKS)
+    (what,) = obstacles_with(initial, Effect.BLOCKS)
     execute(initial, "ALTER TABLE trades OWNER TO CURRENT_USER", f"DROP OWNED BY {role} CASCADE")
     assert what.startswith(f"trades: {role}, who owns alembic_version, does not own it")
 
@@ -300,13 +301,13 @@ def test_as_many_statements_on_any_number_of_tables(initial: str) -> None:
 def _statements(url: str) -> int:
     count = 0
 
-    def seen(*_: Any) -> None:
+    def increment(*_: Any) -> None:
         nonlocal count
         count += 1
 
-    event.listen(Engine, "before_cursor_execute", seen)
+    event.listen(Engine, "before_cursor_execute", increment)
     try:
-        made(make_url(url), INDEXES)
+        make_plan(make_url(url), INDEXES)
     finally:
-        event.remove(Engine, "before_cursor_execute", seen)
+        event.remove(Engine, "before_cursor_execute", increment)
     return count

@@ -1,4 +1,4 @@
-"""Through a pooler in session mode, migrations run and leave nothing; in others, none runs.
+"""Migrations through a pooler work in session mode, and are refused in the other modes.
 
 With a real PgBouncer, where it is installed.
 """
@@ -23,7 +23,7 @@ REFUSED = "a connection pooler in transaction or statement mode"
 
 
 def state_of_sessions(url: str, number: int = 4) -> set[tuple[object, ...]]:
-    """What several clients of a pooler find in the sessions that they are given."""
+    """Return the state of the sessions that several clients of a pooler get."""
     query = (
         "SELECT current_setting('lock_timeout'), current_setting('statement_timeout'),"
         " current_setting('idle_in_transaction_session_timeout'), current_user = session_user,"
@@ -49,7 +49,7 @@ def session_locks(url: str) -> int:
 
 @contextmanager
 def other_clients(url: str, number: int = 3) -> Iterator[None]:
-    """Let other clients run short transactions meanwhile."""
+    """Run short transactions of other clients meanwhile."""
     stop, started = threading.Event(), threading.Semaphore(0)
 
     def work() -> None:
@@ -141,7 +141,7 @@ def test_an_application_that_migrates_is_refused_too(empty_database: str) -> Non
         config.attributes["connection"] = engine = databases.sync_engine(url)
         with pytest.raises(CommandError, match=REFUSED):
             command.upgrade(config, "head")
-        # In a transaction of its own it has one server connection, and the lock ends with it.
+        # In its own transaction it has one server connection, and the lock ends with it.
         with engine.begin() as connection:
             connection.exec_driver_sql("SELECT 1")
             config.attributes["connection"] = connection

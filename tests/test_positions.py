@@ -1,4 +1,4 @@
-"""A position is entered once and left once, whoever repeats, dies or comes late."""
+"""A position is entered once and left once, despite repeated, killed or late workers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -39,7 +39,7 @@ Do = Callable[..., Awaitable[Any]]
 
 @pytest.fixture
 async def do(engine: AsyncEngine) -> Do:
-    """Run one of the functions for a bot with id 1, in a transaction of its own."""
+    """Run one of the functions for a bot with id 1, in its own transaction."""
     async with AsyncSession(engine) as session, session.begin():
         session.add(factories.running_bot())
         await session.flush()
@@ -147,7 +147,7 @@ async def test_leaving_bit_by_bit(engine: AsyncEngine, do: Do) -> None:
     held = await state(engine)
     assert (held.in_position, held.current_position_size_coins) == (True, 1)
     assert day(held) == (2, 2)
-    # All but dust; and the pnl that is known later.
+    # All but dust; and a pnl that is reported later.
     last = SELL | {"binance_order_id": "BTCUSDT:4", "quantity_filled": Decimal("0.9"), "pnl": None}
     await do(queries.close_position, last)
     assert_flat(await state(engine))
@@ -185,7 +185,7 @@ async def test_what_the_state_does_not_allow(engine: AsyncEngine, do: Do, reserv
     assert await everything(engine) == before
     await do(queries.open_position, BUY)
     before = await everything(engine)
-    # The transaction goes on, and commits.
+    # The transaction continues, and commits.
     async with AsyncSession(engine) as session, session.begin():
         for other in (NEXT_BUY, NEXT_BUY | {"binance_order_id": None}):
             with pytest.raises(PositionError, match="another order"):
@@ -241,10 +241,10 @@ async def test_one_worker_may_enter(engine: AsyncEngine, do: Do) -> None:
 
 async def test_workers_with_orders_of_their_own(engine: AsyncEngine, do: Do) -> None:
     orders = [BUY | {"binance_order_id": f"BTCUSDT:{number}"} for number in range(6)]
-    done = await asyncio.gather(
+    results = await asyncio.gather(
         *(do(queries.open_position, order) for order in orders), return_exceptions=True
     )
-    assert sorted(isinstance(result, PositionError) for result in done) == [False] + [True] * 5
+    assert sorted(isinstance(result, PositionError) for result in results) == [False] + [True] * 5
     async with AsyncSession(engine) as session:
         assert await session.scalar(select(func.count()).select_from(Trade)) == 1
 
@@ -296,7 +296,7 @@ async def test_a_position_that_was_imported_in_any_order(engine: AsyncEngine, do
 
 
 async def test_a_worker_that_records_while_another_closes(engine: AsyncEngine, do: Do) -> None:
-    """Whoever holds the state gets the trade, too: nobody waits in a circle."""
+    """The session that locks the state locks the trade too: there is no deadlock."""
     await do(queries.open_position, BUY)
     async with AsyncSession(engine) as one, one.begin():
         await queries.record_trade(one, SELL)

@@ -1,4 +1,4 @@
-"""What is shown of a statement that takes longer than a second: how far it is, who blocks it."""
+"""The progress of a statement that takes longer than a second is shown, and what blocks it."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from tests.support.alembic_cli import AlembicCli
-from tests.support.databases import ROOT, ask
+from tests.support.databases import ROOT, scalar
 from tests.support.probe_revisions import CONCURRENT_INDEX, DROP_CONCURRENT_INDEX, Revisions
 from tests.support.waiting import SECONDS, wait_for
 from trading_bot_schema.migrator.progress import Progress
@@ -24,7 +24,7 @@ ERASE = "\r\x1b[K"
 
 @dataclass
 class Terminal:
-    """A pseudo-terminal, and what was written to it so far."""
+    """A pseudo-terminal, with its output so far."""
 
     columns: int
     text: str = ""
@@ -65,7 +65,7 @@ def _upgrade(
     )
 
 
-# An index whose build stops at two rows until nobody holds an advisory lock of that number.
+# An index whose build waits at two rows until an advisory lock with that number is released.
 SLOW_TABLE = """
 CREATE TABLE slow (id integer, padding text);
 ALTER TABLE slow ALTER padding SET STORAGE PLAIN;
@@ -100,7 +100,7 @@ def test_one_line_of_a_terminal_changes(
         other.execute("SELECT pg_advisory_unlock(75)")
         assert upgrade.wait(SECONDS) == 0
     assert "Done in " in terminal.read()
-    # Each log record has a line of its own.
+    # Each log record has its own line.
     for line in terminal.read().split("\r\n"):
         assert line.split(ERASE)[-1][:5] in ("INFO ", ""), line
 
@@ -135,7 +135,7 @@ def test_no_line_where_none_is_wanted(
 
 def _watched_for_two_seconds(url: str) -> bool:
     return bool(
-        ask(
+        scalar(
             url,
             "SELECT count(*) FROM pg_stat_activity AS migrating JOIN pg_stat_activity AS watching"
             " ON watching.query_start > migrating.query_start + interval '2 s'"

@@ -30,17 +30,17 @@ __all__ = [
 def test_all_models_register_on_metadata(
     alembic_runner: MigrationContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # It looks for the metadata in the package itself, or for a base class of SQLAlchemy 1.
+    # It expects the metadata in the package itself, or a base class of SQLAlchemy 1.
     monkeypatch.setattr(models, "metadata", models.Base.metadata, raising=False)
     experimental.test_all_models_register_on_metadata(alembic_runner, model_package="models")
 
 
-# SQLAlchemy reflects a CHECK that is NOT VALID, and warns of an option of its own.
+# SQLAlchemy reflects a CHECK that is NOT VALID, and then warns of its own option.
 @pytest.mark.filterwarnings("ignore:Can't validate argument 'dialect_options'")
 def test_downgrade_leaves_no_trace(
     alembic_runner: MigrationContext, alembic_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # It undoes each revision by a rollback, so that nothing may run outside of a transaction.
+    # It rolls back each revision, so that nothing may run outside a transaction.
     def ordinary(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> Any:
         return re.sub(r"INDEX CONCURRENTLY", "INDEX", statement), values
 

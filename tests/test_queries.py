@@ -1,4 +1,4 @@
-"""What the hot queries answer. How they find it is in tests/test_query_plans.py."""
+"""The hot queries return the right rows; their plans are in tests/test_query_plans.py."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -186,7 +186,7 @@ async def test_tick(session: AsyncSession) -> None:
     assert bot.state
     assert other.state
     await session.execute(queries.tick(bot.id, max_price_since_entry=Decimal("65000.5")))
-    # No refresh: the state that is loaded must not have to be loaded again.
+    # No refresh: the loaded state must be up to date.
     now = await session.scalar(select(func.now()))
     assert bot.state.max_price_since_entry == Decimal("65000.5")
     assert bot.state.last_run_at == bot.state.last_updated_at == now

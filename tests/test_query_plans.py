@@ -1,4 +1,4 @@
-"""Each hot query finds its rows by the index that was made for it, and reads few pages."""
+"""Each hot query uses its index and reads few pages."""
 
 import random
 from collections.abc import Callable
@@ -50,7 +50,7 @@ query                                | index                                | pa
 12 unresolved entries                |                                      | 65
 13 change a position                 | pk_trades                            | 15
 """
-"""Fifty trades are on up to fifty pages; the other numbers are half as much again as measured."""
+"""Fifty trades are on up to fifty pages; the other limits are 1.5 times the measured number."""
 
 Filled = tuple[Engine, data.World]
 
@@ -78,13 +78,13 @@ def test_plans(filled: Filled, subtests: pytest.Subtests) -> None:
                 plan = explain(connection, statements[name])
                 assert not index or index in plan.indexes, plan
                 assert plan.buffers <= int(pages), plan
-                # Bots and their states are read on purpose, to find those that need something;
-                # trades never are.
+                # Bots and their states may be scanned, to find those that need something;
+                # trades may not.
                 assert plan.scanned <= {"bot_states", "bot_configs", "users"}, plan
 
 
 def test_ticks_stay_on_their_page(filled: Filled) -> None:
-    """PostgreSQL calls it a heap-only update: no index is written."""
+    """The updates are heap-only: no index is written."""
     engine, world = filled
     count = text(
         "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'bot_states'"

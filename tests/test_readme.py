@@ -1,4 +1,4 @@
-"""The READMEs of both languages agree, links work, and the map of the tests is complete."""
+"""The READMEs agree, their links work, and the list of the tests is complete."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.support.databases import ROOT
 
 
 def parts(name: str) -> dict[str, list[str]]:
-    """Take out what does not depend on the language."""
+    """Return the parts that do not depend on the language."""
     text = (ROOT / name).read_text(encoding="utf-8")
     code = r"^```.*?^```$"
     prose = re.sub(code, "", text, flags=re.DOTALL | re.MULTILINE)

@@ -15,7 +15,7 @@ from tools.rehearse.canaries import HOT, READ, TABLES, WRITE
 from tools.rehearse.rehearsal import Rehearsal, rehearse
 
 TRADES = 300
-# Until statements of the application wait for a table, but not for ever.
+# Until statements of the application wait for a table, with a limit.
 BLOCK = """
 op.execute("LOCK TABLE {table} IN {lock} MODE")
 waiting = sa.text(
@@ -78,7 +78,7 @@ def test_what_a_dangerous_revision_blocks(
     (step,) = rehearsal.steps
     assert step.error is None
     assert {name for name in step.blocked if "users" in name} == blocked
-    # Seen by samples, so a little less than what the application's clock says.
+    # Measured by samples, so slightly shorter than measured by the application.
     assert all(step.blocked[name] > 0 for name in blocked)
     assert all(max(rehearsal.during(step, name)) >= 0.1 for name in blocked)
     assert any("LOCK TABLE users" in statement.sql for statement in step.statements)
@@ -139,7 +139,7 @@ def test_the_applications_database_is_refused(
     database_at: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = make_url(database_at.at(HISTORY[0].revision))
-    # Another spelling of the same.
+    # Another form of the same URL.
     other = url.update_query_dict({"application_name": "application"})
     monkeypatch.setenv("DATABASE_URL", other.render_as_string(hide_password=False))
     text = url.render_as_string(hide_password=False)

@@ -1,7 +1,7 @@
 """The SQL of a revision depends on itself and the database only.
 
-It is the same at another time, in another environment, whatever chance brings, and online as
-offline; no revision reads files or variables of the environment, nor uses the network. Otherwise
+It is the same at another time, in another environment, with another random seed, and online as
+offline; no revision reads files or environment variables, or uses the network. Otherwise
 two databases that ran the same revisions could differ.
 """
 
@@ -27,7 +27,7 @@ KEPT = {"PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV"}
 
 @pytest.fixture(scope="module")
 def expected() -> Statements:
-    """The statements here and now."""
+    """The statements under the current conditions."""
     return other_conditions.offline()
 
 

@@ -1,4 +1,4 @@
-"""Every revision follows the house rules: a line of history, documented, with names."""
+"""Every revision follows the project's rules: linear history, docstrings, explicit names."""
 
 import ast
 import re
@@ -10,8 +10,8 @@ from alembic.script import Script
 
 from tests.support.history import HISTORY, SCRIPTS, each_revision, path
 
-# Constraints and indexes have names of their own: what PostgreSQL or a convention would call them
-# depends on the version, and the next revision has to name them.
+# Constraints and indexes have explicit names: generated ones depend on the version of PostgreSQL
+# or the convention, and later revisions have to name them.
 NAMED_BY_KEYWORD = {
     "PrimaryKeyConstraint",
     "UniqueConstraint",
@@ -38,7 +38,7 @@ def tree(revision: Script) -> ast.Module:
 
 
 def name_of(call: ast.expr) -> str:
-    """Return the last part of what is called, such as ``create_table``."""
+    """Return the last part of the called name, such as ``create_table``."""
     function = call.func if isinstance(call, ast.Call) else call
     return getattr(function, "attr", getattr(function, "id", ""))
 
@@ -122,7 +122,7 @@ def test_nothing_is_left_of_the_template(revision: Script) -> None:
 
 @each_revision
 def test_revision_does_not_depend_on_the_project(revision: Script) -> None:
-    # The models change; what a revision does must not.
+    # The models change; the effect of a revision must not.
     for node in ast.walk(tree(revision)):
         match node:
             case ast.Import():
@@ -135,7 +135,7 @@ def test_revision_does_not_depend_on_the_project(revision: Script) -> None:
                 continue
             case _:
                 continue
-        # A file of its own would not be sealed in alembic/versions.sum.
+        # A separate file would not be sealed in alembic/versions.sum.
         allowed = {"alembic", "sqlalchemy", *sys.stdlib_module_names}
         foreign = [name for name in modules if name.split(".")[0] not in allowed]
         assert not foreign, f"imports {foreign[0]}"

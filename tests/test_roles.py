@@ -1,4 +1,4 @@
-"""``docs/roles.sql``: the application role can do what the models need, and nothing else."""
+"""With ``docs/roles.sql``, the application's role can use the tables, and nothing else."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from models import Trade
 from models.database import make_engine
 from tests.support import databases, factories
 from tests.support.alembic_cli import AlembicCli
-from tests.support.databases import ROOT, ask
+from tests.support.databases import ROOT, scalar
 from tests.support.probe_revisions import Revisions
 from trading_bot_schema import embedded
 
@@ -41,7 +41,7 @@ FORBIDDEN = [
 
 @dataclass
 class Roles:
-    """URLs of one database for its two roles."""
+    """URLs of a database for its two roles."""
 
     owner: str
     app: str
@@ -56,13 +56,13 @@ def make_roles(server: str, empty_database: str) -> Iterator[Callable[..., Roles
     variables = ("--set", f"owner={owner}", "--set", f"app={app}")
 
     def make(by: str = empty_database) -> Roles:
-        done = subprocess.run(
+        result = subprocess.run(
             [psql, "--no-psqlrc", "--quiet", *variables, "--file", SCRIPT, by],
             check=False,
             capture_output=True,
             text=True,
         )
-        assert done.returncode == 0, done.stderr
+        assert result.returncode == 0, result.stderr
         for name in names:
             databases.execute(
                 server, sql.SQL("ALTER ROLE {} PASSWORD 'pw'").format(sql.Identifier(name))
@@ -114,8 +114,8 @@ async def test_the_application_role_can_do_what_the_models_need(roles: Roles) ->
 
 
 def test_the_application_role_can_use_tables_of_later_revisions(roles: Roles) -> None:
-    assert ask(roles.app, "INSERT INTO probe DEFAULT VALUES RETURNING id") == 1
-    assert ask(roles.app, "SELECT version_num FROM alembic_version") == "probe"
+    assert scalar(roles.app, "INSERT INTO probe DEFAULT VALUES RETURNING id") == 1
+    assert scalar(roles.app, "SELECT version_num FROM alembic_version") == "probe"
 
 
 def test_the_application_role_can_do_nothing_else(roles: Roles) -> None:
@@ -152,7 +152,7 @@ async def test_the_script_runs_again_and_on_a_migrated_database(
 
 @pytest.fixture
 def admin(server: str, empty_database: str) -> Iterator[str]:
-    """The database as its owner, who may create roles, but is no superuser: a managed cloud's."""
+    """The database as its owner, with CREATEROLE but not a superuser, as in a managed cloud."""
     url = make_url(empty_database)
     name = f"test_{uuid4().hex}_Admin"
     for statement in (
@@ -168,7 +168,7 @@ def admin(server: str, empty_database: str) -> Iterator[str]:
 async def test_a_managed_cloud(
     admin: str, make_roles: Callable[..., Roles], alembic_cli: AlembicCli
 ) -> None:
-    # Run by who is no superuser, again and on a migrated database too.
+    # Run by a role that is not a superuser, also twice and on a migrated database.
     roles = make_roles(admin)
     upgrade = alembic_cli.run("upgrade", "7c1d0e5a9b42", database=roles.owner)
     assert upgrade.status == 0, upgrade.output

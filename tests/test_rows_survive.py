@@ -1,10 +1,10 @@
-"""Rows survive every revision, up and down, unless its docstring says what does not.
+"""Rows survive every revision, up and down, except for what its docstring declares.
 
-``Downgrade: loses trades.note, orders.`` in the docstring of a revision says what a downgrade
-followed by an upgrade does not bring back; ``Upgrade: loses ...`` what an upgrade followed by a
+``Downgrade: loses trades.note, orders.`` in the docstring of a revision declares what a downgrade
+followed by an upgrade does not restore; ``Upgrade: loses ...`` what an upgrade followed by a
 downgrade does not; ``Upgrade: changes ...`` which columns have other values after the upgrade.
-The names are tables and columns, and they are neither more nor fewer than what is found here,
-with the rows of ``tests/rows.py`` and those of ``tests/support/generated_rows.py``.
+The names are tables and columns, and must equal those determined here, with the rows of
+``tests/rows.py`` and those of ``tests/support/generated_rows.py``.
 """
 
 from collections.abc import Callable
@@ -27,24 +27,24 @@ from trading_bot_schema.docstrings import names
 ConfigMaker = Callable[[], Config]
 
 
-class Journey(NamedTuple):
-    """What became of the rows on the way to another revision, and back."""
+class RoundTrip(NamedTuple):
+    """The fate of the rows when a database is migrated to another revision and back."""
 
     changed: set[str]
     added: set[str]
-    """Columns that tables have got."""
+    """Columns that were added."""
     lost: set[str]
-    """What is not as before after the way back."""
+    """What differs after the migration back."""
 
 
-def travel(
+def round_trip(
     url: str, there: str, back: str, config: ConfigMaker = databases.alembic_config
-) -> Journey:
+) -> RoundTrip:
     before = content(url)
     databases.migrate(url, there, config())
     between = content(url)
     databases.migrate(url, back, config())
-    return Journey(
+    return RoundTrip(
         lost(shared(before, between), between),
         column_names(between) - column_names(before),
         lost(before, content(url)),
@@ -55,8 +55,8 @@ def travel(
 def test_upgrade_and_back(revision: Script, filled_database: FilledDatabases) -> None:
     url = filled_database.before(revision)
     insert_all(url)
-    found = travel(url, revision.revision, "-1")
-    # A new column that is filled in old rows may be named.
+    found = round_trip(url, revision.revision, "-1")
+    # A new column that is filled in existing rows may be named.
     changes = names(revision.longdoc, "Upgrade", "changes") - (found.added - found.changed)
     assert found.changed == changes, f"{path(revision)}: Upgrade: changes ..."
     loses = names(revision.longdoc, "Upgrade", "loses")
@@ -67,7 +67,7 @@ def test_upgrade_and_back(revision: Script, filled_database: FilledDatabases) ->
 def test_downgrade_and_back(revision: Script, filled_database: FilledDatabases) -> None:
     url = filled_database.after(revision)
     insert_all(url)
-    found = travel(url, "-1", revision.revision)
+    found = round_trip(url, "-1", revision.revision)
     loses = names(revision.longdoc, "Downgrade", "loses")
     assert found.lost == loses, f"{path(revision)}: Downgrade: loses ..."
 
@@ -78,7 +78,7 @@ def column(table: str, name: str, kind: str, using: str = "") -> str:
 
 
 def side(*values: str) -> str:
-    """Let a trade's side have other values."""
+    """Return SQL that allows other values of a trade's side."""
     return (
         'op.execute("ALTER TABLE trades DROP CONSTRAINT ck_trades_side_known")\n'
         'op.execute("ALTER TABLE trades ADD CONSTRAINT ck_trades_side_known CHECK (side IN'
@@ -88,7 +88,7 @@ def side(*values: str) -> str:
 
 BERLIN = "timestamp AT TIME ZONE 'Europe/Berlin'"
 QUIET_UPGRADES = {
-    # What it does: upgrade, downgrade, what changes, what is lost.
+    # Title: upgrade, downgrade, what changes, what is lost.
     "rounds a price": (
         column("trades", "price", "numeric(38, 8)", "trunc(price, 8)"),
         column("trades", "price", "numeric(38, 18)"),
@@ -140,7 +140,7 @@ QUIET_UPGRADES = {
     ),
 }
 QUIET_DOWNGRADES = {
-    # What it does: upgrade, downgrade, what is lost.
+    # Title: upgrade, downgrade, what is lost.
     "cuts long text": (
         column("api_keys", "label", "varchar(200)"),
         column("api_keys", "label", "varchar(100)", "left(label, 100)"),
@@ -170,21 +170,21 @@ QUIET_DOWNGRADES = {
 def test_an_upgrade_that_changes_data_is_seen(
     what: str, revisions: Revisions, filled_database: FilledDatabases
 ) -> None:
-    upgrade, downgrade, changed, gone = QUIET_UPGRADES[what]
+    upgrade, downgrade, changed, losses = QUIET_UPGRADES[what]
     revisions.add("probe", upgrade, downgrade)
-    found = travel(filled_database.at(HEAD), "probe", "-1", lambda: revisions.config)
-    assert (found.changed, found.lost) == (changed, gone)
+    found = round_trip(filled_database.at(HEAD), "probe", "-1", lambda: revisions.config)
+    assert (found.changed, found.lost) == (changed, losses)
 
 
 @pytest.mark.parametrize("what", QUIET_DOWNGRADES)
 def test_a_downgrade_that_changes_data_is_seen(
     what: str, revisions: Revisions, database: str
 ) -> None:
-    upgrade, downgrade, gone = QUIET_DOWNGRADES[what]
+    upgrade, downgrade, losses = QUIET_DOWNGRADES[what]
     revisions.add("probe", upgrade, downgrade)
     databases.migrate(database, "probe", revisions.config)
     fill(database)
-    assert travel(database, "-1", "probe", lambda: revisions.config).lost == gone
+    assert round_trip(database, "-1", "probe", lambda: revisions.config).lost == losses
 
 
 def test_rows_of_any_type(database: str) -> None:

@@ -1,6 +1,6 @@
-"""Ids run out as docs/scale.md says, and the revisions that it shows widen them.
+"""Ids can be widened by the revisions in docs/scale.md.
 
-They keep the rules for revisions, and end in the schema of the widened models.
+The revisions follow the rules, and result in the schema of the widened models.
 """
 
 from dataclasses import replace
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from models import Base
 from tests.support import databases
 from tests.support.application import ONCE
-from tests.support.databases import ask
+from tests.support.databases import scalar
 from tests.support.factories import SMALLEST
 from tests.support.generated_rows import FIRST_KEY, FilledDatabases
 from tests.support.inserting import insert
@@ -40,7 +40,7 @@ def database_with_trades(database: str) -> str:
 
 
 def test_the_last_id(database_with_trades: str) -> None:
-    ask(database_with_trades, "SELECT setval('trades_id_seq', %s)", INT_MAX - 1)
+    scalar(database_with_trades, "SELECT setval('trades_id_seq', %s)", INT_MAX - 1)
     assert add(database_with_trades) == INT_MAX
     with pytest.raises(psycopg.errors.SequenceGeneratorLimitExceeded, match="trades_id_seq"):
         add(database_with_trades)
@@ -52,15 +52,15 @@ def test_widening_the_ids(
     widening = Measured(SCALE["2³¹ trades"].revisions, revisions, filled_database)
     assert widening.broken_rules() == []
     assert widening.application == ONCE
-    # The application goes on after each revision.
+    # The application continues to work after each revision.
     first, second, third = [observed.url for observed in widening.observed]
     of_a_bot = {"bot_config_id": FIRST_KEY, "user_id": FIRST_KEY}
     ids = [add(url, "trades", **of_a_bot) for url in (first, second, third)]
     assert ids == sorted(set(ids)), "the sequence goes on"
-    assert ask(first, "SELECT count(*) FROM trades WHERE id_bigint IS DISTINCT FROM id") == 0
-    ask(third, "SELECT setval('trades_id_seq', %s)", INT_MAX)
+    assert scalar(first, "SELECT count(*) FROM trades WHERE id_bigint IS DISTINCT FROM id") == 0
+    scalar(third, "SELECT setval('trades_id_seq', %s)", INT_MAX)
     assert add(third, "trades", **of_a_bot) == INT_MAX + 1
-    # The schema is the one of the models, with the wider column.
+    # The schema is that of the models, with the wider column.
     build_widened_models(empty_database)
     wanted, found = (without_alembic(snapshot(url)) for url in (empty_database, third))
     unordered = {"TABLE public.trades": {"id"}}

@@ -1,4 +1,4 @@
-"""A bot is run by one worker at a time, when it is due; and what nobody runs is seen."""
+"""A bot is run by one worker at a time, when it is due; bots that no worker runs are listed."""
 
 import asyncio
 import itertools
@@ -94,7 +94,7 @@ async def test_many_workers_share_the_bots(engine: AsyncEngine) -> None:
 
 
 async def held(engine: AsyncEngine) -> int:
-    """Count the leases of this database."""
+    """Return the number of leases in this database."""
     locks = text(
         "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database"
         " WHERE locktype = 'advisory' AND datname = current_database()"
@@ -103,8 +103,8 @@ async def held(engine: AsyncEngine) -> int:
         return int((await connection.execute(locks)).scalar_one())
 
 
-async def nobody_holds(engine: AsyncEngine) -> None:
-    """Wait until the server has noticed that connections are closed."""
+async def wait_until_no_lease_is_held(engine: AsyncEngine) -> None:
+    """Wait until the server has detected that connections are closed."""
     async with asyncio.timeout(30):
         while await held(engine):  # noqa: ASYNC110 - the server's
             await asyncio.sleep(0.01)
@@ -191,7 +191,7 @@ async def test_a_cancelled_worker_keeps_no_lease(engine: AsyncEngine, during: st
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await nobody_holds(engine)
+    await wait_until_no_lease_is_held(engine)
 
 
 async def test_a_worker_that_is_cancelled_as_it_gets_the_lease(engine: AsyncEngine) -> None:
@@ -206,7 +206,7 @@ async def test_a_worker_that_is_cancelled_as_it_gets_the_lease(engine: AsyncEngi
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    await nobody_holds(engine)
+    await wait_until_no_lease_is_held(engine)
 
 
 UNATTENDED: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
@@ -234,7 +234,7 @@ async def test_unattended_bots(session: AsyncSession) -> None:
         session.add(bot)
         await session.flush()
         expected.append((bot.id, reason, bot.state is not None))
-    # Attended: one that runs, with and without a position, and one that nobody needs.
+    # Not listed: a running bot, with and without a position, and an unused one.
     await add_bot(session, in_position=True, last_run_at=now - timedelta(seconds=299))
     await add_bot(session)
     (await add_bot(session, status="error")).is_active = False

@@ -1,4 +1,4 @@
-"""``docs/schema.sql`` is the schema that the migrations build."""
+"""``docs/schema.sql`` is up to date with the migrations."""
 
 from difflib import unified_diff
 

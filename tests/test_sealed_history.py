@@ -1,7 +1,7 @@
-"""The code of a revision that has landed never changes: ``alembic/versions.sum`` has its hash.
+"""The code of a landed revision never changes: ``alembic/versions.sum`` has its hash.
 
-No revision is missing, and none is inserted before one that has landed. Of two branches that each
-add a revision, the second one to be merged has a conflict. Docstrings can be corrected.
+No revision is missing, and none is inserted before a landed one. If two branches each add a
+revision, the second merge has a conflict. Docstrings can be corrected.
 """
 
 import io
@@ -41,7 +41,7 @@ def upgrade() -> None:
     """Add the column."""
     op.add_column("users", sa.Column("note", sa.Text()))
 '''
-# Where the syntax trees of Python's versions differ: new fields, and the parts of f-strings.
+# Code whose syntax tree differs between versions of Python: new fields, parts of f-strings.
 ODD = r"""
 def f(a, /, *b: int, c=-0.0, **d) -> None:
     class C(f, x=1): "a docstring alone"
@@ -106,7 +106,7 @@ def test_no_token_of_the_revisions_can(subtests: pytest.Subtests) -> None:
             changed = [*tokens]
             changed[place] = token._replace(string=token.string + kinds[token.type])
             where = f"{revision.file}, line {token.start[0]}: {token.string}"
-            with subtests.test(where), suppress(SyntaxError):  # A keyword is none any more.
+            with subtests.test(where), suppress(SyntaxError):  # if a keyword is changed
                 assert fingerprint(tokenize.untokenize(changed)) != unchanged
 
 

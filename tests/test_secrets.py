@@ -1,4 +1,4 @@
-"""No password and no value of a row is in errors, logs, reprs and pickled URLs."""
+"""Errors, logs, reprs and pickled URLs contain no password and no value of a row."""
 
 import logging
 import pickle
@@ -29,7 +29,7 @@ def _user(**values: Any) -> User:
     return User(**{"email": f"{SECRET}@example.com", "hashed_password": SECRET} | values)
 
 
-# Each repeats a value in another way: in PostgreSQL's DETAIL, in its message, in the driver's.
+# Each quotes a value elsewhere: in PostgreSQL's DETAIL, in its message, in the driver's.
 FAILING: dict[str, Callable[[], list[Any]]] = {
     "duplicate key": lambda: [_user(), _user()],
     "check constraint": lambda: [_user(email="")],
@@ -54,7 +54,7 @@ def _everything_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 def _assert_no_secret(error: BaseException | None, *texts: str) -> None:
     shown = [*texts]
     if error is not None:
-        # The lines of this file have the word, but not its value.
+        # The lines of this file contain the name, but not the value.
         shown += [str(error), repr(error), "".join(traceback.format_exception(error))]
     for shown_text in shown:
         assert SECRET not in shown_text

@@ -1,4 +1,4 @@
-"""A signal ends a migration, wherever it is: one line, the shell's status, nothing half done.
+"""A signal ends a migration at any point, with one line and nothing half done.
 
 SIGINT (Ctrl-C), SIGTERM (the end of a container or job) and SIGHUP (the end of a terminal).
 """
@@ -17,7 +17,7 @@ import pytest
 from alembic.config import Config
 
 from tests.support.alembic_cli import AlembicCli, Command
-from tests.support.databases import ROOT, ask, version
+from tests.support.databases import ROOT, scalar, version
 from tests.support.history import HEAD
 from tests.support.probe_revisions import (
     ADD_COLUMN,
@@ -36,10 +36,10 @@ UNDONE = "What was not committed is undone."
 
 
 def _ends(migrator: Command, number: signal.Signals, url: str) -> str:
-    """Send a signal; return the last line, after a check that nothing goes on at the server."""
+    """Send a signal, check that no statement continues on the server, and return the last line."""
     migrator.send(number)
     result = migrator.result()
-    # psycopg waits until the server has cancelled what ran.
+    # psycopg waits until the server has cancelled the statement.
     assert _sessions(url, "state = 'active' AND query ~ '^(SELECT pg_sleep|CREATE)'") == 0
     assert result.status == 128 + number
     assert "Traceback" not in result.output
@@ -53,7 +53,7 @@ def _ends(migrator: Command, number: signal.Signals, url: str) -> str:
 
 def _sessions(url: str, condition: str = "true") -> int:
     return int(
-        ask(
+        scalar(
             url,
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             f" AND application_name = 'alembic' AND {condition}",
@@ -86,13 +86,13 @@ def test_in_an_index_that_is_built_concurrently(
     with psycopg.connect(database) as writer:
         writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
         migrator = alembic_cli.start(*arguments, database=database)
-        wait_for(lambda: ask(database, valid) is False)
+        wait_for(lambda: scalar(database, valid) is False)
         line = _ends(migrator, number, database)
     assert "What it did outside of a transaction remains" in line
     assert "marked invalid; the next run builds it again" in line
     assert version(database) == HEAD
     assert alembic_cli.run(*arguments, database=database).status == 0
-    assert ask(database, valid) is True
+    assert scalar(database, valid) is True
 
 
 @by_each_signal
@@ -136,7 +136,7 @@ def test_between_two_statements(
 def test_what_was_ignored_at_the_start_stays_ignored(
     alembic_cli: AlembicCli, database: str, ignored: signal.Signals
 ) -> None:
-    """As ``nohup`` does, and a shell for what it starts in the background."""
+    """As with ``nohup``, and a shell's background processes."""
     with psycopg.connect(database, autocommit=True) as other:
         other.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
         migrator = alembic_cli.start("downgrade", "-1", database=database, ignoring=[ignored])
@@ -148,7 +148,7 @@ def test_what_was_ignored_at_the_start_stays_ignored(
 
 @pytest.fixture
 def container() -> list[str]:
-    """How to start a process that is the first of its namespace, as in a container."""
+    """Command that starts a process as the first of its namespace, as in a container."""
     command = ["unshare", "--pid", "--fork", "--kill-child"]
     if (
         shutil.which("unshare") is None
@@ -184,7 +184,7 @@ def test_as_the_first_process_of_a_container(
 
 @pytest.fixture
 def handlers() -> Iterator[Callable[[], list[object]]]:
-    """What this process does about each signal, kept by the test."""
+    """Return a function that reads the signal handlers, which are restored after the test."""
     before = [signal.getsignal(number) for number in SIGNALS]
     yield lambda: [signal.getsignal(number) for number in SIGNALS]
     for number, handler in zip(SIGNALS, before, strict=True):

@@ -1,4 +1,4 @@
-"""Models and migrated database both say what the specification says."""
+"""Models and migrated database both match the specification."""
 
 from typing import Any
 
@@ -78,7 +78,7 @@ def test_columns_of_the_models(tables: list[Table]) -> None:
     assert found == specification.columns()
 
 
-# Keys of one column only, as in the specification: those of several have tests of their own.
+# Keys of one column only, as in the specification: composite ones have their own tests.
 COLUMNS_OF_THE_DATABASE = """
     SELECT c.relname || '.' || a.attname,
         format_type(a.atttypid, a.atttypmod),
@@ -107,12 +107,12 @@ def test_columns_of_the_migrated_database(connection: Connection) -> None:
         (name, short(type_), null, sql(default), key)
         for name, type_, null, default, key in connection.execute(text(COLUMNS_OF_THE_DATABASE))
     ]
-    # What happens on UPDATE is the application's part.
+    # Values set on UPDATE are the application's task.
     specified = [
         (name, type_, null, default, key)
         for name, type_, null, default, _on_update, key in specification.columns()
     ]
-    # In any order: PostgreSQL appends a new column, wherever the model has it.
+    # In any order: PostgreSQL appends a new column, the model may declare it anywhere.
     assert sorted(found) == sorted(specified)
 
 

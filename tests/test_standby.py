@@ -16,7 +16,7 @@ from models import User, queries
 from models.database import make_engine
 from tests.support import commandline, databases
 from tests.support.alembic_cli import Result
-from tests.support.databases import ask
+from tests.support.databases import scalar
 from tests.support.factories import SMALLEST
 from tests.support.inserting import insert
 from tests.support.waiting import wait_for
@@ -30,10 +30,10 @@ class Servers(NamedTuple):
     standby: str
 
     def wait(self) -> None:
-        """Wait until the standby has all that the primary has committed."""
-        written = ask(self.primary, "SELECT pg_current_wal_flush_lsn()")
+        """Wait until the standby has replayed everything that the primary has committed."""
+        written = scalar(self.primary, "SELECT pg_current_wal_flush_lsn()")
         replayed = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
-        wait_for(lambda: ask(self.standby, replayed, written))
+        wait_for(lambda: scalar(self.standby, replayed, written))
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +47,13 @@ def servers() -> Iterator[Servers]:
         pytest.skip(str(error))
     account = embedded._account()
     copy = embedded._prepare(home / "standby", account) / "data"
-    done = embedded._run(
+    result = embedded._run(
         account,
         embedded.programs(account) / "pg_basebackup",
         *("-h", primary.query["host"], "-p", primary.query["port"], "-U", primary.username),
         *("--checkpoint=fast", "--no-sync", "--write-recovery-conf", "-D", copy),
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     standby = embedded.start(home / "standby", FAST)
     yield Servers(*(url.render_as_string(hide_password=False) for url in (primary, standby)))
     for name in ("standby", "primary"):
@@ -84,10 +84,10 @@ def test_upgrading_a_standby_is_refused(servers: Servers) -> None:
     databases.migrate(servers.primary, "-1")
     servers.wait()
     before = databases.version(servers.standby)
-    done = commandline.run("alembic", "upgrade", "head", DATABASE_URL=servers.standby)
-    assert done.returncode != 0
-    assert "read-only" in done.stderr
-    assert "This server is a standby: point DATABASE_URL at the primary." in done.stderr
+    result = commandline.run("alembic", "upgrade", "head", DATABASE_URL=servers.standby)
+    assert result.returncode != 0
+    assert "read-only" in result.stderr
+    assert "This server is a standby: point DATABASE_URL at the primary." in result.stderr
     assert databases.version(servers.standby) == before
     databases.migrate(servers.primary)
     servers.wait()
@@ -116,7 +116,7 @@ def test_plan_and_drift_on_a_standby(
     assert "TABLE public.trades:" in result.stdout
 
 
-def test_plan_on_the_primary_says_how_far_the_standby_is(
+def test_plan_on_the_primary_shows_the_lag_of_the_standby(
     servers: Servers, package_command: Callable[..., Result]
 ) -> None:
     databases.migrate(servers.primary)

@@ -1,4 +1,4 @@
-"""The statements that may wait for as long as it takes are recognised, and no other."""
+"""Statements behind which no query waits are recognised, and no other."""
 
 import pytest
 
@@ -50,7 +50,7 @@ def test_concurrent(statement: str) -> None:
         "VACUUM (ANALYZE, FULL) trades",
         "ANALYZE; LOCK TABLE trades",
         "SELECT 'VACUUM'",
-        # A comment within a comment: the careful answer.
+        # A nested comment: the safe answer.
         "/* /* */ VACUUM */ LOCK TABLE trades",
     ],
 )

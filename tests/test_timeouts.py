@@ -1,7 +1,7 @@
-"""How long a migration waits for locks, by statement, and for how long it may block a table.
+"""Lock timeouts depend on the kind of statement, and no transaction blocks a table for long.
 
-With the real command line, beside sessions that hold locks; and that no other transaction than
-the one that holds a lock for too long is ended.
+The command line runs beside sessions that hold locks. Only the transaction that holds a lock for
+too long is cancelled.
 """
 
 import time
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, event, func, select, text
 
 from tests.support import databases
 from tests.support.alembic_cli import AlembicCli
-from tests.support.databases import ask, version
+from tests.support.databases import scalar, version
 from tests.support.history import HEAD
 from tests.support.probe_revisions import ADD_COLUMN, Revisions
 from tests.support.waiting import wait_for
@@ -34,7 +34,7 @@ INDEX = 'op.execute("-- x\\nCREATE INDEX CONCURRENTLY IF NOT EXISTS ix_probe ON 
 def test_beside_a_session_that_keeps_its_snapshot(
     alembic_cli: AlembicCli, empty_database: str
 ) -> None:
-    """As pg_dump does: each index waits until it is gone, is built once, and is valid."""
+    """As pg_dump: each index build waits for its end, runs once, and is valid."""
     with psycopg.connect(empty_database, application_name="pg_dump") as dump:
         dump.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         dump.execute("SELECT count(*) FROM pg_class")
@@ -46,11 +46,11 @@ def test_beside_a_session_that_keeps_its_snapshot(
     assert "waiting for old snapshots" in result.stderr
     assert "application pg_dump" in result.stderr
     assert result.messages == []  # so nothing was tried twice
-    assert ask(empty_database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0
+    assert scalar(empty_database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0
     assert version(empty_database) == HEAD
 
 
-def test_statements_that_block_nobody_wait_longer_and_no_other(
+def test_concurrent_statements_wait_longer_and_no_other(
     alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     validate = (
@@ -61,7 +61,7 @@ def test_statements_that_block_nobody_wait_longer_and_no_other(
     with psycopg.connect(database) as vacuum:
         vacuum.execute("LOCK TABLE trades IN SHARE UPDATE EXCLUSIVE MODE")
         upgrade = alembic_cli.start(*arguments, database=database)
-        # Shown after a second, so ten times lock_timeout.
+        # Shown after a second, which is ten times lock_timeout.
         wait_for(lambda: f"Waiting for pid {vacuum.info.backend_pid} " in upgrade.stderr())
     result = upgrade.result()
     assert result.status == 0, result.output
@@ -178,9 +178,9 @@ def paused(tmp_path: Path, revisions: Revisions) -> Callable[[str, str], Path]:
 
 
 def _watching(url: str, condition: str) -> bool:
-    """Say whether a session of the watcher meets a condition."""
+    """Return whether a session of the watcher fulfils a condition."""
     return bool(
-        ask(
+        scalar(
             url,
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             f" AND application_name = 'alembic' AND {condition}",
@@ -196,11 +196,11 @@ def test_a_lock_that_is_held_too_long_between_two_statements(
     paused: Callable[[str, str], Path],
     after: str,
 ) -> None:
-    go_on = paused(HELD, after)
+    proceed = paused(HELD, after)
     arguments = ("-c", revisions.ini, "-x", "hold_timeout=50ms", "upgrade", "head")
     upgrade = alembic_cli.start(*arguments, database=database)
     wait_for(lambda: _watching(database, "query ~ 'pg_cancel_backend'"))
-    go_on.touch()
+    proceed.touch()
     (message,) = upgrade.result().messages
     assert "It held SHARE on trades, which blocks writes," in message
     assert version(database) == HEAD
@@ -212,28 +212,28 @@ def test_a_watching_connection_that_broke_is_replaced(
     revisions: Revisions,
     paused: Callable[[str, str], Path],
 ) -> None:
-    go_on = paused(HELD, SLEEP)
+    proceed = paused(HELD, SLEEP)
     arguments = ("-c", revisions.ini, "-x", "hold_timeout=2s", "upgrade", "head")
     upgrade = alembic_cli.start(*arguments, database=database)
     watching = "query ~ 'pg_stat_progress_create_index'"
     wait_for(lambda: _watching(database, watching))
-    ask(
+    scalar(
         database,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         f" WHERE datname = current_database() AND pid <> pg_backend_pid() AND {watching}",
     )
-    go_on.touch()
+    proceed.touch()
     (message,) = upgrade.result().messages
     assert "It held SHARE on trades" in message
 
 
-def test_what_blocks_nobody_may_take_its_time(
+def test_statements_that_block_nothing_are_not_limited(
     alembic_cli: AlembicCli,
     database: str,
     revisions: Revisions,
     paused: Callable[[str, str], Path],
 ) -> None:
-    go_on = paused(
+    proceed = paused(
         'op.create_table("probe", sa.Column("id", sa.Integer()))\n'
         'op.execute("LOCK TABLE probe")\n'
         "op.execute(\"UPDATE users SET email = 'other'\")\n"
@@ -242,7 +242,7 @@ def test_what_blocks_nobody_may_take_its_time(
     )
     arguments = ("-c", revisions.ini, "-x", "hold_timeout=50ms", "upgrade", "head")
     upgrade = alembic_cli.start(*arguments, database=database)
-    # The watcher still looks when ten times hold_timeout have gone since the last lock.
+    # The watcher still samples when ten times hold_timeout have passed since the last lock.
     wait_for(
         lambda: _watching(
             database,
@@ -251,7 +251,7 @@ def test_what_blocks_nobody_may_take_its_time(
             " AND query ~ '^LOCK TABLE trades' AND application_name = 'alembic')",
         )
     )
-    go_on.touch()
+    proceed.touch()
     result = upgrade.result()
     assert result.status == 0, result.output
     assert version(database) == "probe"
@@ -323,18 +323,18 @@ def test_a_later_transaction_is_never_cancelled(
     since = time.monotonic()
     wait_for(lambda: time.monotonic() > since + 0.002)
 
-    def go_on(*_: object) -> None:
+    def proceed(*_: object) -> None:
         # The watcher has read the lock, and has not yet acted.
         getattr(migrating, end)()
         migrating.execute(text("LOCK TABLE users"))
 
-    event.listen(watching, "after_cursor_execute", go_on, once=True)
+    event.listen(watching, "after_cursor_execute", proceed, once=True)
     statements: list[str] = []
     event.listen(watching, "before_cursor_execute", lambda *args: statements.append(args[2]))
     hold.check(watching, pid)
     assert hold.expired == ""
     assert not any("pg_cancel_backend" in statement for statement in statements)
-    # It is watched all the same, from its own beginning.
+    # It is still watched, from its own start.
     _expire(hold, watching, pid)
     assert "on users" in hold.expired
 
@@ -371,7 +371,7 @@ def test_a_lone_statement_that_succeeded_is_not_reported(hold: Hold, database: s
             connection.execute(text("SELECT 1"))
 
 
-def test_timeouts_are_set_anew_after_a_rollback(migrating: Connection) -> None:
+def test_timeouts_are_set_again_after_a_rollback(migrating: Connection) -> None:
     show = text("SHOW lock_timeout")
     assert migrating.scalar(show) == "500ms"
     migrating.rollback()

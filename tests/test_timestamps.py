@@ -1,4 +1,4 @@
-"""A naive datetime, which would be shifted by the time zone of the process, never gets in."""
+"""A naive datetime, which would be shifted by the time zone of the process, is refused."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta, timezone

@@ -1,6 +1,6 @@
-"""Without what Windows lacks, everything but the embedded server works with a server of one's own.
+"""Without ``fcntl`` and ``pwd``, as on Windows, everything but the embedded server works.
 
-The modules and functions are taken away from Python; the rest of Windows is CI's to show.
+The modules and functions are removed from Python; CI tests the rest on Windows.
 """
 
 from pathlib import Path
@@ -24,30 +24,30 @@ for name in ("SIGALRM", "SIGCHLD", "SIGHUP", "SIGKILL", "SIGQUIT"):
 
 @pytest.fixture
 def windows(tmp_path: Path) -> str:
-    """What to give to Python as PYTHONPATH."""
+    """The value of PYTHONPATH."""
     (tmp_path / "sitecustomize.py").write_text(LIKE_WINDOWS)
     return str(tmp_path)
 
 
 def test_with_a_server_of_its_own(windows: str, empty_database: str) -> None:
     for command in (("alembic", "upgrade", "head"), ("trading_bot_schema", "check")):
-        done = commandline.run(*command, DATABASE_URL=empty_database, PYTHONPATH=windows)
-        assert done.returncode == 0, done.stderr
-    done = commandline.example(DATABASE_URL=empty_database, PYTHONPATH=windows)
-    assert done.returncode == 0, done.stderr
-    assert "BTC/USDT" in done.stdout
+        result = commandline.run(*command, DATABASE_URL=empty_database, PYTHONPATH=windows)
+        assert result.returncode == 0, result.stderr
+    result = commandline.example(DATABASE_URL=empty_database, PYTHONPATH=windows)
+    assert result.returncode == 0, result.stderr
+    assert "BTC/USDT" in result.stdout
     assert databases.version(empty_database) == HEAD
 
 
 @pytest.mark.parametrize(
     "command", [("alembic", "current"), ("trading_bot_schema", "postgres", "start")]
 )
-def test_the_embedded_server_says_what_it_needs(
+def test_the_embedded_server_states_what_it_needs(
     windows: str, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     url = f"embedded:///{tmp_path}/server"
-    done = commandline.run(*command, DATABASE_URL=url, PYTHONPATH=windows)
-    assert done.returncode not in (0, 120)
-    assert "The embedded PostgreSQL needs Linux or macOS. Set DATABASE_URL" in done.stderr
-    assert "Traceback" not in done.stderr
+    result = commandline.run(*command, DATABASE_URL=url, PYTHONPATH=windows)
+    assert result.returncode not in (0, 120)
+    assert "The embedded PostgreSQL needs Linux or macOS. Set DATABASE_URL" in result.stderr
+    assert "Traceback" not in result.stderr
     assert not (tmp_path / "server").exists()

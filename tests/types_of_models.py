@@ -1,4 +1,4 @@
-"""What an editor knows about the models. Not run: ``tox -e types`` checks it."""
+"""The types of the models. Not run: ``tox -e types`` checks it."""
 
 from datetime import datetime
 from decimal import Decimal

@@ -25,7 +25,7 @@ IGNORED_IN_DOWNGRADES = (
 
 
 def lint(config: Config) -> bool:
-    """Run squawk, which prints, on the upgrade and downgrade of every revision.
+    """Run squawk, which prints its findings, on the upgrade and downgrade of every revision.
 
     Return whether all of them passed.
     """
@@ -39,13 +39,13 @@ def lint(config: Config) -> bool:
             config.output_buffer = StringIO()
             migrate(config, revisions, sql=True)
             title = f"{migrate.__name__} of {Path(script.path).name}"
-            done = subprocess.run(  # noqa: S603 - our own command
+            result = subprocess.run(  # noqa: S603 - our own command
                 [SQUAWK, "--config", ROOT / ".squawk.toml", "--stdin-filepath", title],
                 input=f"{heading}\n{config.output_buffer.getvalue()}",
                 text=True,
                 check=False,
             )
-            passed &= done.returncode == 0
+            passed &= result.returncode == 0
     return passed
 
 

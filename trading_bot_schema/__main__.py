@@ -1,7 +1,7 @@
 """The command line: ``python -m trading_bot_schema upgrade head``.
 
 It has all of Alembic's commands, both in a checkout and where the wheel is installed, such as in a
-container image; ``plan``, which says what an upgrade would do; ``drift``, which compares a
+container image; ``plan``, which reports what an upgrade would do; ``drift``, which compares a
 database with its migrations; and ``postgres start|stop|psql`` for the embedded server.
 """
 

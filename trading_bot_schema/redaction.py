@@ -1,6 +1,6 @@
 """Keep row values out of error messages and logs.
 
-SQLAlchemy's ``hide_parameters`` hides bound parameters. PostgreSQL and the drivers repeat values
+SQLAlchemy's ``hide_parameters`` hides bound parameters. PostgreSQL and the drivers quote values
 too: ``DETAIL: Failing row contains (...)``, ``Key (email)=(...) already exists``,
 ``invalid input syntax for type integer: "..."``; and SQLAlchemy logs every fetched row at level
 DEBUG.

@@ -1,4 +1,4 @@
-"""How a signal ends a command: with one line and the exit status that a shell would report."""
+"""Ends a command on a signal: with one line and the exit status that a shell would report."""
 
 import signal
 import sys
@@ -11,25 +11,25 @@ from alembic import util
 from alembic.config import Config
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
-"""What ends a command; Windows has no SIGHUP."""
+"""Signals that end a command; Windows has no SIGHUP."""
 
 
 class Interrupted(KeyboardInterrupt):
     """A signal arrived. psycopg cancels the statement, as it does for Ctrl-C."""
 
     def __init__(self, number: int) -> None:
-        """Take the number of the signal."""
+        """Store the number of the signal."""
         super().__init__()
         self.signal = signal.Signals(number)
 
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """Let signals that end a process raise :class:`Interrupted`, in the main thread.
+    """Raise :class:`Interrupted` in the main thread on signals that end a process.
 
-    A process that is the first of a container has no default action, so it needs handlers to end
-    at all. What was ignored at the start, as by ``nohup``, stays ignored. One signal is enough:
-    those that follow are ignored while the command ends, which takes at most a few seconds.
+    The first process of a container has no default action for signals, so it needs handlers to end
+    at all. Signals that were ignored at the start, as under ``nohup``, stay ignored. Further
+    signals are ignored while the command ends, which takes at most a few seconds.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -57,7 +57,7 @@ def raised() -> Iterator[None]:
 
 @contextmanager
 def end_cleanly(config: Config) -> Iterator[None]:
-    """End Alembic's command line, not an application, with one line when a signal arrives.
+    """Exit Alembic's command line, not an application, with one line when a signal arrives.
 
     Raises:
         SystemExit: A signal arrived; 128 and its number.

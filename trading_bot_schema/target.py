@@ -1,4 +1,4 @@
-"""The database to connect to, with the embedded server started if it is that one."""
+"""The URL to connect to; starts the embedded server if the URL names it."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from trading_bot_schema.url import EMBEDDED, parse
 
 
 def connectable(url: str) -> URL:
-    """Validate a URL and return it without a driver; start the embedded server if it names that.
+    """Validate a URL and return it without a driver; start the embedded server if it names it.
 
     Raises:
         trading_bot_schema.url.DatabaseURLError: It is malformed, not PostgreSQL's, or has an
@@ -16,7 +16,7 @@ def connectable(url: str) -> URL:
         trading_bot_schema.embedded.EmbeddedError: The embedded server cannot be started.
     """
     if url.startswith(EMBEDDED):
-        from trading_bot_schema import embedded  # unused where there is a server
+        from trading_bot_schema import embedded  # not needed with another server
 
         return embedded.start(Path(url.removeprefix(EMBEDDED)))
     return parse(url)

@@ -1,9 +1,9 @@
-"""Where the database is: one rule for the application and for Alembic.
+"""The URL of the database: one rule for the application and for Alembic.
 
 ``DATABASE_URL`` comes first, then ``sqlalchemy.url`` of ``alembic.ini`` (for Alembic), then, in a
-checkout, an embedded server with its data in ``.postgres``. Where the package was installed from
+checkout, an embedded server with its data in ``.postgres``. If the package was installed from
 a wheel, such as in an image, there is no default: a deployment that lacks ``DATABASE_URL`` must
-not succeed on a database of its own. The same URL serves both drivers: asyncpg for the
+not succeed on another database. The same URL serves both drivers: asyncpg for the
 application, psycopg for Alembic.
 """
 
@@ -19,7 +19,7 @@ ENVIRONMENT_VARIABLE = "DATABASE_URL"
 EMBEDDED = "embedded:///"
 PACKAGE = Path(__file__).resolve().parent
 INSTALLED = PACKAGE / "_alembic"
-"""The migrations, where the package was installed from a wheel; a checkout has none here."""
+"""The migrations, if the package was installed from a wheel; a checkout has none here."""
 DEFAULT_URL = None if INSTALLED.exists() else f"{EMBEDDED}{PACKAGE.parent}/.postgres"
 
 EXAMPLE = "postgresql://user:password@host:5432/database"
@@ -55,13 +55,13 @@ Sources: PostgreSQL docs, "Parameter Key Words"; asyncpg docs, ``connect()``.
 POOLER = "pooler"
 """The one option that is not libpq's: ``pooler=transaction``, for the application.
 
-It says that the URL leads to a pooler that lends a server connection for a transaction, such as
-PgBouncer with ``pool_mode = transaction``.
+It declares that the URL leads to a pooler that assigns a server connection per transaction, such
+as PgBouncer with ``pool_mode = transaction``.
 """
 
 
 class DatabaseURLError(ValueError):
-    """The database URL is not usable. The message says why and never repeats the URL."""
+    """The database URL is not usable. The message states why and never includes the URL."""
 
 
 def database_url(

@@ -1,10 +1,9 @@
-"""What a backend does with the tables, so that its indexes serve it and no money is lost.
+"""A backend's operations on the tables, written to use the indexes and to lose no money.
 
-Functions that return a statement are for ``session.execute()`` or ``session.scalars()``; those to
-``await`` run in the session's transaction, which the caller commits. Those that write are safe to
-repeat after a crash or a timeout, and to run from several workers at once. The tests prove that
-they read a handful of pages, however many trades there are; docs/benchmarks.md has the
-measurements.
+Functions that return a statement are for ``session.execute()`` or ``session.scalars()``;
+coroutines run in the session's transaction, which the caller commits. Those that write are safe
+to repeat after a crash or a timeout, and to run from several workers at once. The tests check that
+they read few pages, regardless of the number of trades; docs/benchmarks.md has the measurements.
 """
 
 from models.queries.accounts import (

@@ -13,7 +13,7 @@ from models.user import User
 
 
 def user_by_email(email: str) -> Select[User]:
-    """Select the user with an email address, as written."""
+    """Select the user with an email address, by exact match."""
     return select(User).where(User.email == email)
 
 
@@ -34,7 +34,7 @@ def usable_key(user_id: int) -> Select[ApiKey]:
 
 
 def bots_of_user(user_id: int) -> Select[BotConfig]:
-    """Select a user's bots, each with its ``state``, in the order they were made."""
+    """Select a user's bots, each with its ``state``, in the order they were created."""
     return (
         select(BotConfig)
         .outerjoin(BotConfig.state)
@@ -46,11 +46,11 @@ def bots_of_user(user_id: int) -> Select[BotConfig]:
 
 
 async def forget_user(session: AsyncSession, user_id: int) -> None:
-    """Erase what identifies a user, as the GDPR and the KVKK give a right to; keep the trades.
+    """Erase the personal data of a user, a right under GDPR and KVKK; keep the trades.
 
     API keys are deleted; email, password hash, names of bots and error messages are overwritten;
-    the user and the bots are switched off. May be repeated. What remains are financial records
-    of user number so-and-so. Backups and the log of the server are not reached.
+    the user and the bots are deactivated. May be repeated. The remaining financial records refer
+    to the user by id only. Backups and the server's log are not affected.
 
     Raises:
         PositionError: A bot of the user is in position. Nothing is changed: sell first.
@@ -86,7 +86,7 @@ async def forget_user(session: AsyncSession, user_id: int) -> None:
         update(User)
         .where(User.id == user_id)
         .values(
-            # Unique, and nobody's (RFC 2606). No password has this hash.
+            # Unique, and in a reserved domain (RFC 2606). No password has this hash.
             email=func.concat("erased-", User.id, "@example.invalid"),
             hashed_password=literal("erased"),
             is_active=False,

@@ -29,7 +29,7 @@ Moment = datetime | ColumnElement[datetime]
 
 
 def bot_result(bot_config_id: int, since: datetime) -> Select[int, Decimal | None]:
-    """Select the number of a bot's trades since a moment, such as midnight, and their pnl.
+    """Select the number of a bot's trades since a time, such as midnight, and their pnl.
 
     The pnl is in the quote currency of the bot's symbol.
     """
@@ -39,7 +39,7 @@ def bot_result(bot_config_id: int, since: datetime) -> Select[int, Decimal | Non
 
 
 def midnight(since: datetime | None) -> ColumnElement[datetime]:
-    """Return when the day began: the given moment, else today's midnight in UTC."""
+    """Return the start of the day: the given time, else today's midnight in UTC."""
     if since is None:
         return func.date_trunc("day", func.now(), "UTC", type_=Trade.timestamp.type)
     return literal(since, Trade.timestamp.type)
@@ -51,17 +51,16 @@ async def refresh_day(session: AsyncSession, since: datetime, user_id: int | Non
     Sets ``daily_pnl`` and ``daily_trades_count``, and returns the number of states that were
     different; the others are not written. Run it at the start of each day, in any time zone:
     ``since`` is the midnight that :func:`~models.queries.close_position` is given too. It may be
-    run at any other time, again, and by several workers, and mends what a crash, an import or
+    run at any other time, again, and by several workers, and corrects what a crash, an import or
     :func:`~models.queries.record_trade` has left uncounted.
 
     Run it in a transaction of its own: it locks the states in the order of their ids, and waits
-    for the transactions that change them. It reads the trades of the day, bot by bot, however
-    many there were before.
+    for the transactions that change them. It reads only the trades of the day, bot by bot.
     """
     locked = (await session.scalars(lock_different_days(since, user_id))).all()
     if not locked:
         return 0
-    # In a statement of its own, which sees what the transactions that were waited for committed.
+    # A separate statement, whose snapshot includes the transactions that the first waited for.
     return len((await session.scalars(recompute_days(locked, since))).all())
 
 
@@ -71,9 +70,9 @@ def lock_different_days(since: datetime, user_id: int | None = None) -> Select[i
     different = select(BotState.id).join(day, true()).where(_differs(day))
     if user_id is not None:
         different = different.join(BotState.config).where(BotConfig.user_id == user_id)
-    # Materialized, since the part that locks must not ask again: PostgreSQL would compare a state
-    # that it waited for with the sum from before, and leave it out if the two happen to be equal.
-    # A state that is equal needs no lock: a close that commits now counts its trade itself.
+    # Materialized, so that the locking part does not evaluate the condition again: PostgreSQL
+    # would compare a state that it waited for with the earlier sum, and skip it if the two happen
+    # to be equal. An equal state needs no lock: a close that commits now counts its trade itself.
     found = different.cte("different").prefix_with("MATERIALIZED")
     return (
         select(BotState.id)

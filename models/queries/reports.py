@@ -1,4 +1,4 @@
-"""What users and operators look at: pages of trades, pnl and fees."""
+"""Reports for users and operators: pages of trades, pnl and fees."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Date, Select, and_, cast, func, select, tr
 from models.trade import Trade
 
 Position = tuple[datetime, int]
-"""Where a page of trades ends: ``timestamp`` and ``id`` of its last trade."""
+"""End of a page of trades: ``timestamp`` and ``id`` of its last trade."""
 
 
 def trades_of_bot(
@@ -16,7 +16,7 @@ def trades_of_bot(
 ) -> Select[Trade]:
     """Select a page of a bot's trades, the latest first.
 
-    ``before`` is where the page before it ended.
+    ``before`` is the end of the previous page.
     """
     return _page(Trade.bot_config_id == bot_config_id, before, limit)
 
@@ -27,7 +27,7 @@ def trades_of_user(user_id: int, before: Position | None = None, limit: int = 50
 
 
 def _page(whose: ColumnElement[bool], before: Position | None, limit: int) -> Select[Trade]:
-    # By the last trade seen, not by OFFSET, which reads all that it skips.
+    # By the last trade seen, not by OFFSET, which reads all rows that it skips.
     statement = select(Trade).where(whose)
     if before is not None:
         statement = statement.where(tuple_(Trade.timestamp, Trade.id) < before)
@@ -40,8 +40,8 @@ def daily_pnl(
     """Select day, quote currency and realised pnl of a user, the latest day first.
 
     A day is one of the time zone's, such as ``Europe/Istanbul``; ``until`` is not included.
-    Amounts in different currencies do not add up, so each has rows of its own. The quote
-    currency of a symbol without a slash is not known: the symbol stands for itself.
+    Amounts in different currencies do not add up, so each has its own rows. The quote
+    currency of a symbol without a slash is unknown: the symbol itself is returned.
     """
     day = cast(func.timezone(timezone, Trade.timestamp), Date).label("day")
     quote = func.coalesce(
@@ -58,7 +58,7 @@ def daily_pnl(
 def pnl_by_symbol(
     user_id: int, since: datetime, *, until: datetime | None = None
 ) -> Select[str, Decimal | None]:
-    """Select symbol and realised pnl of a user since a moment, in the symbol's quote currency."""
+    """Select symbol and realised pnl of a user since a time, in the symbol's quote currency."""
     return (
         select(Trade.symbol, func.sum(Trade.pnl).label("pnl"))
         .where(_of_user(user_id, since, until), Trade.pnl.is_not(None))
@@ -70,7 +70,7 @@ def pnl_by_symbol(
 def fees_by_asset(
     user_id: int, since: datetime, *, until: datetime | None = None
 ) -> Select[str | None, Decimal | None]:
-    """Select currency and sum of a user's commissions since a moment. Negative: rebates."""
+    """Select currency and sum of a user's commissions since a time. Negative: rebates."""
     return (
         select(Trade.commission_asset, func.sum(Trade.commission_amount).label("amount"))
         .where(_of_user(user_id, since, until), Trade.commission_amount.is_not(None))

@@ -1,4 +1,4 @@
-"""Which bot runs when, on which worker, and which ones nobody runs."""
+"""Scheduling of bots: which are due, which worker runs them, and which no worker runs."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,12 +26,12 @@ from models.bot_state import BotState
 from models.enums import BotStatus
 from models.user import User
 
-# Spelt out, as PostgreSQL cannot match a parameter with the index's condition.
+# A literal, as PostgreSQL cannot match a parameter with the index's predicate.
 _IS_RUNNING = BotState.status == literal(BotStatus.RUNNING, literal_execute=True)
 _LEASES = int.from_bytes(b"bot")
 """First of the two keys of the leases' advisory locks; the second is the bot's id.
 
-PostgreSQL keeps locks with two keys apart from those with one, such as the migrator's.
+Locks with two keys are distinct from those with one key, such as the migrator's.
 """
 
 
@@ -39,13 +39,12 @@ async def claim_due_bots(session: AsyncSession, limit: int = 100) -> list[BotSta
     """Claim the bots that are due, and return their states, the longest wait first.
 
     A bot is due if it and its owner are active, its state is ``running``, and its interval has
-    passed since it last ran. Claiming stamps ``last_run_at``, so that no other worker gets the
-    bot before the interval has passed again; a run that may take longer needs a
-    :func:`bot_lease`. Each state has its ``config``, and both are read anew, also where the
-    session has old ones.
+    passed since it last ran. Claiming sets ``last_run_at``, so that no other worker gets the bot
+    before the interval has passed again; a run that may take longer needs a :func:`bot_lease`.
+    Each state has its ``config``, and both are refreshed if the session has loaded them already.
 
     Commit at once, then run the bots: a transaction that stays open keeps PostgreSQL from reusing
-    the space of rewritten rows. Bots that another transaction has locked are left out.
+    the space of rewritten rows. Bots that another transaction has locked are skipped.
     """
     return list(await session.scalars(claim(limit)))
 
@@ -87,7 +86,7 @@ def claim(limit: int) -> Select[BotState]:
 
 @asynccontextmanager
 async def bot_lease(connection: AsyncConnection, bot_config_id: int) -> AsyncIterator[bool]:
-    """Yield whether this worker alone may run a bot, until it leaves or its connection ends.
+    """Yield whether this worker alone may run a bot, until the block or the connection ends.
 
     ::
 
@@ -96,15 +95,15 @@ async def bot_lease(connection: AsyncConnection, bot_config_id: int) -> AsyncIte
                 ...
 
     The lease is a session-level advisory lock, so it needs no transaction, and it ends with the
-    server's side of the connection: when a worker dies, at once or when TCP keepalive finds out.
-    Use a connection for it alone, of an engine that replaces broken ones, as ``models.engine``
-    does; transactions that the block begins on it are rolled back at the end. If the lock cannot
-    be released, since the worker was cancelled or the connection is broken, the connection is
+    server's side of the connection: when a worker dies, at once or when TCP keepalive detects it.
+    Use a dedicated connection of an engine that replaces broken ones, as ``models.engine`` does;
+    transactions that the block begins on it are rolled back at the end. If the lock cannot be
+    released, since the worker was cancelled or the connection is broken, the connection is
     invalidated: the pool's reset rolls back, but keeps advisory locks.
 
-    Not through PgBouncer's transaction mode, where each transaction may have another connection
-    to the server: it would be another client's lock, and released by chance (PgBouncer
-    documentation, "Features": session-level advisory locks are never supported there).
+    Do not use it through PgBouncer's transaction mode, where each transaction may run on another
+    server connection: the lock would pass to other clients, and be released at any time
+    (PgBouncer documentation, "Features": session-level advisory locks are never supported there).
 
     Raises:
         InvalidRequestError: The connection is in a transaction.
@@ -142,9 +141,9 @@ async def _call(connection: AsyncConnection, function: Function[bool]) -> bool:
 def tick(bot_config_id: int, **values: Any) -> ReturningUpdate[BotState]:
     """Update a bot's state after a run, and return it; ``last_run_at`` becomes now.
 
-    A state that the session has loaded gets the new values too. What a trade changes is for
-    :func:`~models.queries.open_position` and :func:`~models.queries.close_position` to write,
-    and the day is never to be computed by the application.
+    A state that the session has loaded gets the new values too. Columns that a trade changes are
+    written by :func:`~models.queries.open_position` and :func:`~models.queries.close_position`,
+    and the application must not compute the day.
     """
     return (
         update(BotState)
@@ -156,7 +155,7 @@ def tick(bot_config_id: int, **values: Any) -> ReturningUpdate[BotState]:
 
 
 def unattended_bots(intervals: int = 5) -> Select[BotConfig, str]:
-    """Select the bots that hold a position or are switched on, but are not run, each with why.
+    """Select the bots that hold a position or are switched on but not run, with the reason.
 
     The first reason that applies: ``bot switched off``, ``owner inactive``, ``no state row``,
     ``status stopped``, ``status error``, or ``not run for several intervals``, by default five.

@@ -1,7 +1,7 @@
-"""The ``alembic`` command line in processes of its own, without two seconds of imports for each.
+"""Runs the ``alembic`` command line in separate processes, without two seconds of imports each.
 
 ``multiprocessing`` forks them from a server that has imported Alembic once. Each process has
-streams, environment and exit status of its own. Tests of what happens before Alembic's first line
+its own streams, environment and exit status. Tests of what happens before Alembic's first line
 (a missing driver) and of terminals start an interpreter instead:
 :mod:`tests.support.commandline`.
 """
@@ -42,21 +42,21 @@ class Result:
 
     @property
     def messages(self) -> list[str]:
-        """What stderr says beside the notes on progress, without the time."""
+        """The lines on stderr except progress, without the time."""
         lines = (line.split(" ", 1)[-1] for line in self.stderr.splitlines())
         return [line for line in lines if not line.startswith("INFO ")]
 
 
 @dataclass
 class Command:
-    """A command that runs."""
+    """A running command."""
 
     _process: BaseProcess
     _streams: list[Path]
     _control: Connection
 
     def wait_until_stopped(self) -> bool:
-        """Wait until it stops before a statement; say whether it did, rather than end."""
+        """Wait until it stops before a statement or ends; return whether it stopped."""
         assert self._control.poll(SECONDS), "the command neither stops nor ends"
         with suppress(EOFError):
             return bool(self._control.recv())
@@ -76,14 +76,14 @@ class Command:
         return self._streams[1].read_text()
 
     def result(self) -> Result:
-        """Wait for the end."""
+        """Wait for the end, and return the result."""
         self._process.join(SECONDS)
         assert self._process.exitcode is not None, "the command does not end"
         return Result(self._process.exitcode, self._streams[0].read_text(), self.stderr())
 
 
 class AlembicCli:
-    """Starts commands; the directory is for what they print."""
+    """Starts commands, whose output is written to a directory."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -97,9 +97,9 @@ class AlembicCli:
         stop_before: int | None = None,
         ignoring: Collection[signal.Signals] = (),
     ) -> Command:
-        """Start ``alembic`` with arguments, to stop before the nth statement that changes.
+        """Start ``alembic`` with arguments, to stop before the nth change.
 
-        It ignores signals as a command that ``nohup`` starts does.
+        It ignores the signals in ``ignoring``, as under ``nohup``.
         """
         target = {} if database is None else {"DATABASE_URL": database}
         variables = {**os.environ, **target, **(environment or {})}
@@ -131,7 +131,7 @@ def _run(
     stop_before: int | None,
     ignoring: Collection[signal.Signals],
 ) -> None:
-    """Be the console script, in a process of its own."""
+    """Run the console script in a new process."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN if number in ignoring else signal.SIG_DFL)
     for target, stream in enumerate(streams, 1):

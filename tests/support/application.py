@@ -1,7 +1,7 @@
-"""What an application that runs on sees of a migration, through its own engine.
+"""The effect of a migration on a running application, through its own engine.
 
-Its connection has prepared what it does with every table; asyncpg refuses a prepared statement
-whose result has other types than before, once.
+Its connection has prepared its statements for every table; a prepared statement whose result types
+have changed fails once in asyncpg.
 """
 
 import asyncio
@@ -25,17 +25,17 @@ ATTEMPTS = 3
 
 
 class Application:
-    """A process with one connection, which goes on while the database is migrated."""
+    """An application with one connection, which stays open while the database is migrated."""
 
     def __init__(self, url: str, without: Collection[str] = ()) -> None:
-        """Let it connect to a database; it does not use some tables and columns."""
+        """Take the URL, and the tables and columns that the application does not use."""
         self._runner = asyncio.Runner()
         self._engine = make_engine(url, pool_size=1, max_overflow=0)
         self._statements = list(statements(without))
 
     def __enter__(self) -> Self:
         """Prepare all statements."""
-        assert self.sees() == NOTHING
+        assert self.outcome() == NOTHING
         return self
 
     def __exit__(
@@ -45,14 +45,14 @@ class Application:
         self._runner.run(self._engine.dispose())
         self._runner.close()
 
-    def sees(self) -> str:
-        """Say what becomes of its statements now: the worst that one of them sees."""
-        return self._runner.run(self._sees())
+    def outcome(self) -> str:
+        """Return the outcome of its statements now: the worst of them."""
+        return self._runner.run(self._outcome())
 
-    async def _sees(self) -> str:
+    async def _outcome(self) -> str:
         failures = [await self._failures(statement) for statement in self._statements]
         async with self._engine.connect() as connection:
-            # Lest what it read is taken for what a migration reads.
+            # So that its reads are not attributed to the migration.
             await connection.execute(text(FLUSH))
         worst = max(failures)
         return ALWAYS if worst == ATTEMPTS else ONCE if worst else NOTHING
@@ -73,7 +73,7 @@ class Application:
 
 
 def statements(without: Collection[str]) -> Iterator[Executable]:
-    """Yield what an application does with each table: read, change and write rows."""
+    """Yield the application's statements for each table: SELECT, UPDATE and INSERT."""
     for table in Base.metadata.sorted_tables:
         if table.name in without:
             continue
@@ -81,9 +81,9 @@ def statements(without: Collection[str]) -> Iterator[Executable]:
         (key,) = table.primary_key.columns
         yield select(*columns).where(key == FIRST_KEY)
         yield update(table).where(key == FIRST_KEY).values({c: c for c in columns if c is not key})
-        if table.name != "bot_states":  # Every bot has its row.
+        if table.name != "bot_states":  # Every bot has its row already.
             parents = dict.fromkeys(("user_id", "bot_config_id"), FIRST_KEY)
-            # It writes the column that a recipe makes NOT NULL.
+            # The column that a recipe makes NOT NULL is written.
             given = parents | {"commission_asset": "BNB"}
             row = SMALLEST[table.name] | {n: v for n, v in given.items() if n in table.columns}
             written = {n: v for n, v in row.items() if f"{table.name}.{n}" not in without}

@@ -1,6 +1,6 @@
-"""Changes of a schema that revisions make, to measure what each does to the code of before.
+"""Schema changes, to measure the effect of each on the code of the previous revision.
 
-They are made to a database at the head revision, with rows.
+They are applied to a database at the head revision, with rows.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tests.support import databases
 
 @dataclass(frozen=True)
 class Change:
-    """A change, as SQL in PostgreSQL's words."""
+    """A schema change, in SQL."""
 
     kind: str
     title: str
@@ -162,7 +162,7 @@ CHANGES = [
 """Changes by kind."""
 
 
-def make(url: str, change: Change, app: str) -> None:
-    """Make a change to a database, as a revision of one transaction would."""
+def apply(url: str, change: Change, app: str) -> None:
+    """Apply a change to a database in one transaction, as a revision would."""
     with databases.sync_engine(url).begin() as connection:
         connection.execute(text(change.sql.format(app=app)))

@@ -1,4 +1,4 @@
-"""Commands of the project, run as their user runs them."""
+"""Runs the project's commands as a user does."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from tests.support.waiting import SECONDS
 
 
 def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python module with arguments, in an environment with more variables."""
+    """Run a Python module with arguments and additional environment variables."""
     return _python("-m", *command, cwd=cwd, environment=environment)
 
 

@@ -1,4 +1,4 @@
-"""The conformance check: a database has all that the models say, and nothing else."""
+"""The conformance check: a database has exactly what the models define."""
 
 import inspect
 import re
@@ -31,31 +31,31 @@ class Conformance:
         self.unordered = appended(database_at)
 
     def drift(self, url: str) -> str:
-        """Say how a database differs from the models; nothing if it does not."""
+        """Return the differences of a database from the models; empty if there are none."""
         return self.differences(snapshot(url))
 
-    def differences(self, found: Catalogue) -> str:
-        """Say how a catalogue that was read differs from the models."""
-        return differences(self.models, found, ("models", "database"), files, self.unordered)
+    def differences(self, catalogue: Catalogue) -> str:
+        """Return the differences of a catalogue from the models."""
+        return differences(self.models, catalogue, ("models", "database"), files, self.unordered)
 
 
 def appended(database_at: Databases) -> dict[str, Set[str]]:
-    """Tell the columns that tables got later on.
+    """Return the columns that later revisions added to tables.
 
-    PostgreSQL appends a column to a table that is there already, whereas the model may declare it
-    next to its like. The columns that a table was created with are in the same order.
+    PostgreSQL appends a column to an existing table, whereas the model may declare it anywhere.
+    The columns that a table was created with are in the same order.
     """
     created: dict[str, Set[str]] = {}
     now: dict[str, Set[str]] = {}
     for revision in HISTORY:
-        found = snapshot(database_at.at(revision.revision)).columns
-        now = {table: set(here) for table, here in found.items()}
-        # A table that was dropped starts anew.
+        columns = snapshot(database_at.at(revision.revision)).columns
+        now = {table: set(here) for table, here in columns.items()}
+        # A table that was dropped and created again has no added columns.
         created = {table: created.get(table, here) for table, here in now.items()}
     return {table: here - created[table] for table, here in now.items()}
 
 
 def files(sql: str) -> str:
-    """Name the files that may be to blame for an object."""
-    found = [file for table, file in MODEL_FILES.items() if re.search(rf"\b{table}\b", sql)]
-    return ", ".join([*sorted(found), "alembic/versions/"])
+    """Return the files to check for an object."""
+    models = [file for table, file in MODEL_FILES.items() if re.search(rf"\b{table}\b", sql)]
+    return ", ".join([*sorted(models), "alembic/versions/"])

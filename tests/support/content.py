@@ -1,4 +1,4 @@
-"""The rows of a database, and in what those of two differ."""
+"""Reads the rows of databases, and compares them."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def insert_all(url: str) -> None:
 
 
 class _AnyTimestamp(TimestampLoader):
-    """Of a moment that Python cannot tell, such as one in the year 10000, return the text."""
+    """Returns the text of a time that Python cannot represent, as in the year 10000."""
 
     def load(self, data: Buffer) -> Any:
         try:
@@ -69,7 +69,7 @@ def content(url: str) -> dict[str, Rows]:
 
 
 def lost(before: dict[str, Rows], after: dict[str, Rows]) -> set[str]:
-    """Name the tables with other rows or none, and the columns with other values or none."""
+    """Return the tables whose rows, and the columns whose values, differ or are missing."""
     names = set()
     for table, rows in before.items():
         if after.get(table, {}).keys() != rows.keys():
@@ -82,7 +82,7 @@ def lost(before: dict[str, Rows], after: dict[str, Rows]) -> set[str]:
 
 
 def shared(rows: dict[str, Rows], other: dict[str, Rows]) -> dict[str, Rows]:
-    """Keep the tables and columns that the other one has, too."""
+    """Return the rows with only the tables and columns that the other database has too."""
     names = {table: set().union(*here.values()) for table, here in other.items()}
     return {
         table: {
@@ -95,7 +95,7 @@ def shared(rows: dict[str, Rows], other: dict[str, Rows]) -> dict[str, Rows]:
 
 
 def column_names(rows: dict[str, Rows]) -> set[str]:
-    """Name the columns, such as ``users.email``, of the tables that have rows."""
+    """Return the columns, such as ``users.email``, of the tables that have rows."""
     return {
         f"{table}.{name}" for table, here in rows.items() for row in here.values() for name in row
     }

@@ -1,7 +1,7 @@
-"""A database such as a backend has after some years, made up, and the same at every run.
+"""Generates the database of a backend after some years, the same at every run.
 
-Most bots were given up; of those that run, the busiest makes hundreds of trades a day and the
-least one in a week. The trades grow as they do in life, with time: ten times the trades are ten
+Most bots are inactive; of the running ones, the busiest makes hundreds of trades a day and the
+least active one trade a week. The number of trades grows with time: ten times the trades are ten
 times the days. Every period repeats the first, trade by trade, so that a query about the last
 days has the same result at every size.
 """
@@ -22,21 +22,21 @@ TRADE_COLUMNS = (
     " quote_quantity_filled, commission_amount, commission_asset, pnl, timestamp"
 )
 CHUNK = 10_000
-"""Trades that are sent at a time."""
+"""Trades sent at a time."""
 
 T = TypeVar("T")
 Progress = Callable[[range], Iterable[int]]
 
 
 class World:
-    """Who there is, and what a period of their trades looks like.
+    """The users, their bots, and a period of trades.
 
     Args:
-        users: How many there are.
-        bots: How many there are.
-        running: How many of them run.
+        users: Number of users.
+        bots: Number of bots.
+        running: Number of running bots.
         period: Trades after which the pattern repeats.
-        trades_per_day: Of all bots together.
+        trades_per_day: Total of all bots.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class World:
         period: int = 1_000_000,
         trades_per_day: int = 10_000,
     ) -> None:
-        """Draw the bots and the trades, in some seconds."""
+        """Generate the bots and the trades, which takes some seconds."""
         self._random = random.Random(20261124)  # noqa: S311 - not a secret
         self.users, self.bots = users, bots
         self.trades_per_day = trades_per_day
         self.owners = self._skewed(range(1, users + 1), bots, 0.5)
         self.symbols = self._skewed(SYMBOLS, bots, 0.5)
-        # The newer a bot, the more likely it still runs.
+        # The newer a bot, the more likely it is running.
         by_age = sorted(range(1, bots + 1), key=lambda bot: self._random.random() ** (bots / bot))
         self.running = by_age[-running:]
         self.pattern = list(self._pattern(self._skewed(self.running, period, 0.8)))
@@ -68,12 +68,12 @@ class World:
             yield f"{bot}\t{order}\t{what}\t{START + apart * number}\n"
 
     def order_id(self, number: int) -> str | None:
-        """Name the order of a trade. The exchange's numbers grow; a fifth are on paper."""
+        """Return the order id of a trade. The ids increase; a fifth are paper trades."""
         _, market, _ = self.pattern[number % len(self.pattern)]
         return f"{market}:{10_000_000_000 + number}" if number % 5 else None
 
     def last_day(self, trades: int) -> datetime:
-        """Say when the day of the last of so many trades begins."""
+        """Return the start of the day of the last of ``trades`` trades."""
         return START + timedelta(days=(trades - 1) // self.trades_per_day)
 
     def by_trades(self) -> tuple[list[int], list[int]]:
@@ -153,7 +153,7 @@ def fill(url: str, world: World) -> None:
 def fill_trades(url: str, world: World, first: int, last: int, progress: Progress = iter) -> None:
     """Add trades ``first`` up to, not including, ``last``, by COPY.
 
-    They refer to bots and users that are there, so the foreign keys are not checked.
+    They reference existing bots and users, so the foreign keys are not checked.
     """
     with _connect(url) as connection:
         connection.execute("SET session_replication_role = replica")
@@ -163,11 +163,11 @@ def fill_trades(url: str, world: World, first: int, last: int, progress: Progres
 
 
 def vacuum(url: str) -> None:
-    """Do what autovacuum would have done by now."""
+    """Vacuum and analyze the database, as autovacuum would have."""
     with _connect(url, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE)")
 
 
 def _connect(url: str, *, autocommit: bool = False) -> psycopg.Connection:
-    # A vacuum marks rows as visible to all once their commit is on disk.
+    # A vacuum marks rows as visible to all only after their commit is on disk.
     return psycopg.connect(url, autocommit=autocommit, options="-c synchronous_commit=on")

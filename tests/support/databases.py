@@ -1,4 +1,4 @@
-"""Databases for tests: made in milliseconds, thrown away afterwards."""
+"""Databases for tests: created in milliseconds, dropped afterwards."""
 
 import itertools
 import os
@@ -22,26 +22,26 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def execute(server: str, statement: sql.Composed) -> None:
-    """Run a statement that no transaction may surround."""
+    """Run a statement outside a transaction."""
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(statement)
 
 
 def as_role(url: str, role: str) -> str:
     """Return the URL of a database for a role whose password is ``pw``."""
-    found = make_url(url).set(username=role, password="pw")
-    return found.render_as_string(hide_password=False)
+    target = make_url(url).set(username=role, password="pw")
+    return target.render_as_string(hide_password=False)
 
 
-def ask(url: str, query: str, *values: object) -> Any:
-    """Return the first value that a query finds."""
+def scalar(url: str, query: str, *values: object) -> Any:
+    """Return the first value of a query's result."""
     with psycopg.connect(url, autocommit=True) as connection:
         return (connection.execute(query.encode(), values).fetchone() or [None])[0]
 
 
 @contextmanager
 def database(server: str, name: str, template: str = "template0") -> Iterator[str]:
-    """Make a database on a server, as a copy of another; yield its URL; drop it."""
+    """Create a database on a server as a copy of a template, yield its URL, and drop it."""
     execute(
         server,
         sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
@@ -58,7 +58,7 @@ def database(server: str, name: str, template: str = "template0") -> Iterator[st
 
 
 @contextmanager
-def maker(server: str) -> Iterator[Callable[..., str]]:
+def database_factory(server: str) -> Iterator[Callable[..., str]]:
     """Yield a function that creates a database as a copy of a template and returns its URL.
 
     The databases are dropped at the end.
@@ -102,14 +102,14 @@ def migrate_on(
 
 
 def version(url: str) -> str | None:
-    """Return the revision that a database is stamped with."""
+    """Return the revision of a database."""
     with sync_engine(url).connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
 def program(name: str, url: str, *options: str, script: str = "") -> str:
     """Run ``psql`` or ``pg_dump`` of the embedded PostgreSQL; return what it prints."""
-    done = subprocess.run(
+    result = subprocess.run(
         [embedded.programs() / name, f"--dbname={url}", *options],
         env={name: value for name, value in os.environ.items() if not name.startswith("PG")},
         input=script,
@@ -117,5 +117,5 @@ def program(name: str, url: str, *options: str, script: str = "") -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stderr
+    return result.stdout

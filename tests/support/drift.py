@@ -11,20 +11,20 @@ from trading_bot_schema.drift.comparison import differences_from
 
 
 class Built:
-    """What the migrations build."""
+    """The schema that the migrations build."""
 
     def __init__(self, make_database: Callable[[], str], migrated: str) -> None:
-        """Take the fixture that makes databases, and a database at the head revision."""
+        """Take the fixture that creates databases, and a database at the head revision."""
         self._make = make_database
         self.reference = snapshot(migrated)
 
     @cached_property
     def restored(self) -> Catalogue:
-        """The same after a dump and a restore."""
+        """The schema after a dump and a restore."""
         url = self._make()
         scratch.restore(make_url(url), self.reference.objects)
         return snapshot(url)
 
     def differences(self, live: Catalogue, ignored: Set[str] = frozenset()) -> str:
-        """Say how a database differs from it."""
+        """Return the differences of a database from it."""
         return differences_from(self.reference, live, ignored, lambda: self.restored)

@@ -1,4 +1,4 @@
-"""Valid rows, to build tests from: each function takes what the test is about."""
+"""Factories of valid rows: each function takes the values that matter to the test."""
 
 from decimal import Decimal
 from itertools import count
@@ -58,7 +58,7 @@ def bot_config(**values: Any) -> BotConfig:
 
 
 def running_bot(**state: Any) -> BotConfig:
-    """Make a bot that runs, with an owner of its own."""
+    """Return a running bot with its own owner."""
     bot = bot_config(owner=user(), is_active=True)
     bot.state = bot_state(**({"status": "running"} | state))
     return bot
@@ -69,6 +69,6 @@ def bot_state(**values: Any) -> BotState:
 
 
 def trade(bot: BotConfig, **values: Any) -> Trade:
-    """Make a trade of a bot, which may be new itself."""
+    """Return a trade of a bot, which may be new too."""
     values = {"bot": bot, "user": bot.owner} | values
     return Trade(**_values("trades", ("bot_config_id", "user_id"), values))

@@ -1,4 +1,4 @@
-"""Faults at a chosen statement of a migration: before the nth one, a test acts or stops it."""
+"""Injects faults before the nth statement of a migration: a test acts, or stops it."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event
 
 
 def before_change(number: int, action: Callable[[], object], target: Any = Engine) -> None:
-    """Act before the nth statement or commit, counted from the first that changes something."""
+    """Call ``action`` before the nth statement or commit, counted from the first change."""
     main, seen = threading.main_thread(), 0
 
     def count(*arguments: Any) -> None:

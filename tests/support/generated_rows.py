@@ -1,10 +1,10 @@
-"""Rows made from the columns and CHECKs of a database, for what few rows by hand do not show.
+"""Generates rows from the columns and CHECKs of a database, beyond those written by hand.
 
-Every value that a type and its CHECKs allow and that is easily lost is there: the longest text,
-text that differs only in case or in a space at its end, the extremes of a number and the smallest
-step beside them, each value that a CHECK or a revision names, NULL, moments around a change of
-clocks. Rows vary the first row of ``tests/rows.py`` in one column, so that all the others, keys
-aside, are duplicates.
+They include the values that a type and its CHECKs allow and that are easily lost: the longest
+text, text that differs only in case or in a trailing space, the extremes of a number and the
+smallest step beside them, each literal in a CHECK or a revision, NULL, times around a change of
+clocks. Each row varies the first row of ``tests/rows.py`` in one column, so that all other columns
+except keys have duplicates.
 """
 
 import json
@@ -32,7 +32,7 @@ from tests.support.history import HISTORY, Databases, before
 FIRST_KEY = 1001
 """Keys start above those of ``tests/rows.py``, so that a database can have both."""
 
-# Of both hours that are the same on the clock in autumn, and of the one that is missing in spring.
+# In the hours that a clock repeats in autumn and skips in spring, and around other boundaries.
 MOMENTS = [
     *(datetime(2026, 10, 25, hour, 30, tzinfo=UTC) for hour in (0, 1)),  # Europe
     *(datetime(2026, 11, 1, hour, 30, tzinfo=UTC) for hour in (5, 6)),  # New York
@@ -43,7 +43,7 @@ MOMENTS = [
     datetime(2026, 6, 30, 23, 59, 59, 999_999, tzinfo=UTC),
     datetime(1970, 1, 1, tzinfo=UTC),
 ]
-# Of a type without values of its own here. Each takes some of them: UUID, bytea, inet, arrays.
+# For other types, such as UUID, bytea, inet and arrays. Each accepts some of them.
 OF_ANY_TYPE: list[Any] = [
     *("00000000-0000-0000-0000-000000000001", "ffffffff-ffff-ffff-ffff-ffffffffffff"),
     *("\\x", "\\xff00", "1 mon -1 day 00:00:00.000001", "23:59:59.999999", "00:00", "1"),
@@ -59,7 +59,7 @@ OF_ANY_TYPE: list[Any] = [
 ]
 INTEGERS = {"int2": 15, "int4": 31, "int8": 63}
 TEXT_LENGTH = 10_000
-"""Characters of a text that has no longest one."""
+"""Characters of a long text in a column without a limit."""
 
 COLUMNS = """
 SELECT c.relname, a.attname, t.typname, a.atttypmod, a.attnotnull, a.attgenerated <> '',
@@ -90,7 +90,7 @@ SELECT c.relname, pg_get_constraintdef(k.oid)
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid WHERE k.contype = 'c'
 """
 
-# NOT NULL as a CHECK, and a unique index as a constraint: here they are added for a while only.
+# NOT NULL as a CHECK, and a unique index as a constraint: they are added only temporarily.
 CONSTRAINTS = """
 SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
 WHERE contype IN ('c', 'f', 'u') AND connamespace = 'public'::regnamespace
@@ -106,7 +106,7 @@ FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
 WHERE i.indisunique AND i.indpred IS NULL AND 0 <> ALL (i.indkey::int2[])
     AND c.relnamespace = 'public'::regnamespace
 """
-# Says of each row, in order, why the table did not take it, or NULL.
+# Returns for each row, in order, why the table rejected it, or NULL.
 TRY_ROWS = """
 CREATE FUNCTION pg_temp.try_rows(name regclass, rows jsonb) RETURNS SETOF text
 LANGUAGE plpgsql AS $$
@@ -135,10 +135,10 @@ Row = dict[str, Any]
 
 
 class FilledDatabases:
-    """Databases at any revision that have rows, each filled once."""
+    """Databases with rows at any revision, each filled once."""
 
     def __init__(self, make_database: Callable[..., str], database_at: Databases) -> None:
-        """Take the fixtures that make databases."""
+        """Take the fixtures that create databases."""
         self.make, self._database_at = make_database, database_at
         self._template = cache(self._filled)
         self._suitable = cache(self._suitable_template)
@@ -148,18 +148,18 @@ class FilledDatabases:
         return self.make(self._template(revision))
 
     def before(self, revision: Script) -> str:
-        """Return a new one at the revision before one, with rows that the upgrade takes."""
+        """Return a new one at the previous revision, with rows that the upgrade accepts."""
         return self.make(self._suitable(before(revision), revision.revision, revision.revision))
 
     def after(self, revision: Script) -> str:
-        """Return a new one at a revision, with rows that the downgrade takes."""
+        """Return a new one at a revision, with rows that the downgrade accepts."""
         return self.make(self._suitable(revision.revision, "-1", before(revision)))
 
     def _suitable_template(self, start: str, target: str, end: str) -> str:
-        """Return a database of which a migration does not refuse the rows, as far as may be.
+        """Return a database whose rows a migration does not reject, as far as possible.
 
-        A unique key that is added, for instance, refuses duplicates, unless the migration removes
-        them. Then there are only rows that the schema at the end of the migration takes as well.
+        A unique key that is added, for instance, rejects duplicates, unless the migration removes
+        them. Then there are only rows that the schema after the migration accepts as well.
         """
         try:
             databases.migrate(self.at(start), target)
@@ -169,10 +169,10 @@ class FilledDatabases:
 
     def _filled(self, revision: str, like: str | None = None) -> str:
         url = self._database_at.at(revision)
-        # The revision that led here and the one that leads on name values worth a row.
+        # The literals of this revision and of the next one get rows.
         near = [r for r in HISTORY if revision in (r.revision, r.down_revision)]
         sources = [Path(r.path).read_text(encoding="utf-8") for r in near]
-        # A CHECK may be made of values that the file does not spell out.
+        # A CHECK may contain values that are not literals in the file.
         sources += [_checks(self._database_at.at(r.revision)) for r in near]
         fill(url, *sources, like=like and self._database_at.at(like))
         return str(make_url(url).database)
@@ -180,7 +180,7 @@ class FilledDatabases:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table, and of what type it is."""
+    """A column of a table, with its type."""
 
     name: str
     type: str
@@ -191,27 +191,27 @@ class Column:
 
 @dataclass
 class Table:
-    """A table, and how it hangs together with others."""
+    """A table, with its references to others."""
 
     name: str
     columns: dict[str, Column]
     unique: set[str]
-    """A column of each unique key, in which no two rows may be the same."""
+    """A column of each unique key, whose values must be distinct."""
     references: list[tuple[str, dict[str, str]]]
-    """Tables that it refers to, and which of its columns to which of theirs."""
+    """Referenced tables, with the referenced column of each referencing one."""
     checks: str = ""
 
 
 @dataclass(frozen=True)
 class Literals:
-    """Values that CHECKs and revisions name."""
+    """Literals in CHECKs and revisions."""
 
     texts: Sequence[str]
     numbers: Sequence[Decimal]
 
 
 def literals(checks: str, *sources: str) -> Literals:
-    """Return the texts in single quotes, and the numbers of the CHECKs."""
+    """Return the strings in single quotes, and the numbers of the CHECKs."""
     texts = re.findall(r"'((?:[^'\n]|'')*)'", "\n".join([checks, *sources]))
     return Literals(
         sorted({text.replace("''", "'") for text in texts}),
@@ -230,8 +230,8 @@ def fill(url: str, *sources: str, like: str | None = None) -> None:
 
     Args:
         url: The database.
-        sources: Revisions, whose literals are values worth a row, as are those of the CHECKs.
-        like: Another database, whose types and constraints the rows suit as well.
+        sources: Code of revisions, whose literals get rows, as do those of the CHECKs.
+        like: Another database, whose types and constraints the rows fulfil as well.
     """
     with psycopg.connect(url, options="-c synchronous_commit=off") as connection:
         connection.execute(TRY_ROWS)
@@ -243,7 +243,7 @@ def fill(url: str, *sources: str, like: str | None = None) -> None:
                 columns = {(t.name, c.name): c for t in _tables(other) for c in t.columns.values()}
         rows: dict[str, list[Row]] = {}
         for table in _tables(connection):
-            # Values of the other type, of which this one takes what it can.
+            # Values of the other type, except those that this type rejects.
             for name, column in table.columns.items():
                 table.columns[name] = columns.get((table.name, name), column)
             tried = list(_variations(table, rows, literals(table.checks, *sources)))
@@ -255,7 +255,7 @@ def fill(url: str, *sources: str, like: str | None = None) -> None:
             rows[table.name] = [row for row, error in zip(tried, errors, strict=True) if not error]
         for table_name, constraint in added:
             connection.execute(f"ALTER TABLE {table_name} DROP CONSTRAINT {constraint}")
-        connection.execute("ANALYZE")  # before autovacuum does, at some time
+        connection.execute("ANALYZE")  # before autovacuum does, at an unknown time
 
 
 def _add_constraints(
@@ -271,7 +271,7 @@ def _add_constraints(
             with connection.transaction():
                 name = f"suitable_{number}"
                 connection.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
-        except psycopg.Error:  # It is about something that is not there.
+        except psycopg.Error:  # It concerns something that does not exist here.
             continue
         added.append((table, name))
     return added
@@ -310,30 +310,30 @@ def grow(url: str, names: Collection[str], rows: int) -> None:
 
 
 def _tables(connection: psycopg.Connection[Any]) -> Iterator[Table]:
-    """Read the tables, each after those that it refers to."""
-    found: dict[str, Table] = {}
+    """Yield the tables, each after those that it references."""
+    tables: dict[str, Table] = {}
     for table, name, kind, modifier, not_null, generated, labels in connection.execute(COLUMNS):
-        here = found.setdefault(table, Table(table, {}, set(), []))
+        here = tables.setdefault(table, Table(table, {}, set(), []))
         if not generated:
             here.columns[name] = Column(name, kind, modifier, not_null, labels)
     for table, names in connection.execute(KEYS):
-        if table in found and not found[table].unique & set(names):
-            found[table].unique.add(names[0])
+        if table in tables and not tables[table].unique & set(names):
+            tables[table].unique.add(names[0])
     for table, other, pairs in connection.execute(FOREIGN_KEYS):
         if table != other:
-            found[table].references.append((other, dict(pairs)))
+            tables[table].references.append((other, dict(pairs)))
     for table, check in connection.execute(CHECKS):
-        found[table].checks += check
-    done: set[str] = set()
-    while len(done) < len(found):
-        for name, table in found.items():
-            if name not in done and done.issuperset(other for other, _ in table.references):
-                done.add(name)
+        tables[table].checks += check
+    yielded: set[str] = set()
+    while len(yielded) < len(tables):
+        for name, table in tables.items():
+            if name not in yielded and yielded.issuperset(other for other, _ in table.references):
+                yielded.add(name)
                 yield table
 
 
 def _variations(table: Table, rows: Mapping[str, list[Row]], known: Literals) -> Iterator[Row]:
-    """Make rows that differ in one column from the first."""
+    """Yield rows that differ from the first in one column."""
     referring: dict[str, tuple[str, str]] = {}
     for other, pairs in table.references:
         for own, their in pairs.items():
@@ -384,7 +384,7 @@ def _variations(table: Table, rows: Mapping[str, list[Row]], known: Literals) ->
 
 
 def _values(column: Column, usual: Any, known: Literals) -> Iterator[Any]:
-    """Yield values that a column may have, those that its type does not allow left out."""
+    """Yield candidate values of a column, without those that its type rejects."""
     if not column.not_null:
         yield None
     if column.type in ("varchar", "bpchar", "text"):

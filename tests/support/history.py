@@ -14,7 +14,7 @@ from tests.support.databases import ROOT
 
 SCRIPTS = ScriptDirectory.from_config(databases.alembic_config())
 HISTORY: list[Script] = [*SCRIPTS.walk_revisions()][::-1]
-"""All revisions, the first one first."""
+"""All revisions, the oldest first."""
 HEAD = HISTORY[-1].revision
 
 each_revision = pytest.mark.parametrize(
@@ -23,12 +23,12 @@ each_revision = pytest.mark.parametrize(
 
 
 def path(revision: Script) -> str:
-    """Return the file of a revision, from the root of the project."""
+    """Return the file of a revision, relative to the root of the project."""
     return str(Path(revision.path).relative_to(ROOT))
 
 
 def before(revision: Script) -> str:
-    """Name the revision before one, as Alembic's commands do."""
+    """Return the previous revision, as Alembic's commands name it."""
     return str(revision.down_revision or "base")
 
 
@@ -41,13 +41,13 @@ def offline(direction: Callable[..., None], revisions: str) -> str:
 
 
 class Databases:
-    """Databases at any revision, each revision run once."""
+    """Databases at any revision; each revision runs once."""
 
     def __init__(self, make_database: Callable[..., str]) -> None:
-        """Take the fixture that makes databases."""
+        """Take the fixture that creates databases."""
         self._make = make_database
         self.template = cache(self._migrated)
-        """Name of the database at a revision that the others are copies of."""
+        """Name of the template database at a revision."""
 
     def at(self, revision: str) -> str:
         """Return the URL of a new database at a revision, or an empty one at "base"."""

@@ -1,4 +1,4 @@
-"""The hot queries of :mod:`models.queries`, about a busy and an ordinary bot and user."""
+"""The hot queries of :mod:`models.queries`, for a busy and an ordinary bot and user."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -27,7 +27,7 @@ def order_of(world: World, bot: int) -> dict[str, Any]:
 
 
 def hot_queries(world: World, trades: int) -> Mapping[str, Executable]:
-    """Return statements by name, for a database with so many trades."""
+    """Return statements by name, for a database with that many trades."""
     bots, users = world.by_trades()
     today = world.last_day(trades)
     days_30, days_90 = today - timedelta(days=29), today - timedelta(days=89)

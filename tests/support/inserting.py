@@ -1,4 +1,4 @@
-"""Rows inserted by SQL, past the models: any value, under any name of a column."""
+"""Inserts rows by SQL, without the models: any value, in a column of any name."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 def insert(
     connection: psycopg.Connection[Any], table: str, row: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Insert a row, also with an id of its own; return what was stored."""
+    """Insert a row, also with a given id; return the stored row."""
     statement = sql.SQL(
         "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({}) RETURNING *"
     ).format(

@@ -1,6 +1,6 @@
-"""The lines ``Locks:`` and ``Downgrade locks:`` of a docstring, beside what was observed.
+"""Compares the lines ``Locks:`` and ``Downgrade locks:`` of a docstring with an observation.
 
-CONTRIBUTING.md has the form, and what has to be declared.
+CONTRIBUTING.md describes the form, and what has to be declared.
 """
 
 import re
@@ -11,14 +11,14 @@ from tests.support.observation import Observation, Taken, locks_taken
 from trading_bot_schema.docstrings import LOCKS, DeclaredLock, DocstringError, line, locks
 
 WIDTH = 99
-# Weaker ones block nothing but another revision.
+# Weaker locks block nothing but another revision.
 DECLARED = LOCKS[LOCKS.index("ROW EXCLUSIVE") :]
 # A statement that changes rows has to read some.
 READS_DECLARED = LOCKS[LOCKS.index("SHARE UPDATE EXCLUSIVE") :]
 
 NEGATED = re.compile(r"\b(?:no|not|none|nothing|never|without|neither|nor)\b")
 READS = re.compile(r"\brows (?:are|is|being) read|\breads? (?:all|every|each|its|the)\b|\bscan")
-# Also says it, but may mean something else.
+# May mean it, or something else.
 MAY_MEAN_READS = re.compile(READS.pattern + r"|\bread|\bbuil[dt]|\bvalidat|\bcheck")
 REWRITES = re.compile(r"\brewr(?:ite|itten|ote)")
 
@@ -28,7 +28,7 @@ MILLISECONDS = "for milliseconds"
 
 
 def named_locks(observation: Observation) -> str:
-    """Name the locks that a docstring should have: what follows ``Locks:``."""
+    """Return the locks that a docstring should declare: the text after ``Locks:``."""
     return _all_named(_required(locks_taken(observation)))
 
 
@@ -44,44 +44,44 @@ def downgrade_line(observation: Observation, dropped: Collection[str]) -> str:
 
 
 def check_upgrade(docstring: str, observation: Observation) -> str:
-    """Say what is wrong with the line ``Locks:``, and what to paste; nothing: it is right."""
+    """Return the errors in the line ``Locks:``, with the line to paste; empty: none."""
     text = line(docstring, "Locks")
     if text is None:
-        found = "The docstring has no line Locks:."
+        errors = "The docstring has no line Locks:."
     else:
-        found = _compare(text, locks_taken(observation))
-    return _paste(found, "Locks", _required(locks_taken(observation)))
+        errors = _compare(text, locks_taken(observation))
+    return _paste(errors, "Locks", _required(locks_taken(observation)))
 
 
 def check_downgrade(docstring: str, observation: Observation, dropped: Collection[str]) -> str:
-    """Say what is wrong with what the docstring says about the locks of the downgrade.
+    """Return the errors in the docstring's lines about the locks of the downgrade.
 
-    Without a line ``Downgrade locks:`` it does no more than ``Locks:`` says. A table that the
-    downgrade drops, as its docstring says with ``Downgrade: loses``, need not be named.
+    Without a line ``Downgrade locks:``, it must do no more than ``Locks:`` declares. A table that
+    the downgrade drops, as declared by ``Downgrade: loses``, need not be named.
     """
     taken = {taken for taken in locks_taken(observation) if taken.table not in dropped}
     text = line(docstring, "Downgrade locks")
     if text is not None:
-        found = _compare(text, taken, {*locks_taken(observation)})
+        errors = _compare(text, taken, {*locks_taken(observation)})
     else:
         try:
             declared = locks(line(docstring, "Locks") or "none")
         except DocstringError:
-            return ""  # check_upgrade() says so
-        found = "\n".join(
+            return ""  # reported by check_upgrade()
+        errors = "\n".join(
             f"The downgrade takes {_named(lock)}, which is more than Locks: says."
             for lock in _required(taken)
             if not any(_covers(one, lock) for one in declared)
         )
-    return _paste(found, "Downgrade locks", _required(taken))
+    return _paste(errors, "Downgrade locks", _required(taken))
 
 
 def _covers(declared: DeclaredLock, taken: Taken) -> bool:
     return (
         taken.table in declared.tables
         and LOCKS.index(declared.lock) >= LOCKS.index(taken.lock)
-        and (not _reads(taken) or _says(MAY_MEAN_READS, declared.text))
-        and (not taken.rewrites or _says(REWRITES, declared.text))
+        and (not _reads(taken) or _matches(MAY_MEAN_READS, declared.text))
+        and (not taken.rewrites or _matches(REWRITES, declared.text))
     )
 
 
@@ -91,34 +91,34 @@ def _compare(text: str, taken: Iterable[Taken], allowed: Iterable[Taken] = ()) -
         declared = locks(text)
     except DocstringError as error:
         return str(error)
-    said: dict[tuple[str, str], list[str]] = {}
+    texts_of: dict[tuple[str, str], list[str]] = {}
     for part in declared:
         for table in part.tables:
-            said.setdefault((table, part.lock), []).append(part.text)
-    found = []
+            texts_of.setdefault((table, part.lock), []).append(part.text)
+    errors = []
     for lock in _required(taken):
-        texts = said.get((lock.table, lock.lock))
+        texts = texts_of.get((lock.table, lock.lock))
         if texts is None:
-            found.append(f"It takes {_named(lock)}, which the docstring does not say.")
-        elif _reads(lock) and not any(_says(MAY_MEAN_READS, text) for text in texts):
-            found.append(
+            errors.append(f"It takes {_named(lock)}, which the docstring does not say.")
+        elif _reads(lock) and not any(_matches(MAY_MEAN_READS, text) for text in texts):
+            errors.append(
                 f"All rows of {lock.table} are read under {lock.lock}, which the docstring does"
                 " not say."
             )
-        elif lock.rewrites and not any(_says(REWRITES, text) for text in texts):
-            found.append(
+        elif lock.rewrites and not any(_matches(REWRITES, text) for text in texts):
+            errors.append(
                 f"{lock.table} is rewritten under {lock.lock}, which the docstring does not say."
             )
     known = {(lock.table, lock.lock): lock for lock in {*taken, *allowed}}
-    for (table, name), texts in said.items():
+    for (table, name), texts in texts_of.items():
         if (table, name) not in known:
-            found.append(f"The docstring says {name} on {table}, which it does not take.")
+            errors.append(f"The docstring says {name} on {table}, which it does not take.")
             continue
-        if not known[table, name].reads and any(_says(READS, text) for text in texts):
-            found.append(f"The docstring says that rows of {table} are read, which they are not.")
-        if not known[table, name].rewrites and any(_says(REWRITES, text) for text in texts):
-            found.append(f"The docstring says that {table} is rewritten, which it is not.")
-    return "\n".join(found)
+        if not known[table, name].reads and any(_matches(READS, text) for text in texts):
+            errors.append(f"The docstring says that rows of {table} are read, which they are not.")
+        if not known[table, name].rewrites and any(_matches(REWRITES, text) for text in texts):
+            errors.append(f"The docstring says that {table} is rewritten, which it is not.")
+    return "\n".join(errors)
 
 
 def _required(taken: Iterable[Taken]) -> list[Taken]:
@@ -140,14 +140,14 @@ def _reads(lock: Taken) -> bool:
     return lock.reads and not lock.rewrites and lock.lock in READS_DECLARED
 
 
-def _says(pattern: re.Pattern[str], text: str) -> bool:
+def _matches(pattern: re.Pattern[str], text: str) -> bool:
     return any(
         pattern.search(phrase) and not NEGATED.search(phrase) for phrase in re.split(r"[,:]", text)
     )
 
 
 def _all_named(taken: list[Taken]) -> str:
-    """Name locks, and the tables with the same lock at once."""
+    """Return the text for locks, with the tables of the same lock together."""
     tables: dict[tuple[str, str], list[str]] = {}
     for lock in taken:
         tables.setdefault((lock.lock, _text(lock)), []).append(lock.table)
@@ -174,5 +174,5 @@ def _line(heading: str, taken: list[Taken]) -> str:
     return fill(f"{heading}: {_all_named(taken)}.", WIDTH, break_on_hyphens=False)
 
 
-def _paste(found: str, heading: str, taken: list[Taken]) -> str:
-    return f"{found}\nThe docstring should have:\n\n{_line(heading, taken)}" if found else ""
+def _paste(errors: str, heading: str, taken: list[Taken]) -> str:
+    return f"{errors}\nThe docstring should have:\n\n{_line(heading, taken)}" if errors else ""

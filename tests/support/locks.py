@@ -1,4 +1,4 @@
-"""Waiting until somebody waits."""
+"""Waits until sessions wait for a lock."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ _WAITING = text(
 
 
 async def waiting(engine: AsyncEngine, sessions: int = 1) -> None:
-    """Return once so many sessions of the database wait for a lock."""
+    """Return when exactly ``sessions`` sessions of the database wait for a lock."""
     async with asyncio.timeout(30), engine.connect() as connection:
         while await connection.scalar(_WAITING) != sessions:
             await connection.rollback()  # which ends the snapshot of the statistics

@@ -1,4 +1,4 @@
-"""Revisions that run one after the other beside an application, and what they do."""
+"""Runs revisions one after the other beside an application, and measures their effects."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
@@ -21,7 +21,7 @@ PREPARED = {
     "Make a column NOT NULL": FILLED,
     "Make a column NOT NULL, on PostgreSQL 18": FILLED,
 }
-"""By title, what has happened before a recipe's first revision, or the dangerous form."""
+"""By title, the preparation before a recipe's first revision, or before the dangerous form."""
 
 
 class Measured:
@@ -38,7 +38,7 @@ class Measured:
         """Run the revisions.
 
         Args:
-            upgrades: Of each, what :meth:`Revisions.add` takes.
+            upgrades: The upgrades, as :meth:`Revisions.add` takes them.
             revisions: Where to add them.
             filled: Databases with rows.
             prepared: A statement to run before the first of them.
@@ -48,7 +48,7 @@ class Measured:
         self.application = NOTHING
         self.observed: list[ObservedRevision] = []
         self.url = filled.at(HEAD)
-        """The database after the last one."""
+        """The database after the last revision."""
         if prepared:
             with psycopg.connect(self.url) as connection:
                 connection.execute(prepared)
@@ -61,20 +61,20 @@ class Measured:
             observed = ObservedRevision(name, "", start, config=lambda: revisions.config)
             with Application(first, without) as application:
                 self.locks.append(named_locks(observed.upgrade))
-                self.application = max(self.application, application.sees(), key=WORST.index)
+                self.application = max(self.application, application.outcome(), key=WORST.index)
             self.observed.append(observed)
             self.url = first
 
     @property
     def effect(self) -> Effect:
-        """What the table says of it."""
+        """Its effect, as in the table."""
         if len(self.locks) == 1:
             return [self.locks[0], self.application]
         numbered = (f"{number}. {locks}" for number, locks in enumerate(self.locks, start=1))
         return ["<br>".join(numbered), self.application]
 
     def broken_rules(self) -> list[str]:
-        """Say which rules the revisions break."""
+        """Return the rules that the revisions break."""
         return [text for observed in self.observed for text in observed.broken_rules()]
 
 

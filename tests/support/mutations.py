@@ -1,4 +1,4 @@
-"""Ways in which a database can drift from the models, and changes that are not drift.
+"""Mutations by which a database drifts from the models, and changes that are not drift.
 
 ``docs/conformance.md`` shows which of them ``alembic check``, pytest-alembic and the conformance
 check of this project report (``python -m tools.document mutation-table``).

@@ -1,12 +1,12 @@
-"""What a migration does to the tables that were there before it, statement by statement.
+"""Observes the effects of a migration on the existing tables, statement by statement.
 
-PostgreSQL itself says it, on the connection that migrates: the locks (``pg_locks``), the files of
-the tables (a new one: rewritten), the rows read and changed (``pg_stat_xact_user_tables``).
+They are read from PostgreSQL, on the connection that migrates: the locks (``pg_locks``), the files
+of the tables (a new one: rewritten), the rows read and changed (``pg_stat_xact_user_tables``).
 
-A statement outside a transaction gives its locks back before anybody can look. It is run once more
-in front, in a transaction that is rolled back. Where PostgreSQL refuses that, as it does for
-``CREATE INDEX CONCURRENTLY``, sessions hold a lock on each table that the statement has to wait
-for, and its request is read while it waits (:class:`_Parking`). Nothing here depends on time.
+A statement outside a transaction releases its locks before they can be read. So it is first run in
+a transaction that is rolled back. Where PostgreSQL refuses that, as for
+``CREATE INDEX CONCURRENTLY``, sessions hold a lock on each table for which the statement has to
+wait, and its request is read while it waits (:class:`_Parking`). Nothing here depends on time.
 """
 
 import re
@@ -27,7 +27,7 @@ from trading_bot_schema.docstrings import LOCKS, strongest
 STRONG = LOCKS[LOCKS.index("SHARE") :]
 """Locks that block writes, or reads and writes."""
 
-# No value is one that a revision would set, so that each change shows.
+# Values that no revision would set, so that each change is detected.
 TIMEOUTS = {
     "lock_timeout": "59003",
     "statement_timeout": "599003",
@@ -35,8 +35,8 @@ TIMEOUTS = {
     "transaction_timeout": "599003",  # since PostgreSQL 17
 }
 SETTINGS = TIMEOUTS | {
-    # As the planner does by itself on a table of some size. It adds a cost that is no reason to
-    # compile a query.
+    # As the planner chooses for a table of some size. Its extra cost must not trigger JIT
+    # compilation.
     "enable_seqscan": "off",
     "jit": "off",
 }
@@ -45,9 +45,9 @@ CANNOT_RUN_IN_A_TRANSACTION = (
     psycopg.errors.InvalidTransactionTermination,
 )
 POLL = 0.002
-"""Seconds between two looks at what another session waits for."""
+"""Seconds between two samples of the requests of another session."""
 
-# What belongs to a table has its OID as the owner: indexes, TOAST, the sequences of columns.
+# Relations that belong to a table have it as the owner: indexes, TOAST, sequences of columns.
 RELATIONS = """
 SELECT c.oid::bigint, c.oid::regclass::text, coalesce(
     (SELECT indrelid FROM pg_index WHERE indexrelid = c.oid),
@@ -84,18 +84,18 @@ WITH_ROWS = "SELECT oid::bigint, oid::regclass::text FROM pg_class WHERE relkind
 
 @dataclass
 class Statement:
-    """A statement, and its effects on tables that were there before the migration.
+    """A statement, and its effects on the tables that existed before the migration.
 
-    What belongs to a table counts as the table: its indexes, and the sequences of its columns.
+    The indexes of a table and the sequences of its columns count as the table.
     """
 
     sql: str
     transaction: int
-    """Number of the transaction. A statement outside transactions has a number of its own."""
+    """Number of the transaction. A statement outside transactions has its own number."""
     in_transaction: bool = True
     can_be_in_transaction: bool = True
     writes: bool = False
-    """Whether the transaction has written anything by then, such as a new table."""
+    """Whether the transaction has written anything so far, such as a new table."""
     locks: dict[str, set[str]] = field(default_factory=dict)
     """By table, the locks that the transaction did not hold before."""
     read: set[str] = field(default_factory=set)
@@ -107,9 +107,9 @@ class Statement:
     updated: Counter[str] = field(default_factory=Counter)
     deleted: Counter[str] = field(default_factory=Counter)
     added_unvalidated: set[int] = field(default_factory=set)
-    """OIDs of constraints that are NOT VALID since."""
+    """OIDs of constraints that it added as NOT VALID."""
     validated: dict[int, str] = field(default_factory=dict)
-    """OIDs of constraints that were NOT VALID and are valid since, and their tables."""
+    """OIDs of constraints that it validated, and their tables."""
     timeouts: dict[str, int] = field(default_factory=dict)
     """Timeouts that it set, in milliseconds; 0: none."""
 
@@ -127,12 +127,12 @@ class Statement:
 
 @dataclass
 class Observation:
-    """What a migration did."""
+    """The effects of a migration."""
 
     rows: dict[str, int]
-    """The tables that were there before, and how many rows each had."""
+    """The tables that existed before, with the number of rows of each."""
     foreign_keys: set[frozenset[str]]
-    """Tables that a foreign key connected, before or after: two, or one that refers to itself."""
+    """Tables connected by a foreign key, before or after: two, or one that references itself."""
     statements: list[Statement] = field(default_factory=list)
 
     @property
@@ -146,7 +146,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Taken:
-    """The strongest lock on a table in a transaction, and what happened under it."""
+    """The strongest lock on a table in a transaction, and the effects under it."""
 
     table: str
     lock: str
@@ -156,7 +156,7 @@ class Taken:
 
 
 def locks_taken(observation: Observation) -> set[Taken]:
-    """Return the strongest lock on each table in each transaction; equal ones become one."""
+    """Return the strongest lock on each table in each transaction, without duplicates."""
     found: dict[tuple[str, str], set[str]] = {}
     for statements in observation.transactions:
         held: dict[str, set[str]] = {}
@@ -177,9 +177,9 @@ def locks_taken(observation: Observation) -> set[Taken]:
 
 
 def observe(url: str, migrate: Callable[[Connection], object]) -> Observation:
-    """Run a migration on a connection to a database, and return what it did.
+    """Run a migration on a connection to a database, and return its effects.
 
-    The tables have to have rows: of an empty one nobody can say whether it was read.
+    The tables must have rows: a scan of an empty table cannot be detected.
     """
     with psycopg.connect(url, autocommit=True) as aside, ExitStack() as stack:
         observer = _Observer(url, aside, stack)
@@ -203,7 +203,7 @@ def observe(url: str, migrate: Callable[[Connection], object]) -> Observation:
 
 @dataclass(frozen=True)
 class _State:
-    """What PostgreSQL knows at one moment."""
+    """The state of PostgreSQL at one moment."""
 
     transaction: str
     writes: bool
@@ -215,7 +215,7 @@ class _State:
 
 
 class _Observer:
-    """Looks at the migrating connection before and after each statement."""
+    """Reads the state of the migrating connection before and after each statement."""
 
     def __init__(self, url: str, aside: psycopg.Connection[Any], stack: ExitStack) -> None:
         self._aside = aside
@@ -224,7 +224,7 @@ class _Observer:
         for oid, name in aside.execute(WITH_ROWS).fetchall():
             if oid in self._names:
                 (rows[name],) = aside.execute(f"SELECT count(*) FROM {name}").fetchone() or (0,)
-        aside.execute(FLUSH)  # lest what it read is taken for what the migration reads
+        aside.execute(FLUSH)  # so that these reads are not attributed to the migration
         self.result = Observation(rows, set())
         self.result.foreign_keys = self.foreign_keys()
         self._parking = _Parking(url, aside, stack, self._names)
@@ -234,7 +234,7 @@ class _Observer:
         self._parked = False
 
     def foreign_keys(self) -> set[frozenset[str]]:
-        """Return which of the tables foreign keys connect."""
+        """Return the tables that foreign keys connect."""
         return {
             frozenset((self._names[oid], self._names[other]))
             for oid, other in self._aside.execute(FOREIGN_KEYS)
@@ -265,7 +265,7 @@ class _Observer:
             self._before = self._state(raw, COMMITTED)
             self._parking.begin(raw.info.backend_pid)
             self._parked = True
-        except psycopg.Error:  # It is going to fail once more.
+        except psycopg.Error:  # It will fail again.
             raw.execute("ROLLBACK")
         else:
             raw.execute("ROLLBACK")
@@ -330,7 +330,7 @@ class _Observer:
         after: _State,
         locks: set[tuple[int, str]],
     ) -> None:
-        """Note what a statement did: the difference of two states."""
+        """Record the effects of a statement: the difference of two states."""
         self.result.statements.append(statement)
         statement.writes = after.writes if statement.can_be_in_transaction else bool(locks)
         for oid, mode in locks:
@@ -364,10 +364,10 @@ class _Observer:
 
 
 class _Parking:
-    """Sessions, one for each table, that hold a lock which a statement has to wait for.
+    """Sessions, one for each table, that hold a lock for which a statement has to wait.
 
-    When the statement asks for a lock on a table, the request is noted and that table's session
-    lets go. So the requests are seen one after the other, until the statement ends.
+    When the statement requests a lock on a table, the request is recorded and that table's session
+    releases its lock. So the requests are seen one after the other, until the statement ends.
     """
 
     def __init__(
@@ -396,7 +396,7 @@ class _Parking:
         self._watcher.start()
 
     def end(self) -> set[tuple[int, str]]:
-        """Return what the statement asked for: relations and locks."""
+        """Return the requests of the statement: relations and locks."""
         self._stop.set()
         self._watcher.join()
         return self._requests
@@ -414,7 +414,7 @@ class _Parking:
 
 
 def _tables(connection: psycopg.Connection[Any]) -> dict[int, str]:
-    """Name the table that each relation is, or belongs to. Alembic's own is left out."""
+    """Return the table that each relation is, or belongs to, without ``alembic_version``."""
     relations = {oid: (name, owner) for oid, name, owner in connection.execute(RELATIONS)}
 
     def table(oid: int) -> str:

@@ -1,4 +1,4 @@
-"""A revision, observed: what its upgrade and its downgrade do, and what is wrong with that."""
+"""Observes a revision: the effects of its upgrade and downgrade, and their errors."""
 
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -17,15 +17,15 @@ from tests.support.running_again import run_again
 from trading_bot_schema.docstrings import DocstringError, names
 
 MANY_ROWS = 20_000
-"""Rows of a big table: more than a revision may change in one transaction."""
+"""Rows of a large table: more than a revision may change in one transaction."""
 
 
 Probe = Callable[..., "ObservedRevision"]
-"""The fixture ``probe``: makes a revision, and observes it."""
+"""The fixture ``probe``: adds a revision, and observes it."""
 
 
 class ObservedRevision:
-    """What a revision does, found out when it is asked for."""
+    """The effects of a revision, observed on first access."""
 
     def __init__(
         self,
@@ -35,14 +35,14 @@ class ObservedRevision:
         end: Callable[[], str] | None = None,
         config: Callable[[], Config] = databases.alembic_config,
     ) -> None:
-        """Name a revision.
+        """Take a revision.
 
         Args:
             name: Its identifier.
             docstring: What it declares.
-            start: Makes a database at the revision before it, with rows in every table.
-            end: Makes one at the revision itself; by default the one that was upgraded.
-            config: Makes Alembic's configuration.
+            start: Creates a database at the previous revision, with rows in every table.
+            end: Creates one at the revision itself; by default the upgraded one is used.
+            config: Returns Alembic's configuration.
         """
         self.docstring = docstring
         self._name, self._start, self._end, self._config = name, start, end, config
@@ -68,12 +68,12 @@ class ObservedRevision:
 
     @property
     def upgrade(self) -> Observation:
-        """What the upgrade did."""
+        """The effects of the upgrade."""
         return self._upgraded[1]
 
     @cached_property
     def downgrade(self) -> Observation:
-        """What the downgrade did."""
+        """The effects of the downgrade."""
         url = self._end() if self._end else self.url
         return observe(url, lambda c: databases.migrate_on(c, "-1", self._config()))
 
@@ -87,7 +87,7 @@ class ObservedRevision:
         return [*found, *run_again(self.upgrade, self._upgrade, self.url, self._start)]
 
     def broken_rules(self) -> list[str]:
-        """Say which rules the upgrade breaks, and what to do instead."""
+        """Return the rules that the upgrade breaks, and what to do instead."""
         found = self._violations()
         try:
             return judge(self.docstring, found)
@@ -95,16 +95,16 @@ class ObservedRevision:
             return [f"The docstring's line Accepts: {error}"]
 
     def wrong_locks(self) -> str:
-        """Say what is wrong with the docstring's lines on locks; nothing: they are right."""
+        """Return the errors in the docstring's lines on locks; empty: none."""
         wrong = check_upgrade(self.docstring, self.upgrade)
-        # The downgrade beside what the docstring should say of the upgrade.
+        # The downgrade is compared with the line that the upgrade should have.
         docstring = f"{self.docstring}\n\n{upgrade_line(self.upgrade)}"
         dropped = names(self.docstring, "Downgrade", "loses")
         found = (wrong, check_downgrade(docstring, self.downgrade, dropped))
         return "\n\n".join(filter(None, found))
 
     def undeclared_changes(self) -> list[str]:
-        """Say which rows of existing tables the upgrade changes without the docstring's word."""
+        """Return the changes of rows of existing tables that the docstring does not declare."""
         changes = {name.partition(".")[0] for name in names(self.docstring, "Upgrade", "changes")}
         loses = {name.partition(".")[0] for name in names(self.docstring, "Upgrade", "loses")}
         found = []

@@ -1,4 +1,4 @@
-"""Operations that hurt a live database, beside the safe forms in CONTRIBUTING.md."""
+"""Operations that are dangerous for a live database, with the safe forms in CONTRIBUTING.md."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ class Operation:
     shown: str
     """The dangerous form, as the table shows it."""
     dangerous: str
-    """The body of ``upgrade()``; empty: there is no other form than the safe one."""
+    """The body of ``upgrade()``; empty: there is only the safe form."""
     safe: str
     """Section of the guide with the safe form."""
     deployed_without: frozenset[str] = frozenset()
-    """Tables and columns that the application has ceased to use before the safe form runs."""
+    """Tables and columns that the application no longer uses when the safe form runs."""
 
 
 OPERATIONS = [
@@ -103,6 +103,6 @@ OPERATIONS = [
 ]
 
 Effect = list[str]
-"""What a form does: its locks, and what the application sees."""
+"""The effects of a form: its locks, and the outcome for the application."""
 Effects = dict[str, dict[str, Effect]]
 """By ``dangerous`` and the operation's title, and by ``safe`` and the section's."""

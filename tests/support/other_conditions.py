@@ -1,10 +1,10 @@
-"""The SQL of all revisions at another time, by chance, and in another environment.
+"""Prints the SQL of all revisions at another time, random seed, and environment.
 
 ``python -m tests.support.other_conditions URL`` runs the revisions on an empty database and
-offline, several times, at moments years apart, and prints the statements as JSON. The caller
-chooses the environment, with another PYTHONHASHSEED, time zone, home and user.
+offline, several times, at times years apart, and prints the statements as JSON. The caller
+sets the environment, with another PYTHONHASHSEED, time zone, home and user.
 
-It also notes where a revision uses files, the network, other programs or the environment. The
+It also records whether a revision uses files, the network, other programs or the environment. The
 audit hooks are described in PEP 578.
 """
 
@@ -52,13 +52,13 @@ Statements = dict[str, list[str]]
 
 @dataclass
 class Result:
-    """What all runs produced."""
+    """The results of all runs."""
 
     runs: dict[str, Statements] = field(default_factory=dict)
     forbidden: list[str] = field(default_factory=list)
 
 
-def revision_at_work() -> str | None:
+def running_revision() -> str | None:
     """Return the file of the revision that is running, unless it only imports something."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
@@ -72,16 +72,16 @@ def revision_at_work() -> str | None:
 
 
 class Buffer:
-    """Takes the statements that a revision prints offline."""
+    """Collects the statements that a revision prints offline."""
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Start empty."""
         self.statements: list[str] = []
 
     def write(self, text: str) -> None:
-        """Take a statement, unless Alembic itself prints it."""
+        """Store a statement, unless Alembic itself prints it."""
         statement = normal(text)
-        if revision_at_work() and statement not in ("BEGIN", "COMMIT"):
+        if running_revision() and statement not in ("BEGIN", "COMMIT"):
             self.statements.append(statement)
 
     def flush(self) -> None:
@@ -89,12 +89,12 @@ class Buffer:
 
 
 def normal(statement: str) -> str:
-    """Return a statement without what depends on the way it is written."""
+    """Return a statement in a normal form for comparison."""
     return statement.strip().removesuffix(";").replace("\t", "    ").replace("%%", "%")
 
 
 def steps() -> Iterator[tuple[str, Callable[..., None], str, str]]:
-    """Go up the history and down again: a name, the command, and the revisions at both ends."""
+    """Yield each upgrade, then each downgrade: a name, the command, and both revisions."""
     for direction, scripts in ((command.upgrade, HISTORY), (command.downgrade, HISTORY[::-1])):
         for script in scripts:
             ends = (history.before(script), script.revision)
@@ -103,7 +103,7 @@ def steps() -> Iterator[tuple[str, Callable[..., None], str, str]]:
 
 
 def offline() -> Statements:
-    """Return the statements of every revision that is run with ``--sql``."""
+    """Return the statements of every revision, run with ``--sql``."""
     found = {}
     for name, direction, start, end in steps():
         config = databases.alembic_config()
@@ -114,14 +114,14 @@ def offline() -> Statements:
 
 
 def online(url: str) -> Statements:
-    """Return the statements of every revision that is run on a database."""
+    """Return the statements of every revision, run on a database."""
     found: Statements = {}
     engine = databases.sync_engine(url)
     now: list[str] = []
 
     @event.listens_for(engine, "before_execute")
     def note(_: Connection, clause: ClauseElement, many: Any, one: Any, __: Any) -> None:
-        if revision_at_work():
+        if running_revision():
             now.extend(literal(clause, values) for values in many or [one])
 
     for name, direction, _, end in steps():
@@ -135,7 +135,7 @@ def online(url: str) -> Statements:
 
 
 def literal(clause: ClauseElement, values: dict[str, Any]) -> str:
-    """Write a statement with its values, as Alembic does offline."""
+    """Return a statement with literal values, as Alembic prints it offline."""
     if values and isinstance(clause, Insert):
         clause = clause.values(values)
     options = {} if isinstance(clause, DDLElement) else {"literal_binds": True}
@@ -143,10 +143,10 @@ def literal(clause: ClauseElement, values: dict[str, Any]) -> str:
 
 
 def watch(forbidden: list[str]) -> None:
-    """Note what revisions use that they must not, from now on."""
+    """Record the forbidden resources that revisions use from now on."""
 
     def note(what: str) -> None:
-        if file := revision_at_work():
+        if file := running_revision():
             forbidden.append(f"{file} uses {what}")
 
     def hook(name: str, arguments: tuple[Any, ...]) -> None:
@@ -172,7 +172,7 @@ def main(url: str) -> None:
     watch(result.forbidden)
     for seed, moment in enumerate(MOMENTS):
         random.seed(seed)
-        # A number, since a moment with a time zone would replace that of the environment.
+        # A number, since a datetime with a time zone would replace that of the environment.
         with time_machine.travel(moment.timestamp()):
             result.runs[f"offline, at {moment}"] = offline()
     with time_machine.travel(MOMENTS[0].timestamp()):

@@ -21,9 +21,9 @@ needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not i
 
 @contextmanager
 def pgbouncer(url: str, mode: str, **settings: object) -> Iterator[str]:
-    """Start a PgBouncer in front of the server of a URL; yield the URL that leads through it.
+    """Start a PgBouncer in front of the server of a URL, and yield the URL of the pooler.
 
-    Every client becomes the user of ``url``. ``settings`` are those of ``pgbouncer.ini``.
+    Every client connects as the user of ``url``. ``settings`` are those of ``pgbouncer.ini``.
     """
     assert PROGRAM is not None
     target = make_url(url)
@@ -33,7 +33,7 @@ def pgbouncer(url: str, mode: str, **settings: object) -> Iterator[str]:
         "user": target.username,
         "password": target.password,
     }
-    # Like PostgreSQL, it refuses to run as root; its account has to reach the server's socket.
+    # Like PostgreSQL, it refuses to run as root; its account needs access to the server's socket.
     account = embedded._account()
     directory = Path(tempfile.mkdtemp(prefix="pgbouncer-", dir="/tmp"))
     options = {

@@ -1,4 +1,4 @@
-"""What a statement costs the database: its plan, with the pages that it read."""
+"""The cost of a statement: its plan, with the pages that it read."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ from sqlalchemy.sql.elements import CompilerElement
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan that was carried out."""
+    """An executed plan."""
 
     indexes: frozenset[str]
     scanned: frozenset[str]
-    """Tables that were read from end to end."""
+    """Tables with a sequential scan."""
     steps: tuple[str, ...]
     rows: int
-    """Rows that went into the result, before they were counted, summed up or updated."""
+    """Rows that contribute to the result, before they are counted, summed or updated."""
     buffers: int
-    """Pages of 8 kB that were read, from memory or from disk."""
+    """Pages of 8 kB read, from memory or from disk."""
     milliseconds: float
 
 
 def explain(connection: Connection, statement: Executable) -> Plan:
-    """Run a statement, undo what it changed, and return its plan."""
+    """Run a statement, roll it back, and return its plan."""
     assert isinstance(statement, CompilerElement)
     compiled = statement.compile(
         dialect=connection.dialect, compile_kwargs={"render_postcompile": True}

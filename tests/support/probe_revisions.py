@@ -1,4 +1,4 @@
-"""A copy of the migrations to which a test adds revisions of its own."""
+"""A copy of the migrations to which a test adds revisions."""
 
 import shutil
 from pathlib import Path
@@ -42,7 +42,7 @@ _UPGRADE = "def upgrade():\n"
 
 
 class Revisions:
-    """``alembic.ini`` and ``alembic/`` in another place."""
+    """A copy of ``alembic.ini`` and ``alembic/``."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -54,12 +54,12 @@ class Revisions:
 
     @property
     def ini(self) -> str:
-        """What to give to ``alembic -c``."""
+        """The argument of ``alembic -c``."""
         return str(self._directory / "alembic.ini")
 
     @property
     def config(self) -> Config:
-        """What to give to the functions of ``alembic.command``."""
+        """The configuration for the functions of ``alembic.command``."""
         return Config(self.ini)
 
     def add(
@@ -72,7 +72,7 @@ class Revisions:
     ) -> None:
         """Add a revision after the last one.
 
-        ``upgrade`` is the function of that name, and perhaps what it needs, or its body alone.
+        ``upgrade`` is the function of that name, with any code that it needs, or its body alone.
         """
         text = _REVISION.format(
             docstring=docstring,

@@ -1,4 +1,4 @@
-"""The revisions that CONTRIBUTING.md and docs/scale.md show, in their order."""
+"""The revisions in CONTRIBUTING.md and docs/scale.md, in their order."""
 
 import re
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ class Recipe:
 
     title: str
     revisions: tuple[str, ...]
-    """Of each, the body of ``upgrade()``, or the function and what it needs."""
+    """For each, the body of ``upgrade()``, or the function and the code that it needs."""
 
     @property
     def since(self) -> int:
-        """The first release of PostgreSQL that has what the recipe uses."""
+        """The first release of PostgreSQL that supports the recipe."""
         found = SINCE.search(self.title)
         return int(found[1]) if found else 15
 
 
 def recipes(page: Path, heading: str) -> dict[str, Recipe]:
-    """Read a page's sections with Python blocks, by their titles."""
+    """Return a page's sections with Python blocks, by title."""
     found = {}
     for section in re.split(rf"^{heading} ", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
         title = section.partition("\n")[0]

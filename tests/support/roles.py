@@ -15,10 +15,10 @@ SCRIPT = ROOT / "docs" / "roles.sql"
 
 
 class RoleDatabases:
-    """Makes databases for an owner, which migrates, and an application role."""
+    """Creates databases for an owner, which migrates, and an application role."""
 
     def __init__(self, server: str, stack: ExitStack) -> None:
-        """Take a server, on which the databases live until the stack is closed."""
+        """Take a server, on which the databases exist until the stack is closed."""
         self._server, self._stack = server, stack
         self._prefix = f"test_{uuid4().hex[:12]}"
         self._numbers = count(1)
@@ -50,14 +50,14 @@ class RoleDatabases:
 
 @contextmanager
 def databases_for_roles(server: str) -> Iterator[RoleDatabases]:
-    """Make databases for two roles; drop all of it."""
+    """Yield databases for two roles; drop databases and roles at the end."""
     with ExitStack() as stack:
-        made = RoleDatabases(server, stack)
-        stack.callback(made.drop_roles)
-        yield made
+        roles = RoleDatabases(server, stack)
+        stack.callback(roles.drop_roles)
+        yield roles
 
 
 def as_role(url: str, role: str = "none") -> str:
-    """Return a URL that connects and then becomes a role, by default the one that connected."""
+    """Return a URL with which a session sets a role, by default the one that connects."""
     options = {"options": f"-crole={role}"}
     return make_url(url).update_query_dict(options).render_as_string(hide_password=False)

@@ -1,6 +1,6 @@
-"""What a revision must not do to a database that serves traffic, judged by what it was seen to do.
+"""The rules for revisions on a database that serves traffic, applied to observed effects.
 
-Each rule has a name, by which a revision may be excepted in its docstring where it is meant:
+Each rule has a name, with which the docstring of a revision can declare an exception:
 ``Accepts: scan-under-lock on users, since it has ten rows.``
 """
 
@@ -28,7 +28,7 @@ RULES = (
 )
 
 TWO_REVISIONS = "Make two revisions of it."
-# What to do instead, by the form of a statement: the section of CONTRIBUTING.md, and its gist.
+# What to do instead, by the form of a statement: the section of CONTRIBUTING.md, in short.
 SAFE_FORMS = [
     (
         r"CREATE (UNIQUE )?INDEX|REINDEX|CLUSTER",
@@ -99,7 +99,7 @@ class Violation:
     message: str
 
     def __str__(self) -> str:
-        """Return what to show to the author."""
+        """Return the message for the author."""
         return f"[{self.rule}] {self.message}"
 
 
@@ -113,7 +113,7 @@ def violations(observation: Observation) -> list[Violation]:
 
 
 def judge(docstring: str, found: list[Violation]) -> list[str]:
-    """Return the messages that the docstring does not except, and exceptions without a cause."""
+    """Return the messages without the docstring's exceptions, and the unused exceptions."""
     excepted = acceptances(docstring)
     used = set()
     messages = []
@@ -137,7 +137,7 @@ def judge(docstring: str, found: list[Violation]) -> list[str]:
 
 
 def _under_locks(observation: Observation, statements: list[Statement]) -> Iterator[Violation]:
-    """Look at what a transaction does while it holds locks that block others."""
+    """Check the effects of a transaction while it holds locks that block others."""
     held: dict[str, str] = {}
     added: set[int] = set()
     maintained: set[str] = set()
@@ -194,7 +194,7 @@ def _second_table(
             for other, lock in (asked | held).items()
             if other != table
             and "ACCESS EXCLUSIVE" in (lock, asked[table])
-            # Of two tables that one statement locks, one is the second.
+            # If one statement locks two tables, one of them counts as the second.
             and (other in held or other < table)
         }
         if others and not both_ends:
@@ -256,14 +256,14 @@ def _strong(statement: Statement) -> dict[str, str]:
 
 
 def _named(locks: dict[str, str]) -> str:
-    """Name locks, and what they do to others."""
+    """Return the text for locks, and their effect on others."""
     names = " and ".join(f"{lock} on {table}" for table, lock in sorted(locks.items()))
     reads = "reads and writes" if "ACCESS EXCLUSIVE" in locks.values() else "writes"
     return f"{names}, which block{'s' if len(locks) == 1 else ''} {reads}"
 
 
 def _safe_form(statement: Statement) -> str:
-    """Say what to do instead of a statement."""
+    """Return what to do instead of a statement."""
     section, gist = next(
         (form for pattern, form in SAFE_FORMS if re.search(pattern, statement.sql, re.IGNORECASE)),
         ANY_FORM,

@@ -1,9 +1,8 @@
-"""A revision that is interrupted, wherever something of it is committed, is run again.
+"""Interrupts a revision wherever a part of it is committed, and runs it again.
 
-``autocommit_block()`` commits what came before it, without the revision's stamp in
-``alembic_version``: the next run does everything once more. And a statement that runs outside
-transactions may be interrupted in its middle, as ``CREATE INDEX CONCURRENTLY`` then leaves an
-invalid index behind.
+``autocommit_block()`` commits the statements before it, without the revision's entry in
+``alembic_version``: the next run repeats everything. And a statement outside a transaction may be
+interrupted half-way, as ``CREATE INDEX CONCURRENTLY``, which then leaves an invalid index.
 """
 
 import re
@@ -23,7 +22,7 @@ from tests.support.rules import GUIDE, Violation
 from trading_bot_schema.drift.catalogue import differences, snapshot
 
 MOST_PLACES = 10
-"""Interruptions from the start, and as many up to the end."""
+"""Interruptions counted from the start, and as many counted from the end."""
 TABLES = """
 SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
 WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
@@ -37,21 +36,21 @@ class _Interrupted(Exception):  # noqa: N818
 def run_again(
     observation: Observation,
     migrate: Callable[[Connection], object],
-    done: str,
+    reference: str,
     start: Callable[[], str],
 ) -> Iterator[Violation]:
-    """Interrupt a migration at one place after the other, and let it run to its end at last.
+    """Interrupt a migration at one place after the other, and finally let it finish.
 
     Args:
-        observation: What it does when nothing interrupts it.
+        observation: Its effects without an interruption.
         migrate: Runs it.
-        done: URL of a database on which it has run.
-        start: Makes a database on which it has not.
+        reference: URL of a database on which it has run.
+        start: Creates a database on which it has not.
     """
     places = list(_places(observation))
     if not places:
         return
-    # Of a long row of batches, each is like the one before it.
+    # In a long sequence of batches, each is like the one before it.
     places = places[:MOST_PLACES] + places[MOST_PLACES:][-MOST_PLACES:]
     url = start()
     for place, within in [*places, (None, False)]:
@@ -74,7 +73,7 @@ def run_again(
                 f" rest. See “Run again after an interruption” in {GUIDE}.",
             )
             return
-    if difference := _difference(done, url, migrate, start):
+    if difference := _difference(reference, url, migrate, start):
         yield Violation(
             "run-again",
             frozenset(),
@@ -104,7 +103,7 @@ def _is_stamp(statement: Statement) -> bool:
 
 
 def _committed(observation: Observation, places: list[tuple[int, bool]]) -> str:
-    """Name what is committed before the revision's stamp."""
+    """Return the statements that are committed before the entry in ``alembic_version``."""
     last = max(number for number, _ in places)
     found = [s.short for s in observation.statements[:last] if s.writes and not _is_stamp(s)]
     return "; ".join(found) or observation.statements[last].short
@@ -123,7 +122,7 @@ def _interruption(connection: Connection, place: int | None, *, within: bool) ->
         url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         with psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as aside:
             (tables,) = aside.execute(TABLES).fetchone() or ("",)
-            # Whoever builds or drops an index concurrently waits for the end of writers.
+            # Building or dropping an index concurrently waits for the end of writers.
             holder.execute(f"LOCK TABLE {tables} IN ROW EXCLUSIVE MODE")
             ready.set()
             while not stop.wait(POLL):
@@ -170,18 +169,18 @@ def _interruption(connection: Connection, place: int | None, *, within: bool) ->
 
 
 def _difference(
-    done: str, again: str, migrate: Callable[[Connection], object], start: Callable[[], str]
+    reference: str, again: str, migrate: Callable[[Connection], object], start: Callable[[], str]
 ) -> str:
-    """Say how a database differs from one on which the migration ran once, if it does."""
+    """Return the differences of a database from one on which the migration ran once."""
     sides = ("run once", "run again")
-    report = differences(snapshot(done), snapshot(again), sides, lambda _: "the revision", {})
-    changed = lost(content(done), content(again))
+    report = differences(snapshot(reference), snapshot(again), sides, lambda _: "the revision", {})
+    changed = lost(content(reference), content(again))
     if changed:
-        # Such as the time at which a row was changed: it differs between any two runs.
+        # Exclude what differs between any two runs, such as the time of a change.
         other = start()
         with databases.sync_engine(other).connect() as connection:
             migrate(connection)
             connection.commit()
-        changed -= lost(content(done), content(other))
+        changed -= lost(content(reference), content(other))
     rows = [f"rows of {name}" for name in sorted(changed)]
     return "\n".join([report, *rows] if report else rows)

@@ -11,7 +11,7 @@ from trading_bot_schema.url import parse
 
 VARIABLE = "TEST_DATABASE_URL"
 """Names a server to use; its user needs the CREATEDB privilege."""
-# A test server may lose everything in a crash.
+# A test server may lose its data in a crash.
 NOT_DURABLE = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -19,7 +19,7 @@ NOT_DURABLE = {
     "max_connections": "300",
     "max_prepared_transactions": "10",
 }
-# A database is 300 files; in memory, they cost a tenth. A container may have too little of it.
+# A database is 300 files; in memory, they cost a tenth. A container may have too little memory.
 MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp creates a directory of our own in it
 MEMORY_NEEDED = 2 * 1024**3
 

@@ -1,4 +1,4 @@
-"""Random histories of a trading backend: workers, an exchange and a killer, against a database.
+"""Random histories of a trading backend: workers, an exchange, and killed connections.
 
 :class:`Trading` is a state machine of Hypothesis. It keeps the exchange's books, lets workers use
 :mod:`models.queries` at the same time, kills the connections of some at any statement, and
@@ -44,7 +44,7 @@ Job = Callable[[AsyncSession], Awaitable[None]]
 
 @dataclass
 class Order:
-    """An order on the exchange: what it reports after each fill."""
+    """An order on the exchange, and the reports after each fill."""
 
     bot: int
     side: Side
@@ -53,7 +53,7 @@ class Order:
     fills: list[Decimal]
     closes: bool
     kind: str
-    # Reports, by number of fills, that are committed; without a commission if the second is true.
+    # Committed reports: the number of fills, and whether the commission is missing.
     reported: set[tuple[int, bool]] = field(default_factory=set)
     with_slash: bool = False
     is_recorded_first: bool = False
@@ -64,7 +64,7 @@ class Order:
 
     @property
     def quote(self) -> str:
-        """Return the currency of the pnl; a symbol without a slash stands for itself."""
+        """Return the currency of the pnl; for a symbol without a slash, the symbol itself."""
         symbol = SYMBOLS[self.bot]
         return (
             symbol.partition("/")[2]
@@ -90,7 +90,7 @@ class Order:
         return sum(self.fills[:filled], Decimal(0)) * (-1 if self.number % 5 == 0 else 1) / 1000
 
     def report(self, filled: int, bare: bool, slash: bool) -> dict[str, Any]:
-        """Say what a message of the exchange says; the same order may be spelt in two ways."""
+        """Return the values of a report; the same symbol may be spelt in two ways."""
         symbol = SYMBOLS[self.bot] if slash else SYMBOLS[self.bot].replace("/", "")
         fee: dict[str, Any] = {}
         if not bare:
@@ -115,7 +115,7 @@ class Order:
         fees = {stored(self.fee(n)) for n, bare in self.reported if not bare}
         if (filled, False) in self.reported:
             assert trade.commission_amount == stored(self.fee(filled))
-        else:  # known of an earlier fill at most
+        else:  # known from an earlier fill at most
             assert trade.commission_amount in fees | {None}
         assert (trade.side, trade.order_type, trade.timestamp) == (self.side, self.kind, self.time)
         assert ("/" in trade.symbol) == (self.with_slash and "/" in SYMBOLS[self.bot])
@@ -123,7 +123,7 @@ class Order:
 
 @dataclass
 class Position:
-    """What became of a reserved entry."""
+    """The position that follows a reserved entry."""
 
     entry: Order | None = None
     is_open: bool = False
@@ -174,7 +174,7 @@ class Laboratory:
 
 
 class Dice:
-    """Choices of a step, drawn before it: what there is to choose from depends on races."""
+    """Choices of a step, drawn before it, since the options depend on races."""
 
     def __init__(self, numbers: list[int]) -> None:
         self.numbers = iter(numbers)
@@ -192,7 +192,7 @@ class Dice:
         return [choose() for _ in range(self.number(1, most))]
 
     def fuse(self) -> int | None:
-        """Say which statement is a worker's last. Most live on."""
+        """Return which statement is a worker's last, or None, which is most frequent."""
         return self.one_of([None, None, None, self.number(0, 12)])
 
 
@@ -215,7 +215,7 @@ class Trading(RuleBasedStateMachine):
         self.sessions = [self._session() for _ in range(WORKERS)]
 
     def _session(self) -> AsyncSession:
-        # Lives on, as a worker's may, with whatever it has loaded.
+        # Kept open, as a worker's may be, with the objects that it has loaded.
         return AsyncSession(self.engine, expire_on_commit=False)
 
     @property
@@ -250,7 +250,7 @@ class Trading(RuleBasedStateMachine):
     async def _work(
         self, *jobs: tuple[int | None, Callable[[AsyncSession], Awaitable[None]]]
     ) -> None:
-        """Let workers do jobs at the same time, some of which die of a broken connection."""
+        """Run jobs on concurrent workers, some of which fail with a broken connection."""
 
         async def work(number: int, fuse: Fuse, job: Job) -> None:
             FUSE.set(fuse)
@@ -299,7 +299,7 @@ class Trading(RuleBasedStateMachine):
     async def _deliver(
         self, session: AsyncSession, order: Order, filled: int, bare: bool, slash: bool
     ) -> None:
-        """Tell the database about an order, as the worker that runs the bot does."""
+        """Record a report about an order, as the worker that runs the bot does."""
         report = order.report(filled, bare, slash)
         async with session.begin():
             if order.side == Side.BUY:
@@ -329,14 +329,14 @@ class Trading(RuleBasedStateMachine):
 
     @rule(dice=st.builds(Dice, st.lists(st.integers(0, 999), min_size=30, max_size=30)))
     def step(self, dice: Dice) -> None:
-        """Do something, more often what matters more."""
-        steps = [self.work] * 8 + [self.enter, self.claim, self.look] * 3
+        """Run a random step, more often the more important ones."""
+        steps = [self.work] * 8 + [self.enter, self.claim, self.read_reports] * 3
         steps += [self.record_first, self.switch] * 2
         steps += [self.midnight, self.report_at_a_naive_time]
         dice.one_of(steps)(dice)
 
     def enter(self, dice: Dice) -> None:
-        """Let workers reserve an entry; the one that may do so sends an order, if it lives."""
+        """Let workers reserve an entry; the successful one sends an order, unless it is killed."""
         flat_bots = [bot for bot in SYMBOLS if self._is_flat(bot)] * 4
         bot = dice.one_of([*flat_bots, *SYMBOLS])
         fuses = dice.some(WORKERS, dice.fuse)
@@ -363,7 +363,7 @@ class Trading(RuleBasedStateMachine):
         return all(position.is_over for position in self.positions[bot])
 
     def work(self, dice: Dice) -> None:
-        """Let workers do different things at the same time."""
+        """Run different jobs on concurrent workers."""
         kinds = [self._a_report] * 4 + [self._an_exit] * 3 + [self._a_settlement] * 2
         kinds += [self._a_refresh] * 2 + [self._an_import, self._a_tick]
         chosen = dice.some(WORKERS, lambda: dice.one_of(kinds))
@@ -373,7 +373,7 @@ class Trading(RuleBasedStateMachine):
         self.uncounted |= self.newly_uncounted
 
     def _a_report(self, dice: Dice) -> Job | None:
-        """Report about an order that is known: again, out of order, or further."""
+        """Report a known order: again, out of order, or with more fills."""
         orders = [order for order in self.orders if not order.is_recorded_first]
         if not orders:
             return None
@@ -383,7 +383,7 @@ class Trading(RuleBasedStateMachine):
         return lambda session: self._deliver(session, order, filled, bare, slash)
 
     def _an_exit(self, dice: Dice) -> Job:
-        """Sell, unless there is an order that is not reported to the end."""
+        """Sell, unless an order is not completely reported."""
         bot = dice.one_of(sorted(SYMBOLS))
         fills = dice.some(3, lambda: dice.number(1, 3))
         filled = dice.number(1, len(fills))
@@ -408,7 +408,7 @@ class Trading(RuleBasedStateMachine):
                         await self._deliver(session, order, len(order.fills), False, True)
                         order.is_recorded_first = False
                         return
-                if position.is_over:  # by a report that came meanwhile
+                if position.is_over:  # by a concurrent report
                     return
                 order = self._new_order(bot, Side.SELL, fills, closes, "LIMIT")
                 position.exits.append(order)
@@ -417,7 +417,7 @@ class Trading(RuleBasedStateMachine):
         return exit_
 
     def _a_settlement(self, dice: Dice) -> Job:
-        """Settle with the exchange what dead workers have reserved."""
+        """Settle the reservations of killed workers with the exchange."""
 
         async def settle(session: AsyncSession) -> None:
             async with session.begin():
@@ -456,7 +456,7 @@ class Trading(RuleBasedStateMachine):
         return tick
 
     def _an_import(self, dice: Dice) -> Job | None:
-        """Record reports of orders that are over, in any order."""
+        """Record reports of orders of closed positions, in any order."""
         over = [
             order
             for positions in self.positions.values()
@@ -485,7 +485,7 @@ class Trading(RuleBasedStateMachine):
         return import_
 
     def _not_reported(self) -> list[Order]:
-        """Return the orders whose first report, and all that follow, decide about a position."""
+        """Return the unreported orders whose reports open or close a position."""
         return [
             order
             for positions in self.positions.values()
@@ -498,7 +498,7 @@ class Trading(RuleBasedStateMachine):
         ]
 
     def record_first(self, dice: Dice) -> None:
-        """Record an entry that a dead worker has sent, or an exit that is not reported yet."""
+        """Record an entry that a killed worker has sent, or an exit that is not reported yet."""
         if not self._not_reported():
             return self.work(dice)
         order = dice.one_of(self._not_reported())
@@ -518,7 +518,7 @@ class Trading(RuleBasedStateMachine):
         self.uncounted |= set(SYMBOLS)
 
     def claim(self, dice: Dice) -> None:
-        """Let two hours pass, and workers ask for bots."""
+        """Let two hours pass, and let workers claim bots."""
         fuses = dice.some(WORKERS, dice.fuse)
         limit = dice.number(1, 3)
         self.laboratory.admin.execute(
@@ -530,7 +530,7 @@ class Trading(RuleBasedStateMachine):
             async with session.begin():
                 states = await queries.claim_due_bots(session, limit)
             claimed.extend(states)
-            # An application may hold on to them, and then they stay in the session.
+            # An application may keep references, so that they stay in the session.
             session.info["claimed"] = states
 
         self.run(self._work(*((fuse, claim) for fuse in fuses)))
@@ -568,10 +568,10 @@ class Trading(RuleBasedStateMachine):
             self.run(self._work((None, record)))
         assert caught.group_contains(StatementError, match="naive")
 
-    # What holds after every step
+    # Invariants after every step
 
     @invariant()
-    def the_database_is_like_the_books(self) -> None:
+    def database_matches_books(self) -> None:
         self.run(self._check())
 
     async def _check(self) -> None:
@@ -630,11 +630,11 @@ class Trading(RuleBasedStateMachine):
         pnls = (order.amounts(self._filled(order))["pnl"] for order in orders)
         return sum(filter(None, pnls), Decimal(0))
 
-    def look(self, dice: Dice) -> None:
-        """Let owners and operators look at everything."""
-        self.run(self._look())
+    def read_reports(self, dice: Dice) -> None:
+        """Check the reports for owners and operators."""
+        self.run(self._read_reports())
 
-    async def _look(self) -> None:
+    async def _read_reports(self) -> None:
         async with AsyncSession(self.engine) as session:
             await self._check_reports(session)
 

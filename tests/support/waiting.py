@@ -1,4 +1,4 @@
-"""Waiting for a condition, for as long as a loaded machine may need."""
+"""Waits for a condition, for as long as a loaded machine may need."""
 
 import time
 from collections.abc import Callable

@@ -12,7 +12,7 @@ from tools import ROOT
 
 COMMAND = "python -m tools.document"
 Texts = Mapping[str, str]
-"""The text of each file, by its path from the root of the project."""
+"""The text of each file, by its path relative to the root of the project."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class Measured:
 
 
 def read(path: str) -> str:
-    """Return the text of a file, given from the root of the project; empty if it is missing."""
+    """Return the text of a file, relative to the root of the project; empty if it is missing."""
     file = ROOT / path
     return file.read_text(encoding="utf-8") if file.exists() else ""
 
 
 def different(texts: Texts) -> list[str]:
-    """Return the paths of the files that have another text."""
+    """Return the paths of the files whose text differs."""
     return [path for path, text in texts.items() if read(path) != text]
 
 

@@ -1,4 +1,4 @@
-"""How PostgreSQL's users write the parts of a column."""
+"""The parts of a column, in the form of PostgreSQL's documentation."""
 
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import registry

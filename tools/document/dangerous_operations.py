@@ -1,7 +1,7 @@
-"""The table in ``CONTRIBUTING.md``: operations that hurt a live database, and their safe forms.
+"""The table in ``CONTRIBUTING.md``: operations dangerous for a live database, with safe forms.
 
-What each form does is measured on one release of PostgreSQL at a time, and kept for each in
-``docs/dangerous-operations.json``.
+The effects of each form are measured on one release of PostgreSQL at a time, and stored for each
+in ``docs/dangerous-operations.json``.
 """
 
 import json
@@ -19,7 +19,7 @@ RESULTS = "docs/dangerous-operations.json"
 
 
 def results() -> dict[str, Effects]:
-    """Return what was measured, by release of PostgreSQL."""
+    """Return the measurements, by release of PostgreSQL."""
     found: dict[str, Effects] = json.loads(read(RESULTS))
     return found
 
@@ -42,7 +42,7 @@ def table(found: Mapping[str, Effects]) -> Iterator[str]:
 
 
 def _cells(found: Mapping[str, Effects], form: str, title: str) -> Iterator[str]:
-    """Yield what is the same on all releases once."""
+    """Yield the cells; values that are the same on all releases appear once."""
     for part in range(2):
         values = {
             release: effects.get(form, {}).get(title, ["", ""])[part]
@@ -60,7 +60,7 @@ def page(found: Mapping[str, Effects]) -> str:
 
 
 def measure(server: str) -> tuple[str, Effects]:
-    """Run every form on a server; return its release and what they do."""
+    """Run every form on a server; return its release and their effects."""
     import psycopg
 
     from tests.support import databases
@@ -72,7 +72,10 @@ def measure(server: str) -> tuple[str, Effects]:
     with psycopg.connect(server) as connection:
         release = str(connection.info.server_version // 10_000)
     effects: Effects = {"dangerous": {}, "safe": {}}
-    with databases.maker(server) as make_database, tempfile.TemporaryDirectory() as directory:
+    with (
+        databases.database_factory(server) as make_database,
+        tempfile.TemporaryDirectory() as directory,
+    ):
         filled = FilledDatabases(make_database, Databases(make_database))
 
         def revisions(number: int) -> Revisions:
@@ -99,7 +102,7 @@ def texts(server: str) -> Texts:
 
 
 def outdated() -> list[str]:
-    """Return the guide if its table is not that of the results."""
+    """Return the guide if its table differs from the results."""
     return different({GUIDE: page(results())})
 
 

@@ -1,4 +1,4 @@
-"""The diagram of the tables, in Mermaid's language, in the README of each language."""
+"""The Mermaid diagram of the tables in the READMEs."""
 
 from collections.abc import Iterator
 

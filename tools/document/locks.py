@@ -1,4 +1,4 @@
-"""The line ``Locks:`` of revisions that lack it, or still have the template's, by what they do."""
+"""The line ``Locks:`` of revisions that lack it or have the template's, from their effects."""
 
 import re
 from pathlib import Path
@@ -25,7 +25,7 @@ def without_line() -> list[Script]:
 
 
 def path(script: Script) -> str:
-    """Return the file of a revision, from the root of the project."""
+    """Return the file of a revision, relative to the root of the project."""
     return str(Path(script.path).relative_to(ROOT))
 
 
@@ -50,7 +50,7 @@ def texts(server: str) -> Texts:
     from tests.support.observed_revision import ObservedRevision
 
     found = {}
-    with databases.maker(server) as make_database:
+    with databases.database_factory(server) as make_database:
         filled = FilledDatabases(make_database, Databases(make_database))
         for script in scripts:
             observed = ObservedRevision.of(script, filled)

@@ -38,7 +38,7 @@ Answers = Sequence[bool]
 
 @dataclass(frozen=True)
 class Table:
-    """What was measured."""
+    """The results of the measurement."""
 
     postgresql: int
     """The major version of the server."""
@@ -46,7 +46,7 @@ class Table:
 
 
 def stamp(postgresql: int) -> str:
-    """Return the line that names the versions in use."""
+    """Return the line with the versions in use."""
     tools = [f"{name} {version(package)}" for name, package in TOOLS.items()]
     return f"Measured on PostgreSQL {postgresql} with {', '.join(tools)}."
 
@@ -84,7 +84,7 @@ def page(table: Table) -> str:
 
 
 def measure(url: str, mutation: Mutation, conformance: "Conformance") -> Answers:
-    """Apply a mutation to a database at the head revision, and ask every tool.
+    """Apply a mutation to a database at the head revision, and run every tool.
 
     Raises:
         ValueError: The server is too old for the mutation.
@@ -124,7 +124,7 @@ def pytest_alembic(url: str) -> bool:
         try:
             definitions_match(alembic_runner)
         except Exception:
-            return True  # It may also fail to compare.
+            return True  # The comparison itself may also fail.
     return False
 
 
@@ -139,7 +139,7 @@ def texts(server: str) -> Texts:
 
     with psycopg.connect(server) as connection:
         major = connection.info.server_version // 10_000
-    with databases.maker(server) as make_database:
+    with databases.database_factory(server) as make_database:
         database_at = Databases(make_database)
         conformance = Conformance(make_database(), database_at)
         template = str(make_url(database_at.at("head")).database)

@@ -1,4 +1,4 @@
-"""The table in ``docs/old-code.md``: what each kind of change does to the code of before.
+"""The table in ``docs/old-code.md``: the effect of each kind of change on old code.
 
 The changes are in ``tests/support/changes.py``.
 """
@@ -38,7 +38,7 @@ TOOLS = {
 
 @dataclass(frozen=True)
 class Answers:
-    """What was found about a change."""
+    """The results for a change."""
 
     old_code: str
     squawk: tuple[str, ...]
@@ -48,31 +48,31 @@ class Answers:
 
 
 class Measuring:
-    """Databases to make changes to."""
+    """Databases to which changes are applied."""
 
-    def __init__(self, made: RoleDatabases) -> None:
+    def __init__(self, roles: RoleDatabases) -> None:
         """Prepare a database at the head revision."""
-        self._made = made
-        migrated = Databases(made.make)
+        self._roles = roles
+        migrated = Databases(roles.make)
         self._head = HISTORY[-1].revision
-        self._filled = FilledDatabases(made.make, migrated)
+        self._filled = FilledDatabases(roles.make, migrated)
         self._migrated = migrated
 
     def measure(self, change: Change, plans: Plans | None = None) -> Answers:
-        """Make a change, and ask everyone; ``plans`` finds which queries it slows."""
+        """Apply a change, and run every tool; ``plans`` determines which queries it slows."""
 
         def upgrade(url: str) -> None:
-            changes.make(url, change, self._made.app)
+            changes.apply(url, change, self._roles.app)
 
-        found = old_code.what_happens(self._made, lambda: self._filled.at(self._head), upgrade)
+        found = old_code.observe(self._roles, lambda: self._filled.at(self._head), upgrade)
         if plans is not None:
-            copy = plans.copy(self._made.make)
+            copy = plans.copy(self._roles.make)
             found = replace(found, slows=frozenset(copy.slowed_by(upgrade)))
-            self._made.drop(copy.url)
+            self._roles.drop(copy.url)
         url = self._migrated.at(self._head)
         upgrade(url)
         answers = Answers(str(found), squawk(change), alembic_check(url))
-        self._made.drop(url)
+        self._roles.drop(url)
         return answers
 
     def plans(self) -> Plans:
@@ -82,27 +82,27 @@ class Measuring:
 
 def squawk(change: Change) -> tuple[str, ...]:
     """Return the rules of squawk that a change breaks."""
-    done = subprocess.run(  # noqa: S603 - our own command
+    result = subprocess.run(  # noqa: S603 - our own command
         [SQUAWK, "--config", ROOT / ".squawk.toml", "--reporter", "json", "--stdin-filepath", "-"],
         input=f"BEGIN;\n{change.sql.format(app='app')};\nCOMMIT;\n",
         capture_output=True,
         text=True,
         check=False,
     )
-    return tuple(dict.fromkeys(found["rule_name"] for found in json.loads(done.stdout or "[]")))
+    return tuple(dict.fromkeys(found["rule_name"] for found in json.loads(result.stdout or "[]")))
 
 
 def alembic_check(url: str) -> bool:
     """Return whether Alembic sees a difference, with the settings of ``env.py``."""
     options = {"compare_type": True, "compare_server_default": True}
     with databases.sync_engine(url).connect() as connection, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of what Alembic and SQLAlchemy do not know.
+        warnings.simplefilter("ignore")  # About objects that Alembic and SQLAlchemy do not know.
         context = MigrationContext.configure(connection, opts=options)
         return bool(compare_metadata(context, Base.metadata))
 
 
 def stamp(postgresql: int) -> str:
-    """Return the line that names the versions in use."""
+    """Return the line with the versions in use."""
     tools = [f"{name} {version(package)}" for name, package in TOOLS.items()]
     return f"Measured on PostgreSQL {postgresql} with {', '.join(tools)}."
 
@@ -141,8 +141,8 @@ def texts(server: str) -> Texts:
     """Measure every change and return the page."""
     with psycopg.connect(server) as connection:
         major = connection.info.server_version // 10_000
-    with databases_for_roles(server) as made:
-        measuring = Measuring(made)
+    with databases_for_roles(server) as roles:
+        measuring = Measuring(roles)
         plans = measuring.plans()
         found = {change: measuring.measure(change, plans) for change in CHANGES}
     return {PATH: page(major, found)}

@@ -1,4 +1,4 @@
-"""The line ``Old code:`` of revisions that lack it, or still have the template's."""
+"""The line ``Old code:`` of revisions that lack it or have the template's."""
 
 import re
 import textwrap
@@ -15,7 +15,7 @@ PLACEHOLDER = re.compile(r"^Old code: <.*>\n", re.MULTILINE)
 
 
 def without_line() -> list[Script]:
-    """Return the revisions that lack the line, the first one first."""
+    """Return the revisions that lack the line, the oldest first."""
     scripts = ScriptDirectory.from_config(alembic_config()).walk_revisions()
     return [s for s in scripts if (line(s.longdoc, "Old code") or "<").startswith("<")][::-1]
 
@@ -36,11 +36,11 @@ def texts(server: str) -> Texts:
     from tests.support.roles import databases_for_roles
 
     found = {}
-    with databases_for_roles(server) as made:
-        filled = FilledDatabases(made.make, Databases(made.make))
+    with databases_for_roles(server) as roles:
+        filled = FilledDatabases(roles.make, Databases(roles.make))
         for script in scripts:
             source = Path(script.path).read_text("utf-8")
-            found[path(script)] = with_line(source, of_revision(script, made, filled))
+            found[path(script)] = with_line(source, of_revision(script, roles, filled))
     return found
 
 

@@ -9,7 +9,7 @@ from tools.document import COMMAND, Measured, Texts, read
 from trading_bot_schema.configuration import alembic_config
 
 PATH = "docs/schema.sql"
-# Not the migrations' own, or not SQL.
+# Not created by the migrations, or not SQL.
 LEFT_OUT = re.compile(r"^DATABASE\b|^ROWS |\(not in the dump\)$|\balembic_version\b")
 
 
@@ -29,10 +29,10 @@ def schema(revision: str | None, objects: Mapping[str, str], owner: str) -> str:
     Args:
         revision: The head revision.
         objects: SQL of each object of a database at that revision, by type and name.
-        owner: The role that ran the migrations, and so owns the objects.
+        owner: The role that ran the migrations, which owns the objects.
     """
     shown = [text for name, text in objects.items() if not LEFT_OUT.search(name)]
-    # Only other owners are worth a line.
+    # Only other owners are shown.
     owned = re.compile(rf"\n*^ALTER .+ OWNER TO {re.escape(owner)};$", re.MULTILINE)
     text = "\n\n".join([heading(revision), *(owned.sub("", text) for text in shown)]) + "\n"
     return re.sub(r"\n\n(?=COMMENT ON COLUMN)", "\n", text)
@@ -53,7 +53,7 @@ def texts(server: str) -> Texts:
     """Migrate a new database and return the file for it."""
     from tests.support import databases
 
-    with databases.maker(server) as make_database:
+    with databases.database_factory(server) as make_database:
         url = make_database()
         databases.migrate(url)
         return {PATH: of_database(url)}

@@ -1,12 +1,12 @@
-"""``alembic/versions.sum``: the revisions that have landed, each with a hash of its code.
+"""``alembic/versions.sum``: the landed revisions, each with a hash of its code.
 
-The lines are in the order of the history. Lines that are missing are appended, and none is ever
-changed. Two branches that each add a revision append different lines at the same place, which is
-a conflict when they merge.
+The lines are in the order of the history. Missing lines are appended, and none is ever changed.
+Two branches that each add a revision append different lines at the same place, which is a conflict
+when they are merged.
 
 The hash is SHA-256 over the syntax tree without docstrings and comments, so that the docstring of
-a revision that has landed can be corrected. It is the same on every supported version of Python,
-as that of :func:`ast.dump` is not.
+a landed revision can be corrected. It is the same on every supported version of Python, unlike
+that of :func:`ast.dump`.
 """
 
 import ast
@@ -34,12 +34,12 @@ class Revision:
 
     revision: str
     file: str
-    """Path from the root of the project."""
+    """Path relative to the root of the project."""
     source: str
 
 
 def history() -> list[Revision]:
-    """Return the revisions of the project, the first one first."""
+    """Return the revisions of the project, the oldest first."""
     scripts = ScriptDirectory.from_config(alembic_config()).walk_revisions()
     files = [(script.revision, Path(script.path)) for script in scripts]
     return [
@@ -54,7 +54,7 @@ def fingerprint(source: str) -> str:
 
 
 def _written(value: Any) -> Iterator[str]:
-    """Write a part of a syntax tree: the names of nodes, and the fields that are not empty.
+    """Yield a part of a syntax tree as text: the names of nodes, and the non-empty fields.
 
     Fields that a later version of Python adds, such as ``type_params``, are empty in older code.
     """
@@ -77,7 +77,7 @@ def _written(value: Any) -> Iterator[str]:
             yield ","
         yield "]"
     else:
-        # Not repr(): which characters it escapes depends on the version of Unicode.
+        # Not repr(), whose escapes depend on the version of Unicode.
         yield ascii(value)
 
 
@@ -93,7 +93,7 @@ def landed(text: str) -> list[tuple[str, str]]:
 
 
 def appended(text: str, history: Sequence[Revision]) -> str:
-    """Return the text of the file with the lines that it lacks.
+    """Return the text of the file with the missing lines.
 
     Raises:
         ValueError: The history does not continue what has landed; the message says where.
@@ -109,7 +109,7 @@ def appended(text: str, history: Sequence[Revision]) -> str:
 
 
 def problems(text: str, history: Sequence[Revision]) -> Iterator[str]:
-    """Say where the history, the first revision first, is not what has landed, and what to do."""
+    """Yield where the history, the oldest first, differs from the file, and what to do."""
     lines = landed(text)
     hashes = dict(lines)
     for revision in history:
@@ -141,7 +141,7 @@ def problems(text: str, history: Sequence[Revision]) -> Iterator[str]:
 
 
 def texts() -> Texts:
-    """Return the file with the lines that it lacks.
+    """Return the file with the missing lines.
 
     Raises:
         ValueError: The history does not continue what has landed; the message says where.

@@ -1,8 +1,8 @@
-"""What a PostgreSQL database consists of, as SQL, and how two databases differ.
+"""Reads the objects of a PostgreSQL database as SQL, and compares two databases.
 
-``pg_dump`` prints nearly everything that PostgreSQL stores about a schema, in SQL that everyone
-reads, and each release of PostgreSQL teaches it what is new. What it leaves out is looked up in
-the catalogue itself (``NOT_DUMPED``).
+``pg_dump`` prints nearly everything that PostgreSQL stores about a schema, as SQL, and each
+release of PostgreSQL extends it for new features. What it omits is read from the system catalogs
+(``NOT_DUMPED``).
 """
 
 import re
@@ -49,7 +49,7 @@ FROM pg_index i LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.con
 WHERE NOT (i.indisvalid AND i.indisready AND i.indislive
     AND (i.indimmediate OR coalesce(c.condeferrable, false)))
 UNION ALL
--- What the catalogue says twice, and a change of the catalogue itself can say otherwise once.
+-- Stored twice, so that a direct change of the system catalogs can make the two differ.
 SELECT format('NOT NULL of %s.%s', a.attrelid::regclass, a.attname), 'is not enforced'
 FROM pg_attribute a JOIN pg_constraint c ON c.conrelid = a.attrelid AND a.attnum = ANY (c.conkey)
 WHERE c.contype = 'n' AND NOT a.attnotnull
@@ -79,7 +79,7 @@ UNION ALL
 SELECT 'PARTITION ' || inhrelid::regclass, 'detach pending'
 FROM pg_inherits WHERE inhdetachpending
 UNION ALL
--- 16384 is the first OID that is not the system's, and 10 the role that initdb makes.
+-- 16384 is the first OID that is not the system's, and 10 the role that initdb creates.
 SELECT 'LANGUAGE ' || lanname, concat_ws(E'\n',
     'owner ' || CASE WHEN lanowner <> 10 THEN lanowner::regrole END,
     'privileges ' || lanacl::text, 'trusted ' || lanpltrusted, obj_description(oid, 'pg_language'))
@@ -128,7 +128,7 @@ UNION ALL
 SELECT 'REPLICATION SLOT ' || slot_name, format('of %s', plugin)
 FROM pg_replication_slots WHERE database = current_database() AND NOT temporary
 UNION ALL
--- What is in the system's schemas is not dumped.
+-- Objects in the schemas of the system are not dumped.
 SELECT pg_describe_object(o.classid, o.oid, 0), 'in a schema of the system'
 FROM (
     SELECT 'pg_class'::regclass, oid, relnamespace FROM pg_class
@@ -188,20 +188,20 @@ FORBIDDEN = "42501"
 REVISIONS = "ROWS of alembic_version"
 
 Columns = Mapping[str, Mapping[str, int]]
-"""Columns of each table with their numbers. PostgreSQL never gives a number twice."""
+"""Columns of each table with their numbers. PostgreSQL never reuses a number."""
 
 
 @dataclass(frozen=True)
 class Roles:
-    """Who owns and uses a database."""
+    """The roles that own and use a database."""
 
     owner: str
-    """Who migrates: the owner of ``alembic_version``, else of the database."""
+    """The role that migrates: the owner of ``alembic_version``, else of the database."""
     owner_is_superuser: bool
     administrator_owns_database: bool
-    """Whether the database is a role's that may create roles, as docs/roles.sql needs it."""
+    """Whether the database's owner may create roles, which docs/roles.sql needs."""
     applications: list[str]
-    """Roles, quoted, whom the owner's default privileges let use tables: docs/roles.sql."""
+    """Roles, quoted, with the owner's default privileges on tables: docs/roles.sql."""
 
 
 @dataclass(frozen=True)
@@ -211,22 +211,22 @@ class Catalogue:
     objects: Mapping[str, str]
     """SQL of each object, by type and name, such as ``TABLE public.users``."""
     columns: Columns
-    # Not what the database consists of.
+    # Not objects of the database.
     server: int = field(compare=False)
     """Major version of the server."""
     roles: Roles = field(compare=False)
     unreadable: Set[tuple[str, str]] = field(compare=False, default=frozenset())
-    """Tables, by schema and name, that are left out, as this role may not read them."""
+    """Tables, by schema and name, that are omitted, as this role may not read them."""
 
     @property
     def revisions(self) -> list[str] | None:
-        """What ``alembic_version`` says; None if it does not exist."""
+        """The revisions in ``alembic_version``; None if it does not exist."""
         rows = self.objects.get(REVISIONS)
         return None if rows is None else rows.split()
 
 
 def snapshot(url: URL | str, without: Set[tuple[str, str]] = frozenset()) -> Catalogue:
-    """Read what a database consists of, but for some tables, by schema and name.
+    """Read the objects of a database, except for some tables, by schema and name.
 
     Raises:
         CommandError: It cannot be read. The message says why.
@@ -249,9 +249,9 @@ def major_version(connection: Connection) -> int:
 
 def _snapshot(url: URL, connection: Connection, without: Set[tuple[str, str]]) -> Catalogue:
     connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    # Whatever the database or the role has as its own settings.
+    # Regardless of the settings of the database or the role.
     connection.execute(text("SET LOCAL search_path = public"))
-    # Fail rather than take a part of the rows for all.
+    # Fail rather than read only the rows that a policy allows.
     connection.execute(text("SET LOCAL row_security = off"))
     unreadable = {(schema, name) for schema, name in connection.execute(text(UNREADABLE))}
     found: dict[str, str] = dict(map(tuple, connection.execute(text(NOT_DUMPED))))
@@ -297,7 +297,7 @@ def _dumped(dump: str) -> Iterator[tuple[str, str]]:
 
 
 def added(before: Columns, after: Columns) -> dict[str, set[str]]:
-    """Tell the columns that a table got after it was there, by name and number."""
+    """Return the columns that were added to each existing table, by name and number."""
     return {
         table: {column for column, number in here.items() if before[table].get(column) != number}
         for table, here in after.items()
@@ -312,14 +312,14 @@ def differences(
     look_at: Callable[[str], str] | None,
     unordered: Mapping[str, Set[str]],
 ) -> str:
-    """Say what differs between two databases, object by object; nothing if they are the same.
+    """Return the differences of two databases, object by object; empty if there are none.
 
     Args:
         left: One database.
         right: The other.
-        sides: What to call the two.
-        look_at: Tells the files in which to look for an object, given its SQL; or None.
-        unordered: Columns of tables whose place among the others does not count.
+        sides: Names of the two for the report.
+        look_at: Returns the files to check for an object, given its SQL; or None.
+        unordered: Columns of tables whose position is ignored.
     """
     report = []
     for name in sorted(left.objects.keys() | right.objects.keys()):
@@ -342,7 +342,7 @@ def _lines(name: str, text: str | None, unordered: Set[str]) -> list[str]:
     lines = (text or "").splitlines()
     if not name.startswith("TABLE "):
         return lines
-    # A comma at the end depends on the next line, which may be the one that differs.
+    # A trailing comma depends on the next line, which may be the one that differs.
     lines = [line.removesuffix(",") for line in lines]
 
     def place(line: str) -> str:

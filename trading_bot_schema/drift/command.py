@@ -1,4 +1,4 @@
-"""``python -m trading_bot_schema drift``: says what was changed in a database by hand."""
+"""``python -m trading_bot_schema drift``: reports manual changes of a database."""
 
 import argparse
 from collections.abc import Sequence

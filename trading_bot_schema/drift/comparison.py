@@ -1,4 +1,4 @@
-"""A live database, compared with what the migrations build at its revision."""
+"""Compares a live database with the schema that the migrations build at its revision."""
 
 from collections.abc import Callable, Collection, Iterator, Set
 from contextlib import contextmanager
@@ -19,23 +19,23 @@ SIDES = ("migrations", "database")
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a database differs in."""
+    """The result of a comparison."""
 
     revisions: Collection[str]
-    """Where the database is, according to ``alembic_version``."""
+    """The revisions of the database, from ``alembic_version``."""
     differences: str
-    """A report, object by object; empty if there are none."""
+    """A report by object; empty if there are none."""
     unknown: Set[str]
     """Tables that could not be compared, as the role may not read them."""
 
 
 def compare(url: URL, elsewhere: URL | None, ignored: Set[str] = frozenset()) -> Comparison:
-    """Compare a database, which is only read, with what the migrations build at its revision.
+    """Compare a database, which is only read, with the migrations at its revision.
 
     Args:
         url: The database.
         elsewhere: The server to build on; by default an embedded one, started for it.
-        ignored: Names of what is not to be reported, see
+        ignored: Kinds of differences not to report, see
             :data:`~trading_bot_schema.drift.expected.IGNORABLE`.
 
     Raises:
@@ -61,10 +61,10 @@ def compare(url: URL, elsewhere: URL | None, ignored: Set[str] = frozenset()) ->
 def differences_from(
     reference: Catalogue, live: Catalogue, ignored: Set[str], restored: Callable[[], Catalogue]
 ) -> str:
-    """Say how a database differs from a reference; nothing if it does not.
+    """Return the differences of a database from a reference; empty if there are none.
 
-    ``restored`` returns the reference as it is after a dump and a restore. It is asked only if
-    there are differences without it.
+    ``restored`` returns the reference after a dump and a restore. It is called only if there are
+    differences without it.
     """
     wanted, found = comparable(reference, live, ignored)
     if report := differences(wanted, found, SIDES, None, {}):
@@ -76,7 +76,7 @@ def differences_from(
 
 @contextmanager
 def built(server: URL, like: Catalogue) -> Iterator[Catalogue]:
-    """Yield what the migrations build at the revision of a database, in a database of its own."""
+    """Yield the schema that the migrations build at a database's revision, in a new database."""
     with scratch.database(server) as url:
         if like.revisions is not None:
             scratch.migrate(url, like.revisions)

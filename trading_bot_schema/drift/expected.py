@@ -1,7 +1,7 @@
-"""What may differ between a live database and what the migrations build in a scratch one.
+"""Expected differences between a live database and a scratch one that the migrations build.
 
-The owner, what ``docs/roles.sql`` grants, the locale that the database was created with, and how
-PostgreSQL prints what was restored from a dump; and what the operator says is to be ignored.
+They are the owner, the grants of ``docs/roles.sql``, the locale of the database, the form in which
+PostgreSQL prints expressions restored from a dump, and the kinds that the operator ignores.
 """
 
 import re
@@ -15,7 +15,7 @@ IGNORABLE = {
     "replication": "publications, subscriptions and replication slots",
     "storage": "storage parameters of tables and indexes, such as fillfactor",
 }
-"""What an operator may have set up, by the name to ignore it by."""
+"""What an operator may have set up, by the name with which it is ignored."""
 
 OWNER = "<owner>"
 """Stands for the role that migrates. No role's name is printed like that."""
@@ -46,7 +46,7 @@ _SETTING = re.compile(rf"""(?<=SET )(?P<name>"[^"]+\.[^"]+"|\w+\.\w+) TO {_STRIN
 def comparable(
     reference: Catalogue, live: Catalogue, ignored: Set[str]
 ) -> tuple[Catalogue, Catalogue]:
-    """Return two catalogues that differ in what is not expected to differ."""
+    """Return the two catalogues without their expected differences."""
     wanted, found = (_adjusted(side.objects, side.roles, ignored) for side in (reference, live))
     if "privileges" not in ignored:
         for name, granted in _granted(wanted, found, live.roles).items():
@@ -55,15 +55,15 @@ def comparable(
 
 
 def as_migrated(reference: Catalogue, restored: Catalogue, live: Catalogue) -> Catalogue:
-    """Return a live database as it would print if it had not been restored from a dump.
+    """Return a live database as it would be printed without a dump and a restore.
 
-    PostgreSQL prints some expressions in another way once they were dumped and restored. Those
-    lines of an object that are as ``restored``, the reference dumped and restored, says, are
-    replaced by the reference's own.
+    PostgreSQL prints some expressions in another form after a dump and a restore. The lines of an
+    object that equal those of ``restored``, the reference after a dump and a restore, are replaced
+    by the reference's own.
     """
     objects = {**live.objects}
     for name in objects.keys() & reference.objects.keys() & restored.objects.keys():
-        # A comma at the end depends on the next line.
+        # A trailing comma depends on the next line.
         ours, theirs = (
             [line.removesuffix(",") for line in side.objects[name].splitlines()]
             for side in (reference, restored)
@@ -80,7 +80,7 @@ def as_migrated(reference: Catalogue, restored: Catalogue, live: Catalogue) -> C
 
 
 def _granted(wanted: Objects, found: Objects, roles: Roles) -> dict[str, list[str]]:
-    """Return what docs/roles.sql grants, as pg_dump prints it."""
+    """Return the grants of docs/roles.sql, as pg_dump prints them."""
     grants: dict[str, list[str]] = {}
 
     def grant(name: str, line: str) -> None:
@@ -88,7 +88,7 @@ def _granted(wanted: Objects, found: Objects, roles: Roles) -> dict[str, list[st
 
     schema = "ACL SCHEMA public"
     creates = f"GRANT ALL ON SCHEMA public TO {OWNER};"
-    # An owner without an application's role may have it, too.
+    # An owner without an application role may have it too.
     if not roles.owner_is_superuser and (roles.applications or creates in found.get(schema, "")):
         grant(schema, creates)
     for role in roles.applications:
@@ -127,7 +127,7 @@ def _adjusted(objects: Objects, roles: Roles, ignored: Set[str]) -> dict[str, st
             # Chosen when the database was created, before any migration.
             text = _LOCALE.sub("", text)
             if roles.administrator_owns_database and not roles.owner_is_superuser:
-                # As docs/roles.sql leaves it.
+                # The owner that docs/roles.sql sets.
                 text = _OWNED.sub(rf"\g<before>\g<what>{OWNER};", text)
         if _PRIVILEGES.match(name):
             text = _sorted_grants(same_role(text))

@@ -1,4 +1,4 @@
-"""``pg_dump``: which one to use, and what it prints."""
+"""Finds a suitable ``pg_dump`` and runs it."""
 
 import os
 import re
@@ -18,12 +18,12 @@ LOCK_WAIT = "5s"
 
 
 def schema(url: URL, server: int, without: Iterable[tuple[str, str]] = ()) -> str:
-    """Return the SQL that creates everything in a database but rows.
+    """Return the SQL that creates everything in a database except rows.
 
     Args:
-        url: Where the database is.
+        url: The database.
         server: Major version of its server.
-        without: Tables to leave out, by schema and name.
+        without: Tables to omit, by schema and name.
 
     Raises:
         CommandError: There is no pg_dump that is new enough, or it fails.
@@ -39,7 +39,7 @@ def schema(url: URL, server: int, without: Iterable[tuple[str, str]] = ()) -> st
             f"--lock-wait-timeout={LOCK_WAIT}",
             *(f"--exclude-table={_pattern(schema)}.{_pattern(name)}" for schema, name in without),
         ],
-        # Not on the command line, which everybody on the machine may read.
+        # Not on the command line, which every user of the machine can read.
         env=os.environ | ({"PGPASSWORD": str(url.password)} if url.password else {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -88,5 +88,5 @@ def _programs() -> Iterator[Path]:
 
 
 def _pattern(name: str) -> str:
-    """Quote a name for pg_dump, to which the other characters then mean themselves."""
+    """Quote a name as a literal pattern of pg_dump."""
     return '"' + name.replace('"', '""') + '"'

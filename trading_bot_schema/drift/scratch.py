@@ -1,4 +1,4 @@
-"""A database to build a schema in: made for that, dropped afterwards."""
+"""Scratch databases: created to build a schema in, and dropped afterwards."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Parts of Alembic that are used here but not documented.
+"""Undocumented parts of Alembic that the migrator uses.
 
 ``tests/test_alembic_internals.py`` fails where a release of Alembic renames any of it.
 """
@@ -17,7 +17,7 @@ def options(steps: StepsOfCommand, read_only: bool) -> dict[str, Any]:
 
     ``fn`` is documented with ``MigrationContext``. ``dont_mutate`` keeps a command from creating
     ``alembic_version``; Alembic gives it to ``alembic check`` only, though ``current`` and
-    ``history`` only read, too.
+    ``history`` only read as well.
     """
     return {"fn": steps, "dont_mutate": read_only}
 
@@ -41,9 +41,9 @@ def reads_only(migration: MigrationContext) -> bool:
 
 
 def upgrades_to_head(migration: MigrationContext, script: ScriptDirectory) -> bool:
-    """Say whether the command is ``alembic upgrade head``, or names the head revision.
+    """Return whether the command is ``alembic upgrade head``, or names the head revision.
 
-    ``context.get_revision_argument()`` does not say it of a downgrade or stamp.
+    ``context.get_revision_argument()`` does not distinguish a downgrade or stamp.
     """
     return migration.opts["fn"].__name__ == "upgrade" and migration.opts.get(
         "destination_rev"
@@ -60,6 +60,6 @@ def uses_autocommit_block(step: RevisionStep) -> bool:
 
 
 def timeouts_of(step: RevisionStep) -> object:
-    """Return what a revision's file says in ``timeouts``; stamping runs no revision."""
+    """Return ``timeouts`` of a revision's file; stamping runs no revision."""
     revision = getattr(step, "revision", None)
     return {} if revision is None else getattr(revision.module, "timeouts", {})

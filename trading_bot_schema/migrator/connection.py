@@ -1,4 +1,4 @@
-"""The connection that migrates."""
+"""The connection that runs the migrations."""
 
 import logging
 import random
@@ -21,7 +21,7 @@ log = logging.getLogger("alembic.migrator")
 
 CONNECT_SECONDS = 10
 
-# Where the server knows it: transaction_timeout came with PostgreSQL 17.
+# If the server has it: transaction_timeout is new in PostgreSQL 17.
 _SET = text("SELECT set_config(name, :value, false) FROM pg_settings WHERE name = :name")
 
 
@@ -59,10 +59,10 @@ def _engine(url: URL) -> Engine:
     }
     arguments = {name: defaults[name] for name in defaults.keys() - url.query.keys()}
     engine = create_engine(
-        # Without the password, so that nothing that shows or pickles the engine's URL does.
+        # Without the password, so that it is not shown or pickled with the engine's URL.
         without_pooler(url)._replace(drivername="postgresql+psycopg", password=None),
         connect_args=arguments
-        # No named prepared statement is left in a session that a pooler gives to others.
+        # Leave no named prepared statement in a session that a pooler gives to other clients.
         | {"prepare_threshold": None}
         | ({"password": url.password} if url.password else {}),
         poolclass=pool.NullPool,
@@ -77,7 +77,7 @@ def _refuse_transaction_pooling(driver: Any, _: object) -> None:
 
 
 def _open(engine: Engine, settings: Settings) -> Connection:
-    """Connect, again and again while the server is starting, full, or does not listen."""
+    """Connect; retry while the server is starting, full, or does not listen."""
     deadline = time.monotonic() + settings.connect_wait / 1000
     pause = 0.0
     while True:
@@ -118,7 +118,7 @@ def _server_settings(settings: Settings) -> dict[str, str]:
     return {
         "lock_timeout": f"{settings.lock_timeout}ms",
         "statement_timeout": f"{settings.statement_timeout}ms",
-        # Release the locks soon if the migrator was killed or its host is lost.
+        # Release the locks soon if the migrator is killed or its host is lost.
         "idle_in_transaction_session_timeout": "5min",
         # One that pauses between two attempts keeps its lock.
         "idle_session_timeout": "0",

@@ -1,4 +1,4 @@
-"""Revisions that break the code of the revision before them, as their docstrings say."""
+"""Revisions that break the code of the previous revision, as their docstrings declare."""
 
 import logging
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ def before_contract(steps: Sequence[RevisionStep]) -> Sequence[RevisionStep]:
     """Return the steps that run before the first one that breaks old code.
 
     Raises:
-        CommandError: Others follow that break nothing, so that new code may need them.
+        CommandError: Others follow that break nothing, which the new code may need.
     """
     broken = [what_it_breaks(step) for step in steps]
     first = next((number for number, what in enumerate(broken) if what), None)
@@ -41,7 +41,7 @@ def before_contract(steps: Sequence[RevisionStep]) -> Sequence[RevisionStep]:
 
 
 def warn(step: RevisionStep) -> None:
-    """Say in the log that a step breaks old code, if it does."""
+    """Log a warning if a step breaks old code."""
     if what := what_it_breaks(step):
         log.warning(
             "Revision %s breaks old code: %s. That code must not run any more.",
@@ -52,7 +52,7 @@ def warn(step: RevisionStep) -> None:
 
 
 def what_it_breaks(step: RevisionStep) -> str:
-    """Return what a revision's docstring says of old code, if it breaks any; else nothing."""
+    """Return the docstring's line on old code, if the revision breaks any; else empty."""
     if not isinstance(step, RevisionStep) or not step.is_upgrade:  # or a stamp
         return ""
     try:

@@ -29,7 +29,7 @@ TEMPORARY = {
     " in use: run this again, or see max_connections and the role's CONNECTION LIMIT.",
     "Is the server running": "Check that it is up, and host and port in DATABASE_URL.",
 }
-"""What to do where a server cannot be connected to for now, by what the message has.
+"""What to do if a server cannot be connected to for now, by a part of the message.
 
 57P03, 53300 and a refused port: libpq gives no SQLSTATE for a connection that failed.
 """
@@ -41,7 +41,7 @@ def sqlstate(error: DBAPIError) -> str | None:
 
 
 def reason(error: DBAPIError, *, on_standby: bool = False) -> str:
-    """Say on one line what happened and what to do about it."""
+    """Return one line that states what happened and what to do about it."""
     what = " ".join(str(error.orig).split()).removeprefix("connection failed: ")
     if error.connection_invalidated:
         advice = "The connection broke and what was not committed is undone: run it again."
@@ -54,7 +54,7 @@ def reason(error: DBAPIError, *, on_standby: bool = False) -> str:
 
 
 def not_connected(error: DBAPIError) -> tuple[str, bool]:
-    """Say on one line why a connection failed, what to do, and whether it may work later."""
+    """Return one line on why a connection failed and what to do, and whether to try again."""
     what = reason(error)
     for text, advice in TEMPORARY.items():
         if re.search(text, what):

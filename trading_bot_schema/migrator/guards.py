@@ -1,4 +1,4 @@
-"""What is checked before the first revision runs: who makes the tables, and what is lost."""
+"""Checks before the first revision runs: the owner of new tables, and the loss of rows."""
 
 import logging
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from trading_bot_schema.migrator.settings import Settings
 
 log = logging.getLogger("alembic.migrator")
 
-# Owner of alembic_version, if tables that it makes get privileges that mine do not.
+# Owner of alembic_version, if its new tables get default privileges that mine do not.
 _OWNER = text(
     """
     SELECT rolname
@@ -36,11 +36,11 @@ _TABLE = text(
 
 
 def check(connection: Connection, steps: Sequence[RevisionStep], settings: Settings) -> None:
-    """Check the revisions that a command is going to run.
+    """Check the revisions that a command will run.
 
     Raises:
-        CommandError: The application could not use their tables; or they lose rows, and
-            ``settings`` say that they must not.
+        CommandError: The application could not use their tables; or they lose rows, which
+            ``settings`` refuse.
     """
     migrations = [step for step in steps if isinstance(step, RevisionStep)]  # or a stamp's
     if migrations:
@@ -67,7 +67,7 @@ def _check_owner(connection: Connection) -> None:
 
 
 def _what_is_lost(connection: Connection, steps: Sequence[RevisionStep]) -> str:
-    """Name what the docstrings say that a downgrade loses, and that holds rows now."""
+    """Return what a downgrade loses according to the docstrings, and that holds rows now."""
     declared = dict.fromkeys(
         name
         for step in steps
@@ -79,12 +79,12 @@ def _what_is_lost(connection: Connection, steps: Sequence[RevisionStep]) -> str:
 
 
 def _rows(connection: Connection, table: str) -> str:
-    """Estimate the rows of a table; return nothing if it has none."""
+    """Estimate the rows of a table; return an empty string if it has none."""
     found = connection.execute(_TABLE, {"table": table}).one_or_none()
     if found is None:
         return ""
     name, estimate = found
-    # The name is quoted by the server, and the estimate knows nothing of the latest rows.
+    # The name is quoted by the server, and the estimate does not include the latest rows.
     if not connection.scalar(text(f"SELECT EXISTS (SELECT FROM {name})")):  # noqa: S608
         return ""
     return f"about {estimate:,} rows" if estimate > 0 else "some rows"

@@ -1,7 +1,7 @@
-"""A bound on how long a migration blocks the readers or writers of a table.
+"""A limit on how long a migration blocks the readers or writers of a table.
 
-PostgreSQL has none: ``statement_timeout`` counts the wait for the lock, and forgets the statements
-before; ``transaction_timeout`` ends the session and with it the lock of the one migrator.
+PostgreSQL has none: ``statement_timeout`` includes the wait for the lock, and excludes the earlier
+statements; ``transaction_timeout`` ends the session and with it the migrator's advisory lock.
 """
 
 import time
@@ -13,8 +13,8 @@ from sqlalchemy import Connection, text
 from trading_bot_schema.migrator.settings import Settings
 
 # The modes that conflict with ROW EXCLUSIVE, which INSERT, UPDATE and DELETE take (PostgreSQL
-# docs, "Table-Level Lock Modes"), on tables that others see, which excludes those that the
-# transaction created. Temporary tables and catalogues are nobody else's.
+# docs, "Table-Level Lock Modes"), on tables that other sessions see, which excludes those
+# that the transaction created, temporary tables and catalogs.
 _HELD = text(
     """
     SELECT virtualtransaction, mode, CAST(CAST(pg_class.oid AS regclass) AS text) AS table
@@ -38,39 +38,38 @@ _LOCKS = {
 
 
 class HeldTooLongError(Exception):
-    """The transaction must not go on: it was found to hold a lock for too long."""
+    """The transaction must not continue: it has held a lock for too long."""
 
 
 class Hold:
     """Ends the transaction that holds a strong lock on an existing table for too long.
 
-    The watching thread sees the lock and cancels the statement. That must hit no other
-    transaction, and above all not one that comes after a COMMIT that succeeded. So each
-    transaction has a token, which the migrating thread takes away before it commits or rolls
-    back; the watching thread cancels only while the token is the one of before it looked, with a
-    mutex held until the server has sent the signal. A signal that arrives between two statements
-    is ignored by the server, so the migrating thread refuses the next statement, or the COMMIT,
-    itself.
+    The watching thread sees the lock and cancels the statement. It must not cancel another
+    transaction, in particular not one that follows a successful COMMIT. So each transaction has a
+    token, which the migrating thread removes before it commits or rolls back; the watching thread
+    cancels only if the token is the same as before it read the locks, and holds a mutex until the
+    server has sent the signal. The server ignores a signal that arrives between two statements, so
+    the migrating thread refuses the next statement, or the COMMIT, itself.
 
     Python code between two statements is not interrupted, but the next statement is refused.
     """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
-        """Take what returns the settings for now: each revision may have its own."""
+        """Take a function that returns the current settings: each revision may have its own."""
         self._settings = settings
         self._mutex = Lock()
         self._transaction: object | None = None
         self._held: tuple[str, float] | None = None  # virtual transaction, seen first when
         self.expired = ""
-        """What was held for too long, if anything."""
+        """The lock that was held for too long, if any."""
 
     # In the migrating thread.
 
     def before_statement(self, *, begins: bool, concurrent: bool) -> None:
-        """Begin a transaction if this is its first statement; one that blocks nobody has none.
+        """Begin a transaction if this is its first statement; a concurrent one has none.
 
         Raises:
-            HeldTooLongError: The transaction must not go on.
+            HeldTooLongError: The transaction must not continue.
         """
         with self._mutex:
             self._refuse()
@@ -80,7 +79,7 @@ class Hold:
                 self._transaction = object()
 
     def after_lone_statement(self) -> None:
-        """End the transaction of a statement that had one of its own, and that succeeded."""
+        """End the transaction of a successful statement outside a transaction block."""
         with self._mutex:
             self._transaction = None
             self.expired = ""
@@ -107,7 +106,7 @@ class Hold:
     # In the watching thread.
 
     def check(self, watching: Connection, pid: int) -> None:
-        """Cancel what a session does, if it holds a lock for too long."""
+        """Cancel the statement of a session if it has held a lock for too long."""
         transaction = self._transaction
         timeout = self._settings().hold_timeout
         if transaction is None or timeout == 0:

@@ -35,10 +35,10 @@ _IS_HOLDER = text(f"{_HOLDERS} AND pid = pg_backend_pid()")
 
 @contextmanager
 def migration_lock(connection: Connection, settings: Settings) -> Iterator[None]:
-    """Hold the lock of the one migrator.
+    """Hold the migrator's advisory lock.
 
-    The lock belongs to the session, so that it lasts through ``autocommit_block()`` and ends with
-    the connection. In a transaction that the caller has begun, it lasts until that ends instead.
+    It is a session-level lock, so that it is kept during ``autocommit_block()`` and ends with the
+    connection. In a transaction that the caller has begun, it is a transaction-level lock instead.
 
     Raises:
         CommandError: Another migrator did not finish in time, or the lock was lost.
@@ -52,7 +52,7 @@ def migration_lock(connection: Connection, settings: Settings) -> Iterator[None]
         yield
         connection.commit()
     except BaseException:
-        # A connection that broke, or was interrupted within a statement, gave the lock back.
+        # A connection that broke, or was interrupted within a statement, has released the lock.
         if not connection.invalidated:
             with suppress(SQLAlchemyError):
                 connection.rollback()
@@ -63,17 +63,17 @@ def migration_lock(connection: Connection, settings: Settings) -> Iterator[None]
 
 
 def check_lock(connection: Connection) -> None:
-    """Check that the server process that answers is the one that holds the lock.
+    """Raise an error unless the server process of this connection holds the lock.
 
     Raises:
-        CommandError: It is another one, such as behind a pooler that changes them.
+        CommandError: Another process answers, such as behind a pooler that changes them.
     """
     if connection.scalar(_IS_HOLDER, {"key": LOCK_KEY}) is None:
         raise CommandError(LOST)
 
 
 def holders(connection: Connection) -> Sequence[int]:
-    """Return the process of the one migrator, if one is at work."""
+    """Return the server process of the running migrator, if there is one."""
     return connection.scalars(_HOLDERS, {"key": LOCK_KEY}).all()
 
 
@@ -89,8 +89,8 @@ def _wait(
     lock: Function[bool],
     end_transaction: Callable[[], None],
 ) -> None:
-    # Never with the blocking pg_advisory_lock(): its snapshot would keep a CREATE INDEX
-    # CONCURRENTLY of the migrator that it waits for from finishing.
+    # Not with pg_advisory_lock(), which blocks: its snapshot would keep a CREATE INDEX
+    # CONCURRENTLY of the other migrator from finishing.
     deadline = time.monotonic() + settings.wait_timeout / 1000
     waiting = False
     while not connection.scalar(select(lock)):

@@ -25,7 +25,7 @@ class Plan:
     def __init__(
         self, migration: MigrationContext, script: ScriptDirectory, settings: Settings
     ) -> None:
-        """Plan the command that ``migration`` was configured for; ``script`` has the revisions.
+        """Plan the command for which ``migration`` was configured; ``script`` has the revisions.
 
         In a transaction that the caller has begun, every step has to run within it.
         """
@@ -44,19 +44,19 @@ class Plan:
 
     @property
     def settings(self) -> Settings:
-        """The settings for what runs now; any thread may ask."""
+        """The settings of the current step; thread-safe."""
         for step in self.remaining[:1]:
             return self._settings_for(step)
         return self._settings
 
     @property
     def place(self) -> str:
-        """What runs now, as the start of a message."""
+        """The current step, as the start of a message."""
         return f"In {self.remaining[0]}: " if self.remaining else ""
 
     @property
     def fields(self) -> dict[str, object]:
-        """What runs now, for logs that machines read."""
+        """The current step, as fields of a JSON log record."""
         if not self.remaining:
             return {}
         info = self.remaining[0].info
@@ -68,7 +68,7 @@ class Plan:
 
     @property
     def remains(self) -> str:
-        """What is left of a revision that failed, as a sentence; empty: nothing."""
+        """What remains of a failed revision, as a sentence; empty: nothing."""
         if self.remaining and alembic_internals.uses_autocommit_block(self.remaining[0]):
             return (
                 "What it did outside of a transaction remains, such as an index that was built in"
@@ -94,7 +94,7 @@ class Plan:
             log.info("Running %s", self.remaining[0], extra=fields | {"event": "started"})
             started = time.monotonic()
             yield self.remaining[0]
-            # Alembic asks for the next one when this one is committed.
+            # Alembic requests the next one when this one is committed.
             seconds = round(time.monotonic() - started, 3)
             log.info(
                 "Done in %.2f s", seconds, extra=fields | {"event": "done", "seconds": seconds}
@@ -107,7 +107,7 @@ class Plan:
             return
         try:
             self.remaining.extend(self._steps_of_command(heads, migration))
-        except AssertionError as error:  # such as ``head+1``, or nothing at all
+        except AssertionError as error:  # such as ``head+1``, or an empty one
             raise CommandError(
                 "There is no such revision. `alembic history` lists the revisions."
             ) from error
@@ -127,7 +127,7 @@ class Plan:
         self._decided = True
 
     def _is_ahead(self, heads: tuple[str, ...]) -> bool:
-        """Say whether a newer version of the code has migrated the database, and that is fine."""
+        """Return whether a newer version has migrated the database, and ``ahead`` accepts that."""
         here = ", ".join(self.script.get_heads())
         for head in heads:
             if is_known(head, self.script):
@@ -148,7 +148,7 @@ class Plan:
 
 
 def is_known(revision: str, script: ScriptDirectory) -> bool:
-    """Say whether a revision is among the migrations here."""
+    """Return whether a revision is among the migrations here."""
     try:
         script.get_revision(revision)
     except CommandError:

@@ -1,7 +1,7 @@
-"""Connection poolers that lend a server connection for a transaction or a statement only.
+"""Detects connection poolers that assign a server connection per transaction or statement.
 
-Neither settings nor session locks work through one: they stay behind on a server connection that
-another client gets next.
+Neither settings nor session-level locks work through one: they remain on a server connection that
+is assigned to another client next.
 """
 
 import selectors
@@ -14,9 +14,9 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 
 SECONDS = 5
-"""How long to wait for an answer that a pooler in transaction mode may not be able to give."""
+"""Longest wait for an answer that a pooler in transaction mode may be unable to give."""
 TRIALS = 20
-"""In transaction mode with two server connections, the odds of a trial are even."""
+"""In transaction mode with two server connections, a trial detects it with probability 1/2."""
 
 REFUSAL = (
     "DATABASE_URL leads to a connection pooler in transaction or statement mode, through which"
@@ -26,11 +26,11 @@ REFUSAL = (
 
 
 def refuse_transaction_pooling(connection: psycopg.Connection) -> None:
-    """Refuse a connection that does not keep its server process from one transaction to the next.
+    """Refuse a connection that does not keep its server process between transactions.
 
-    Sets nothing and takes no lock. Where libpq was told of another process than answers, there is
-    a pooler, in whatever mode. Then a second client holds a transaction: in session mode, the
-    process of this connection cannot be the one that it gets, and answers this one as before.
+    Sets nothing and takes no lock. If the process that answers is not the one reported to libpq,
+    there is a pooler, in any mode. Then a second client holds a transaction: in session mode, it
+    gets another process, and this connection keeps its own.
 
     Raises:
         CommandError: There is a pooler in transaction or statement mode.
@@ -53,12 +53,12 @@ def refuse_transaction_pooling(connection: psycopg.Connection) -> None:
                 raise CommandError(REFUSAL)
             connection.rollback()
             if second.info.transaction_status != TransactionStatus.INTRANS:
-                break  # a pool without a session for it, whose clients get theirs in turn
+                break  # a full pool, which queues the second client
             second.rollback()
 
 
 def refuse_callers_pooling(connection: Connection) -> None:
-    """Refuse such a connection of a caller's, if its driver is psycopg.
+    """Refuse such a connection of a caller, if its driver is psycopg.
 
     Raises:
         CommandError: There is a pooler in transaction or statement mode.
@@ -73,8 +73,8 @@ def refuse_callers_pooling(connection: Connection) -> None:
 
 
 def _process_in_transaction(connection: psycopg.Connection) -> int | None:
-    """Begin a transaction and return the process it runs in; None: an error, or no answer."""
-    # With libpq's own functions, as psycopg's wait for ever.
+    """Begin a transaction and return its server process; None: an error, or no answer."""
+    # With libpq's own functions, as psycopg's wait without a limit.
     server = connection.pgconn
     results = []
     deadline = time.monotonic() + SECONDS

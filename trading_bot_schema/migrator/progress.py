@@ -1,4 +1,4 @@
-"""How far the statement of a migration is, for whoever waits for it."""
+"""Progress of a migration's statement, for the operator."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ log = logging.getLogger("alembic.migrator")
 SHOW_AFTER_SECONDS = 1
 LOG_SECONDS = 10
 
-# PostgreSQL docs, "CREATE INDEX Progress Reporting". Not every phase counts something.
+# PostgreSQL docs, "CREATE INDEX Progress Reporting". Not every phase has a counter.
 _PROGRESS = text(
     """
     SELECT extract(epoch FROM clock_timestamp() - query_start)::float AS seconds, phase,
@@ -29,17 +29,17 @@ _PROGRESS = text(
 
 
 class Progress:
-    """Shows the phase of an index that is built, or who is waited for, after a second."""
+    """Shows the phase of an index build, or the blocking sessions, after a second."""
 
     def __init__(self, show: Callable[[str], None] | None) -> None:
-        """Show progress with ``show``, which replaces what it showed before, or log it."""
+        """Show progress with ``show``, which replaces the previous line, or log it."""
         self._show = show
-        self._phase: tuple[str, int, float] = ("", 0, 0)  # its name, done when, since when
+        self._phase: tuple[str, int, float] = ("", 0, 0)  # name, initial count, start time
         self._logged = -float(LOG_SECONDS)
         self._shown = False
 
     def look(self, watching: Connection, pid: int, blockers: str) -> None:
-        """Show how far a session's statement is."""
+        """Show the progress of a session's statement."""
         row = watching.execute(_PROGRESS, {"pid": pid}).one_or_none()
         if row is None or row.seconds < SHOW_AFTER_SECONDS or not (row.what or blockers):
             self.end()
@@ -59,7 +59,7 @@ class Progress:
             self._logged = now
 
     def end(self) -> None:
-        """Show nothing any more."""
+        """Remove the line."""
         if self._show and self._shown:
             self._show("")
             self._shown = False

@@ -1,4 +1,4 @@
-"""One run of the migrations, with retries where a lock was not available."""
+"""Runs the migrations, with retries if a lock is not available."""
 
 import logging
 import random
@@ -40,7 +40,7 @@ def run(
 ) -> None:
     """Run the migrations of a plan on a connection that :func:`connect` opened.
 
-    ``show`` replaces a line on the terminal, if there is one, by another.
+    ``show`` replaces the status line of the terminal, if there is one.
 
     Raises:
         CommandError: They failed. The message says why and what to do.
@@ -71,7 +71,7 @@ def _is_standby(connection: Connection) -> bool:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return why something failed: Alembic may fail again on its way out."""
+    """Return the original cause of an error: Alembic may fail again during cleanup."""
     chain = [error]
     while (context := chain[-1].__context__) is not None:
         chain.append(context)
@@ -85,9 +85,9 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def run_for_caller(connection: Connection, plan: Plan, run_migrations: Callable[[], None]) -> None:
-    """Run the migrations of a plan on a connection of the caller's, once.
+    """Run the migrations of a plan on a connection of the caller, once.
 
-    The caller keeps its own timeouts and exceptions, and a transaction that it has begun.
+    The caller's timeouts, exceptions and transaction are kept.
 
     Raises:
         CommandError: Another migrator did not finish in time, or there is a pooler that does not
@@ -120,7 +120,7 @@ def _try_repeatedly(
             watcher.blockers = ""
             try:
                 # In a transaction from here, so that Alembic does not create or empty its version
-                # table in one of its own.
+                # table in a separate one.
                 connection.begin()
                 run_migrations()
                 connection.commit()

@@ -32,7 +32,7 @@ def positive_integer(name: str, value: str) -> int:
 
 
 def choice(*choices: str) -> Callable[[str, str], str]:
-    """Make a parser of one of some words."""
+    """Return a parser that accepts one of the choices."""
 
     def parse(name: str, value: str) -> str:
         if value in choices:
@@ -43,14 +43,14 @@ def choice(*choices: str) -> Callable[[str, str], str]:
 
 
 def identifier(name: str, value: str) -> str:
-    """Parse the name of a role: as it is, without quotation marks."""
+    """Parse the name of a role, without quotation marks."""
     if value:
         return value
     raise CommandError(f"{name} is empty, but should be the name of a role.")
 
 
 def setting(default: Any, parse: Callable[[str, str], Any], *, of_revision: bool = True) -> Any:
-    """Define a setting: its default, the parser of its text, whether a revision may have it."""
+    """Define a setting: its default, its parser, and whether a revision may set it."""
     return field(default=default, metadata={"parse": parse, "of_revision": of_revision})
 
 
@@ -59,11 +59,11 @@ class Settings:
     """Timeouts, limits and guards. Times are in milliseconds."""
 
     lock_timeout: int = setting(500, milliseconds)
-    """Longest wait for a lock on a table, during which others queue up behind it; 0: no limit."""
+    """Longest wait for a lock on a table, during which queries queue behind it; 0: no limit."""
     concurrent_lock_timeout: int = setting(0, milliseconds)
-    """The same for statements behind which nobody queues up, such as CREATE INDEX CONCURRENTLY."""
+    """The same for statements behind which no query queues, as CREATE INDEX CONCURRENTLY."""
     lock_attempts: int = setting(12, positive_integer)
-    """How often a revision is tried that does not get its locks."""
+    """Number of attempts of a revision that does not get its locks."""
     hold_timeout: int = setting(10_000, milliseconds)
     """Longest that a transaction may block reads or writes of an existing table; 0: no limit."""
     statement_timeout: int = setting(0, milliseconds)
@@ -71,19 +71,19 @@ class Settings:
     wait_timeout: int = setting(600_000, milliseconds, of_revision=False)
     """Longest wait for another migrator to finish."""
     contract: str = setting("warn", choice("warn", "refuse"), of_revision=False)
-    """What an upgrade does before a revision that breaks the code of the revision before it."""
+    """What an upgrade does before a revision that breaks the code of the previous one."""
     connect_wait: int = setting(30_000, milliseconds, of_revision=False)
     """Longest wait for a server that is starting, full, or does not listen; 0: none."""
     role: str | None = setting(None, identifier, of_revision=False)
-    """Role to migrate as, where the one that connects is a member of the owner."""
+    """Role to migrate as, if the role that connects is a member of the owner."""
     ahead: str = setting("refuse", choice("refuse", "accept"), of_revision=False)
-    """What ``upgrade head`` does where a newer version of the code has migrated the database."""
+    """What ``upgrade head`` does if a newer version of the code has migrated the database."""
     lose: str = setting("warn", choice("warn", "refuse"), of_revision=False)
-    """What a downgrade does that loses rows."""
+    """Whether a downgrade that loses rows is refused or warned of."""
     log: str = setting("text", choice("text", "json"), of_revision=False)
-    """What the lines on stderr are: text, or a JSON object each."""
+    """Format of the lines on stderr: text, or a JSON object each."""
     given: frozenset[str] = frozenset()
-    """Names of the settings that ``-x`` gives, which no revision replaces."""
+    """Names of the settings given with ``-x``, which no revision replaces."""
 
     @classmethod
     def read(cls, arguments: Mapping[str, str], environment: Mapping[str, str]) -> Self:
@@ -107,7 +107,7 @@ class Settings:
     def for_revision(self, timeouts: object) -> Self:
         """Return the settings for a revision that has ``timeouts = {"hold_timeout": "1min"}``.
 
-        What ``-x`` gives comes first, then the revision, then the environment.
+        ``-x`` takes precedence, then the revision, then the environment.
 
         Raises:
             CommandError: It is not such a mapping, or a value is malformed.

@@ -1,4 +1,4 @@
-"""What a migration does before and after each statement, by the kind of statement."""
+"""Applies timeouts and limits to each statement of a migration, by its kind."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -36,10 +36,10 @@ _CONCURRENT = re.compile(
 
 
 def is_concurrent(statement: str) -> bool:
-    """Say whether a statement blocks, where it runs in no transaction, no reader and no writer.
+    """Return whether a statement, outside a transaction, blocks neither readers nor writers.
 
-    These take SHARE UPDATE EXCLUSIVE, which blocks maintenance of the same table alone, also of
-    those that wait for it. Several statements in one string are one transaction, so never.
+    Such statements take SHARE UPDATE EXCLUSIVE, which blocks only maintenance of the same table,
+    also while they wait for it. Several statements in one string are one transaction, so False.
     Source: PostgreSQL docs, "Explicit Locking", and the page of each statement.
     """
     tokens = []
@@ -53,7 +53,7 @@ def is_concurrent(statement: str) -> bool:
 
 @contextmanager
 def limits(connection: Connection, timeouts: Timeouts, hold: Hold) -> Iterator[None]:
-    """Let each statement of a connection have its timeouts, and each transaction its bound."""
+    """Apply the timeouts to each statement of a connection, and the limit to each transaction."""
 
     def before(
         connection: Connection, cursor: Any, statement: str, _: object, context: Any, __: bool
@@ -73,7 +73,7 @@ def limits(connection: Connection, timeouts: Timeouts, hold: Hold) -> Iterator[N
         try:
             hold.before_commit()
         except HeldTooLongError:
-            # SQLAlchemy regards the transaction as ended, and would commit it with the next one.
+            # SQLAlchemy considers the transaction ended, and would commit it with the next one.
             connection.connection.rollback()
             raise
 
@@ -97,5 +97,5 @@ def limits(connection: Connection, timeouts: Timeouts, hold: Hold) -> Iterator[N
 
 
 def _is_idle(cursor: Any) -> bool:
-    """Say whether the connection of a psycopg cursor is in no transaction."""
+    """Return whether the connection of a psycopg cursor is outside a transaction."""
     return bool(cursor.connection.info.transaction_status.name == "IDLE")

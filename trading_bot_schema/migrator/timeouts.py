@@ -1,4 +1,4 @@
-"""The server's timeouts for each statement of a migration, by its kind and its revision."""
+"""Timeouts of the server for each statement of a migration, by its kind and revision."""
 
 from collections.abc import Callable
 
@@ -7,21 +7,21 @@ from sqlalchemy import Connection, func, select
 from trading_bot_schema.migrator.settings import Settings
 
 OWN = {"sets_timeouts": True}
-"""Execution options of the statement that sets them, which has none itself."""
+"""Execution options of the statement that sets the timeouts, to which none apply."""
 
 
 class Timeouts:
-    """Sets ``lock_timeout`` and ``statement_timeout`` where the next statement needs others."""
+    """Sets ``lock_timeout`` and ``statement_timeout`` if the next statement needs others."""
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
-        """Take what returns the settings for now: each revision may have its own."""
+        """Take a function that returns the current settings: each revision may have its own."""
         self._settings = settings
         self._now: dict[str, int] = {}
         self.lock_timeout = 0
-        """The last statement's, in milliseconds."""
+        """The timeouts of the last statement, in milliseconds."""
 
     def set_for(self, connection: Connection, concurrent: bool) -> None:
-        """Set the timeouts for the statement that comes next."""
+        """Set the timeouts for the next statement."""
         settings = self._settings()
         self.lock_timeout = (
             settings.concurrent_lock_timeout if concurrent else settings.lock_timeout
@@ -38,5 +38,5 @@ class Timeouts:
             self._now = wanted
 
     def forget(self) -> None:
-        """Set them anew before the next statement: a transaction took them along as it ended."""
+        """Set them again before the next statement: the end of a transaction has reset them."""
         self._now = {}

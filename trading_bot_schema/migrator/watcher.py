@@ -1,4 +1,4 @@
-"""A second connection, which watches what the migrating one does."""
+"""A second connection, which monitors the migrating one."""
 
 import logging
 from collections.abc import Callable
@@ -21,10 +21,10 @@ RECONNECT_SECONDS = 10
 
 
 class Watcher:
-    """Watches a connection from another one: who blocks it, what it holds, how far it is.
+    """Monitors a connection from another one: blocking sessions, locks held, progress.
 
-    While a statement runs, nothing else can ask the server; and after one has failed, the server
-    no longer knows who blocked it.
+    While a statement runs, its own connection cannot query the server; and after it has failed,
+    the server no longer knows which session blocked it.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class Watcher:
         hold: Hold,
         show: Callable[[str], None] | None = None,
     ) -> None:
-        """Watch ``connection``; ``show`` replaces a line on the terminal, if there is one."""
+        """Watch ``connection``; ``show`` replaces the status line of the terminal, if any."""
         self.blockers = ""
-        """The sessions that the connection waited for last; empty: none was seen."""
+        """The sessions that the connection last waited for; empty: none was seen."""
         self._failure = ""  # why there is no second connection
         self._engine = connection.engine
         self._pid = connection.scalar(select(func.pg_backend_pid())) or 0
@@ -60,12 +60,12 @@ class Watcher:
     ) -> None:
         """Stop."""
         self._stop.set()
-        self._thread.join(1)  # it may wait for a server that is gone
+        self._thread.join(1)  # it may wait for a server that is unreachable
         self._progress.end()
 
     @property
     def blocked_by(self) -> str:
-        """The sessions that the connection waited for last, or why they are unknown."""
+        """The sessions that the connection last waited for, or why they are unknown."""
         if self.blockers:
             return self.blockers
         if self._failure:
@@ -87,7 +87,7 @@ class Watcher:
             except SQLAlchemyError as error:
                 self._failure = reason(error) if isinstance(error, DBAPIError) else str(error)
                 failures += 1
-                if failures == 2:  # one that broke is replaced without a word
+                if failures == 2:  # a broken connection is replaced silently once
                     log.warning(
                         "No second connection, so nobody sees who blocks the migration, how far"
                         " it is, or whether it exceeds hold_timeout: %s",
@@ -102,7 +102,7 @@ class Watcher:
         self._progress.look(watching, self._pid, blockers)
 
     def _interval(self) -> float:
-        """Return the seconds until the next look: some within the shortest of the timeouts."""
+        """Return the seconds between samples: several within the shortest timeout."""
         settings = self._settings()
         timeouts = [ms for ms in (settings.lock_timeout, settings.hold_timeout) if ms]
         return min(1, max(0.02, min(timeouts, default=5000) / 5000))

@@ -1,4 +1,4 @@
-"""``python -m trading_bot_schema plan``: says what would run, and what is in its way."""
+"""``python -m trading_bot_schema plan``: reports what would run, and what blocks it."""
 
 import argparse
 import json
@@ -25,7 +25,7 @@ from trading_bot_schema.plan.revisions import (
 from trading_bot_schema.url import masked
 
 LOCK_TIMEOUT = 100
-"""Milliseconds that a table's size is waited for."""
+"""Longest wait for the size of a table, in milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Plan:
 
 
 def run(program: str, arguments: Sequence[str]) -> int:
-    """Print what an upgrade would do; return 0 if it would run, 1 if something is in its way.
+    """Print what an upgrade would do; return 0 if it would run, 1 if something blocks it.
 
     Raises:
         CommandError: The database cannot be read, or is at an unknown revision.
@@ -57,7 +57,7 @@ def run(program: str, arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
     options = parser.parse_args(arguments)
     try:
-        plan = made(configured_target(alembic_config()), options.revision)
+        plan = make_plan(configured_target(alembic_config()), options.revision)
     except CommandError as error:
         if options.json:
             print(json.dumps({"would_run": False, "error": str(error)}))  # noqa: T201
@@ -69,8 +69,8 @@ def run(program: str, arguments: Sequence[str]) -> int:
     return 0 if plan.would_run else 1
 
 
-def made(url: URL, target: str = "head") -> Plan:
-    """Look at a database, and say what an upgrade would do.
+def make_plan(url: URL, target: str = "head") -> Plan:
+    """Inspect a database, and return what an upgrade would do.
 
     Raises:
         CommandError: It cannot be read, or is at an unknown revision.

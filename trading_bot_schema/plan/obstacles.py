@@ -1,4 +1,4 @@
-"""What is in the way of a migration now. Everything is read, and nothing locked."""
+"""Obstacles to a migration at present. Everything is read, and nothing locked."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ CONFLICTS = {
     "EXCLUSIVE": LOCKS[1:],
     "ACCESS EXCLUSIVE": LOCKS,
 }
-"""The locks on a table, by the lock that has to wait for them.
+"""The conflicting locks of each lock on a table.
 
 https://www.postgresql.org/docs/current/explicit-locking.html#TABLE-LOCK-COMPATIBILITY
 """
@@ -36,12 +36,12 @@ _MODES = {f"{''.join(word.capitalize() for word in lock.split())}Lock": lock for
 
 
 class Effect(StrEnum):
-    """What something means for a migration that would start now."""
+    """Effect of an obstacle on a migration that starts now."""
 
     BLOCKS = "blocks"
-    """It would fail, or wait for longer than anybody would."""
+    """It would fail, or wait for too long."""
     DELAYS = "delays"
-    """It would wait for a moment."""
+    """It would wait for a short time."""
     NOTE = "note"
     """Worth knowing."""
     UNKNOWN = "unknown"
@@ -50,7 +50,7 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Something that is in the way."""
+    """Something that blocks or delays a migration, or is worth knowing."""
 
     effect: Effect
     what: str
@@ -64,7 +64,7 @@ class LockedTable:
     name: str
     lock: str
     exists: bool
-    """False: a revision that would run before creates it, or somebody has dropped it."""
+    """False: an earlier pending revision creates it, or it was dropped."""
     bytes: int | None
     """With indexes and TOAST; None if not known."""
     rows: int | None
@@ -85,9 +85,9 @@ _TABLE = text(
     FROM pg_class c WHERE c.oid = to_regclass(:table) AND c.relkind IN ('r', 'p')
     """
 )
-# Waits for whoever has the table locked ACCESS EXCLUSIVE, at most for lock_timeout.
+# Waits for an ACCESS EXCLUSIVE lock of another session, at most for lock_timeout.
 _SIZE = text("SELECT pg_total_relation_size(CAST(:oid AS oid))")
-# pid is NULL for prepared transactions. Times of others need pg_read_all_stats.
+# pid is NULL for prepared transactions. Times of other users need pg_read_all_stats.
 _HOLDING = text(
     """
     SELECT l.pid, array_agg(DISTINCT l.mode) AS modes, p.gid, p.owner AS prepared_by,
@@ -147,7 +147,7 @@ _MAY_ALTER = text("SELECT pg_has_role(CAST(:role AS name), CAST(:owner AS name),
 def look(
     connection: Connection, revisions: Sequence[PendingRevision], locks: Mapping[str, str]
 ) -> tuple[list[LockedTable], list[Obstacle]]:
-    """Return the tables that some revisions lock, and what is in the way of the revisions.
+    """Return the tables that the revisions lock, and the obstacles to the revisions.
 
     The connection should have a short lock_timeout and the isolation level AUTOCOMMIT.
     """
@@ -226,7 +226,7 @@ def _of_role(connection: Connection, role: str) -> Iterator[Obstacle]:
 def _holding(
     connection: Connection, table: str, state: Any, lock: str, *, concurrent: bool
 ) -> Iterator[Obstacle]:
-    """Say who holds a lock on a table that the migration has to wait for."""
+    """Yield the sessions with a lock on a table for which the migration has to wait."""
     conflicting = set(CONFLICTS[lock])
     if concurrent:
         # An index is built once all transactions that may write to the table have ended.
@@ -258,7 +258,7 @@ def _holding(
 
 
 def _oldest_snapshot(connection: Connection) -> Iterator[Obstacle]:
-    """Say whose snapshot is the oldest, for which an index that is built concurrently waits."""
+    """Yield the session with the oldest snapshot, for which a concurrent index build waits."""
     row = connection.execute(_OLDEST_SNAPSHOT).one_or_none()
     if row is not None:
         effect = Effect.BLOCKS if row.seconds >= LONG_SECONDS else Effect.DELAYS

@@ -1,4 +1,4 @@
-"""The revisions that would run, and what their docstrings say of them."""
+"""The revisions that would run, with the declarations of their docstrings."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class PendingRevision:
     why: str | None
     locks: str | None
     old_code: str | None
-    """What the code of the revision before can no longer do."""
+    """What the code of the previous revision can no longer do."""
     downgrade: str | None
     tables: dict[str, str]
-    """Tables that it locks, and the strongest lock on each."""
+    """The strongest lock on each table that it locks."""
     outside_transactions: bool
     """Whether it has steps that cannot be undone, such as CREATE INDEX CONCURRENTLY."""
     attempts: int
-    """How often it is tried where it does not get its locks."""
+    """Number of attempts if it does not get its locks."""
     lock_timeout: int
     """Milliseconds that each attempt waits for a lock; 0: no limit."""
     unknown: str | None
@@ -41,7 +41,7 @@ class PendingRevision:
 def pending(
     script: ScriptDirectory, heads: Collection[str], target: str, settings: Settings
 ) -> list[PendingRevision]:
-    """Return what an upgrade of a database at some revisions to another would run, in order.
+    """Return the revisions that an upgrade from ``heads`` to ``target`` would run, in order.
 
     Raises:
         CommandError: A revision is not among the migrations.
@@ -60,7 +60,7 @@ def pending(
 
 
 def strongest_locks(revisions: Iterable[PendingRevision]) -> dict[str, str]:
-    """Return the strongest lock that some revisions take on each table."""
+    """Return the strongest lock that the revisions take on each table."""
     found: dict[str, str] = {}
     for revision in revisions:
         for table, lock in revision.tables.items():

@@ -1,9 +1,9 @@
-"""What code of one revision does, and what the next revision does to it.
+"""Runs the code of one revision on the schema of the next one.
 
-During a deployment the old code runs on the new schema. What it does is derived from the database
-at the revision before, with which the models of that time agreed: it inserts, selects, updates,
-deletes and upserts, as the role of the application, each column by name, with values that the
-database accepted. All of it is run before the revision and after it, on the connections that were
+During a deployment the old code runs on the new schema. Its statements are derived from the
+database at the previous revision, with which the models of that time agreed: it inserts, selects,
+updates, deletes and upserts, as the application's role, each column by name, with values that the
+database accepted. All of them run before the revision and after it, on the connections that were
 open (with their prepared statements) and on new ones.
 """
 
@@ -38,24 +38,24 @@ from trading_bot_schema.docstrings import OldCode
 Upgrade = Callable[[str], object]
 """Runs a revision on a database."""
 
-# Classes of SQLSTATEs: data exceptions, constraints, and what a trigger raises.
+# Classes of SQLSTATEs: data exceptions, constraints, and PL/pgSQL errors of triggers.
 REFUSALS = ("22", "23", "P0")
 
 
-def of_revision(revision: Script, made: RoleDatabases, filled: FilledDatabases) -> OldCode:
+def of_revision(revision: Script, roles: RoleDatabases, filled: FilledDatabases) -> OldCode:
     """Run old code before a revision of the project and after it."""
-    return what_happens(
-        made,
+    return observe(
+        roles,
         lambda: filled.at(history.before(revision)),
         lambda url: databases.migrate(url, revision.revision),
     )
 
 
-def what_happens(made: RoleDatabases, start: Callable[[], str], upgrade: Upgrade) -> OldCode:
+def observe(roles: RoleDatabases, start: Callable[[], str], upgrade: Upgrade) -> OldCode:
     """Run old code before a revision and after it.
 
     Args:
-        made: Has the roles.
+        roles: Creates databases for the roles.
         start: Makes a database with rows, at the revision before.
         upgrade: Runs the revision on a database.
     """
@@ -63,9 +63,9 @@ def what_happens(made: RoleDatabases, start: Callable[[], str], upgrade: Upgrade
     def run(refused: Refused, remove: bool) -> OldCode:
         url = start()
         try:
-            return asyncio.run(_run(made.app, url, upgrade, refused, remove))
+            return asyncio.run(_run(roles.app, url, upgrade, refused, remove))
         finally:
-            made.drop(url)
+            roles.drop(url)
 
     try:
         found = run({}, remove=False)
@@ -76,16 +76,16 @@ def what_happens(made: RoleDatabases, start: Callable[[], str], upgrade: Upgrade
         fails = True
     if not fails and not found.breaks:
         return found
-    # Again, with the rows that the revision accepts in its way, so that the rest is seen.
+    # Once more, with only the rows that the revision accepts, to find the other failures.
     url = start()
     try:
         refused = _refused_rows(url, upgrade)
     finally:
-        made.drop(url)
+        roles.drop(url)
     found = run(refused, remove=fails)
     if not fails:
         return found
-    # A row may be refused since the one that it refers to is.
+    # A row may be refused because the one that it references is.
     tables = {name for name, rows in refused.items() if {*rows.values()} - {FOREIGN_KEY_VIOLATION}}
     tables = tables or {name for name, rows in refused.items() if rows}
     return replace(found, breaks=found.breaks | {f"rows of {name}" for name in tables})
@@ -96,7 +96,7 @@ def _is_refusal(error: DBAPIError) -> bool:
 
 
 def _refused_rows(url: str, upgrade: Upgrade) -> Refused:
-    """Return the rows that cannot be inserted any more after a revision."""
+    """Return the rows that can no longer be inserted after a revision."""
     with databases.sync_engine(as_role(url)).begin() as connection:
         tables = read_tables(connection, {})
         for old in reversed(tables.values()):
@@ -118,7 +118,7 @@ async def _run(role: str, url: str, upgrade: Upgrade, refused: Refused, remove: 
     with superuser.begin() as connection:
         tables = read_tables(connection, refused)
     async with AsyncExitStack() as stack:
-        # An engine for each table: after its first failure, an engine prepares everything anew.
+        # An engine for each table: after a failure, an engine prepares all statements again.
         open_ = {name: await _connect(stack, url, role) for name in tables}
         before = [
             (use, await attempt(open_[name], use))
@@ -166,7 +166,7 @@ async def _compare(
 
 
 def _shortest(breaks: frozenset[str]) -> frozenset[str]:
-    """Leave out what goes without saying: an upsert inserts, and a table has columns."""
+    """Omit what is implied: an upsert inserts, and a table has columns."""
     inserts = {name.removeprefix("insert into ") for name in breaks if name.startswith("insert")}
     return frozenset(
         name
@@ -179,7 +179,7 @@ def _shortest(breaks: frozenset[str]) -> frozenset[str]:
 async def _parts(
     connection: AsyncConnection, use: Use, before: Outcome, after: Outcome
 ) -> set[str]:
-    """Name the columns with which a statement breaks, or the statement if it is all or none."""
+    """Return the columns with which a statement breaks, or the statement if all or none do."""
     broken = use.parts.keys() & other_values(use, before, after)
     if after.error is not None:
         broken = {

@@ -1,4 +1,4 @@
-"""The plans of hot queries before and after revisions, with enough rows for each to matter."""
+"""Compares the plans of hot queries before and after revisions, on a table of some size."""
 
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -38,11 +38,11 @@ class Plans:
         return other
 
     def _explain(self) -> Mapping[str, Plan]:
-        """Plan the queries that run on the present schema."""
+        """Plan the queries that run on the current schema."""
         data.vacuum(as_role(self.url))
         found = {}
         with databases.sync_engine(self.url).connect() as connection:
-            # What is not scanned from end to end, has an index.
+            # A table is then scanned sequentially only if no index can be used.
             connection.execute(text("SET enable_seqscan = off"))
             connection.commit()
             for name, statement in hot_queries(self._world, TRADES).items():
@@ -53,9 +53,9 @@ class Plans:
         return found
 
     def slowed_by(self, upgrade: Callable[[str], object]) -> set[str]:
-        """Run a revision; name the queries that read more, or without an index, after it.
+        """Run a revision; return the queries that then read more, or without an index.
 
-        None are, where the revision does not run with these rows.
+        Empty if the revision does not run with these rows.
         """
         before = self._plans
         try:
@@ -71,5 +71,5 @@ class Plans:
 
 
 def slower(before: Plan, after: Plan) -> bool:
-    """Say whether a plan scans a table that the one before did not, or reads far more pages."""
+    """Return whether a plan scans another table, or reads many more pages, than the earlier."""
     return bool(after.scanned - before.scanned) or after.buffers > 1.5 * before.buffers + 8

@@ -30,41 +30,41 @@ from tests.support.old_code.values import FOREIGN_KEY_VIOLATION
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a statement."""
+    """The outcome of a statement."""
 
     error: str | None = None
-    """The SQLSTATE, or what the driver says."""
+    """The SQLSTATE, or the driver's message."""
     rows: Sequence[tuple[Any, ...]] = ()
     number: int = 0
-    """Rows that were found or changed."""
+    """Number of rows found or changed."""
     left: int = 0
-    """How many of the rows remain that might go together with one."""
+    """Number of remaining rows among those that may be deleted together with one."""
     reached: bool = True
     """Whether the rows that it needs could be inserted."""
 
 
 @dataclass
 class Use:
-    """One thing that old code does with a table."""
+    """A statement of old code on a table."""
 
     name: str
     """Such as ``insert into users``."""
     old: OldTable
     statement: Executable
     needed: list[Executable] = field(default_factory=list)
-    """What makes the statement possible, in its transaction."""
+    """Statements that are required before it, in its transaction."""
     wanted: list[Executable] = field(default_factory=list)
-    """What gives it more to do, where that works."""
+    """Statements that give it more rows to affect, if they succeed."""
     exact: bool = False
-    """Whether it returns the values that it wrote."""
+    """Whether it has to return the values that it wrote."""
     left: list[Select[int]] = field(default_factory=list)
-    """Counts the rows that are affected by what it does to another."""
+    """Counts the dependent rows, which the statement may delete or change."""
     parts: dict[str, Executable] = field(default_factory=dict)
-    """The same for one column each, by name."""
+    """The same statement for each single column, by name."""
 
 
 def uses(old: OldTable) -> Iterator[Use]:
-    """Derive what code does with a table."""
+    """Yield the statements of code on a table."""
     table, base, spare = old.table, old.base, old.spare
     everything = list(table.columns)
     needed: list[Executable] = [parent.insert(parent.spare) for parent in old.parents()]
@@ -129,7 +129,7 @@ def uses(old: OldTable) -> Iterator[Use]:
 
 
 def unique_keys(old: OldTable) -> Iterator[tuple[list[Any], ColumnElement[bool] | None]]:
-    """Go through the unique keys that ``ON CONFLICT`` can name, with their conditions."""
+    """Yield the unique keys that ``ON CONFLICT`` can name, with their predicates."""
     seen = set()
     found = [(list(old.table.primary_key), None)]
     for constraint in old.table.constraints:
@@ -171,18 +171,18 @@ async def attempt(
         await connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
         left = 0
         for count in use.left:
-            with suppress(DBAPIError):  # A table that is gone has no rows left.
+            with suppress(DBAPIError):  # A dropped table has no rows left.
                 async with connection.begin_nested():
                     left += await connection.scalar(count) or 0
         return Outcome(None, rows, number, left, reached)
-    except Exception as error:  # Also SQLAlchemy's, about a value of another type.
+    except Exception as error:  # Also SQLAlchemy's, for a value of another type.
         return Outcome(getattr(getattr(error, "orig", None), "sqlstate", None) or str(error))
     finally:
         await transaction.rollback()
 
 
 def works(use: Use, before: Outcome, after: Outcome) -> bool:
-    """Say whether a statement does what it did before the revision."""
+    """Return whether a statement does the same as before the revision."""
     if before.error is not None or not before.reached:
         return True
     if not use.old.is_usable:
@@ -194,7 +194,7 @@ def works(use: Use, before: Outcome, after: Outcome) -> bool:
 
 
 def other_values(use: Use, before: Outcome, after: Outcome) -> set[str]:
-    """Name the columns in which a statement returns values that its code cannot use."""
+    """Return the columns in which a statement returns values that its code cannot use."""
     return {
         column.name
         for row, row_after in zip(before.rows, after.rows, strict=False)
@@ -204,7 +204,7 @@ def other_values(use: Use, before: Outcome, after: Outcome) -> set[str]:
 
 
 def part_works(use: Use, column: str, after: Outcome) -> bool:
-    """Say whether a part of a statement that worked goes on to work."""
+    """Return whether a part of a statement that worked still works."""
     if after.error is None and not use.old.is_usable:
         return True
     if after.error is not None or len(after.rows) != 1:
@@ -214,16 +214,16 @@ def part_works(use: Use, column: str, after: Outcome) -> bool:
 
 
 def alike(column: Column[Any], before: Any, after: Any, exact: bool) -> bool:
-    """Say whether code that expects one value can use another."""
+    """Return whether code that expects one value can use another."""
     if before is None or after is None:
         return not exact or before is after
     if type(before) is not type(after):
         return False
     if isinstance(before, datetime):
-        # The database may set the time itself where it did so by default.
+        # The database may set a time that it sets by default.
         exact = exact and not column.server_default
         if (before.tzinfo is None) != (after.tzinfo is None):
             return False
     if column.primary_key and isinstance(before, int):
-        return bool(after >= before)  # A sequence that starts again meets the rows that are there.
+        return bool(after >= before)  # A restarted sequence would conflict with existing rows.
     return bool(before == after) or not exact

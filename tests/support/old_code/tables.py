@@ -1,4 +1,4 @@
-"""The tables of a database as the code of its time knows them, with rows for its statements."""
+"""The tables of a database as the code of its revision knows them, with rows for statements."""
 
 import hashlib
 import warnings
@@ -31,7 +31,7 @@ Key = tuple[Any, ...]
 Refused = dict[str, dict[Key, str]]
 """Rows that a revision refuses, by table and key, and the SQLSTATE of the error."""
 
-# What becomes of a row when its parent is deleted.
+# ON DELETE actions that delete or change the referencing row.
 FOLLOWING = {"CASCADE", "SET NULL", "SET DEFAULT"}
 TYPES = """
 SELECT attname, format_type(atttypid, atttypmod), greatest(atttypmod - 4, 0) FROM pg_attribute
@@ -54,18 +54,18 @@ class OldTable:
     rows: list[tuple[Row, Texts]]
     """All rows, also as text, in the order in which they were inserted."""
     base: Row
-    """A row that is there."""
+    """An existing row."""
     base_texts: Texts
     spare: Row
-    """A row that can be inserted. The same one, where there is no other."""
+    """A row that can be inserted. The base itself, if there is no other."""
     spare_texts: Texts
     all_tables: dict[str, "OldTable"] = field(repr=False)
-    is_there: bool = True
-    """Whether the base still is, since the revision may not run with any row."""
+    has_base: bool = True
+    """Whether the base still exists: the revision may refuse all rows."""
 
     @property
     def name(self) -> str:
-        """The name, as SQL has it."""
+        """The name in SQL."""
         return self.table.name
 
     @property
@@ -93,10 +93,10 @@ class OldTable:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it has a row, and all that it refers to have."""
+        """Whether it and all tables that it references have a row."""
         keys = self.table.foreign_key_constraints
-        return self.is_there and all(
-            self.all_tables[key.referred_table.name].is_there for key in keys
+        return self.has_base and all(
+            self.all_tables[key.referred_table.name].has_base for key in keys
         )
 
     def key_of(self, row: Row) -> Key:
@@ -104,15 +104,15 @@ class OldTable:
         return tuple(row[column.name] for column in self.key)
 
     def is_row(self, row: Row) -> ColumnElement[bool]:
-        """Return the condition that a row fulfils."""
+        """Return the condition that identifies a row."""
         return and_(*(column.is_not_distinct_from(row[column.name]) for column in self.key))
 
     def insert(self, row: Row) -> Insert:
-        """Return the statement that inserts a row, and that asks for nothing."""
+        """Return the statement that inserts a row, without RETURNING."""
         return insert(self.table).values({c.name: row[c.name] for c in self.columns}).inline()
 
     def parents(self) -> Iterator["OldTable"]:
-        """Go through the tables whose spare rows the spare row refers to, the first ones first."""
+        """Yield the tables whose spare rows the spare row references, parents first."""
         for constraint in self.table.foreign_key_constraints:
             parent = self.all_tables[constraint.referred_table.name]
             refers = all(
@@ -124,7 +124,7 @@ class OldTable:
                 yield parent
 
     def family(self, row: Row) -> Iterator[tuple["OldTable", Row]]:
-        """Go through rows that are deleted or changed together with a row, parents first."""
+        """Yield the rows that are deleted or changed together with a row, parents first."""
         for child in self.all_tables.values():
             for constraint in child.table.foreign_key_constraints:
                 if (
@@ -139,16 +139,16 @@ class OldTable:
 
 
 def read_tables(connection: Connection, refused: Refused) -> dict[str, OldTable]:
-    """Read the tables that have rows, each after those that it refers to.
+    """Read the tables that have rows, each after those that it references.
 
-    Takes one row out of each, which can then be inserted. Neither that nor the one to work with is
-    among the refused ones, if there are others.
+    Deletes one row of each, the spare, which can then be inserted. Neither the spare nor the base
+    is a refused row, if there are others.
     """
-    # Python has no moment after the year 9999, where other time zones may lead.
+    # Python has no time after the year 9999, which another time zone could require.
     connection.execute(text("SET LOCAL timezone = 'UTC'"))
     metadata = MetaData()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of constraints that are NOT VALID, among others.
+        warnings.simplefilter("ignore")  # Such as about NOT VALID constraints.
         metadata.reflect(connection, only=lambda name, _: name != "alembic_version")
     found: dict[str, OldTable] = {}
     for table in metadata.sorted_tables:
@@ -160,9 +160,9 @@ def read_tables(connection: Connection, refused: Refused) -> dict[str, OldTable]
             old.base, old.base_texts = old.spare, old.spare_texts = (accepted or rows)[0]
             found[table.name] = old
     for old in reversed(found.values()):
-        _take_out_spare(connection, old, refused.get(old.name, {}))
+        _delete_spare(connection, old, refused.get(old.name, {}))
     for old in found.values():
-        _number(connection, old)
+        _set_sequences(connection, old)
     return found
 
 
@@ -173,7 +173,7 @@ def remove_rows(connection: Connection, tables: Mapping[str, OldTable], refused:
         for row, _ in old.rows:
             if old.key_of(row) in keys:
                 connection.execute(delete(old.table).where(old.is_row(row)))
-        old.is_there = old.key_of(old.base) not in keys
+        old.has_base = old.key_of(old.base) not in keys
 
 
 def _types_and_values(
@@ -205,8 +205,8 @@ def _rows(connection: Connection, table: Table) -> list[tuple[Row, Texts]]:
     ]
 
 
-def _take_out_spare(connection: Connection, old: OldTable, refused: Container[Key]) -> None:
-    """Delete a row that no other refers to, if there is one beside the base."""
+def _delete_spare(connection: Connection, old: OldTable, refused: Container[Key]) -> None:
+    """Delete a row that no other references, if there is one beside the base."""
     others = [row for row in old.rows if row[0] is not old.base]
     others.sort(key=lambda row: old.key_of(row[0]) in refused)
     for row, texts in others[:6]:
@@ -219,8 +219,8 @@ def _take_out_spare(connection: Connection, old: OldTable, refused: Container[Ke
         return
 
 
-def _number(connection: Connection, old: OldTable) -> None:
-    """Let sequences go on after the rows that are there, as if the application had made them."""
+def _set_sequences(connection: Connection, old: OldTable) -> None:
+    """Set sequences past the existing rows, as if the application had inserted them."""
     for column in old.key:
         names = {"table": quoted(old.name), "column": column.name}
         sequence = connection.scalar(text(SEQUENCE), names)
@@ -235,7 +235,7 @@ def quoted(name: str) -> str:
 
 
 def incompressible(length: int) -> str:
-    """Return a text that takes all of its length in an index, the same at every run."""
+    """Return a text that an index cannot compress, the same at every run."""
     parts = (
         hashlib.sha256(str(number).encode()).hexdigest() for number in range(length // 64 + 1)
     )

@@ -1,4 +1,4 @@
-"""The values that old code writes: each in turn, in one column of one row, and undone."""
+"""Writes the values of old code: each in turn, in one column of one row, and rolled back."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ from psycopg import errors
 
 from tests.support.old_code.tables import OldTable, Texts, quoted
 
-# Undoes each statement by failing after it. NULL: what it needs could not be had.
+# Undoes each statement by an exception after it. NULL: the required statements failed.
 ATTEMPT = """
 CREATE FUNCTION pg_temp.attempt(needed text, statements json) RETURNS SETOF text
 LANGUAGE plpgsql AS $$
@@ -52,7 +52,7 @@ ACCEPTED, OTHER_VALUE = "UNDO0", "OTHER"
 FOREIGN_KEY_VIOLATION = "23503"
 
 Statement = tuple[str, str]
-"""What code does, such as ``update users.email``, and the SQL."""
+"""The name of a statement, such as ``update users.email``, and its SQL."""
 
 
 def insert_rows(connection: psycopg.Connection[tuple[str]], old: OldTable) -> list[str]:
@@ -69,7 +69,7 @@ class Values:
     def __init__(
         self, connection: psycopg.Connection[tuple[str | None]], tables: Iterable[OldTable]
     ) -> None:
-        """Find out which values are accepted before the revision."""
+        """Determine which values are accepted before the revision."""
         self._connection = connection
         self._tables = list(tables)
         connection.execute(ATTEMPT)
@@ -81,13 +81,13 @@ class Values:
                 self._accepted.append((old, needed, accepted))
 
     def _attempts(self, needed: str, statements: list[Statement]) -> list[str | None]:
-        """Return the SQLSTATE that each ends with; None: what it needs is impossible."""
+        """Return the SQLSTATE of each; None: the required statements failed."""
         given = [needed, json.dumps([sql for _, sql in statements])]
         results = self._connection.execute("SELECT pg_temp.attempt(%s, %s)", given)
         return [result for (result,) in results]
 
     def refused(self) -> set[str]:
-        """Return what fails after the revision with a value that was accepted before."""
+        """Return the statements that fail after the revision with a value accepted before."""
         return {
             name
             for old, needed, statements in self._accepted
@@ -99,7 +99,7 @@ class Values:
         } | {f"rows of {old.name}" for old in self._tables if not self._rows_can_be_written(old)}
 
     def _rows_can_be_written(self, old: OldTable) -> bool:
-        """Say whether rows that are in place can be written, where one of them can."""
+        """Return whether all existing rows can be written, if one of them can."""
         for column in old.columns:
             update = f"UPDATE {quoted(old.name)} SET {quoted(column.name)} = {quoted(column.name)}"
             for statement in (f"{update} WHERE {_is_row(old, old.base_texts)}", update):
@@ -109,14 +109,14 @@ class Values:
                 except errors.Error:
                     if statement == update:
                         return False
-                    break  # No row can be written in this way.
+                    break  # No row of this column can be written.
             else:
                 return True
         return True
 
 
 def _statements(old: OldTable) -> Iterator[tuple[str, list[Statement]]]:
-    """Write every value in an UPDATE and in an INSERT; yield also what these need."""
+    """Yield the UPDATEs and the INSERTs of every value, each with the required statements."""
     updates, inserts = [], []
     for column in old.columns:
         for value in () if column in old.key else old.values[column.name]:
@@ -162,11 +162,11 @@ def _is_row(old: OldTable, row: Texts) -> str:
 
 
 def _is_stored(old: OldTable, column: str, value: str | None) -> str:
-    """Return the condition that a column has a value, to code that knows its old type."""
+    """Return the condition that a column has a value, read with its old type."""
     stored = f"CAST({quoted(column)} AS {old.types[column]})::text"
     same = f"{stored} IS NOT DISTINCT FROM {_value(old, column, value)}::text"
     if old.types[column].startswith("timestamp") and old.table.columns[column].server_default:
-        # The database may set the time itself where it did so by default.
+        # The database may set a time that it sets by default.
         return f"({same} OR {quoted(column)} >= transaction_timestamp())"
     return same
 
