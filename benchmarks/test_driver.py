@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from itertools import count
@@ -58,7 +58,7 @@ async def measure(url: str, world: World, what: str) -> Mapping[str, list[float]
             return await queries.record_trade(session, new_order())
         return (await session.scalars(build())).all()
 
-    async with engines(url) as (engine, pinging):
+    async with engines(url) as (engine, application, pre_ping):
         sql, parameters = await sent_to_driver(engine, in_session)
         raw = await asyncpg.connect(**connect_arguments(make_url(url)))
 
@@ -94,7 +94,8 @@ async def measure(url: str, world: World, what: str) -> Mapping[str, list[float]
             "engine": by_engine,
             "statement": by_core,
             "session": by_session(engine),
-            "ping": by_session(pinging),
+            "ping": by_session(application),
+            "pool_pre_ping": by_session(pre_ping),
         }
         seconds: dict[str, list[float]] = {layer: [] for layer in layers}
         for _ in range(ROUNDS):
@@ -107,11 +108,12 @@ async def measure(url: str, world: World, what: str) -> Mapping[str, list[float]
 
 
 @asynccontextmanager
-async def engines(url: str) -> Any:
-    """Yield an engine that does not check its connections, and the application's, which does."""
-    both = make_engine(url, pool_pre_ping=False), make_engine(url)
-    yield both
-    for engine in both:
+async def engines(url: str) -> AsyncIterator[list[AsyncEngine]]:
+    """Yield an engine that does not check its connections, the application's, and SQLAlchemy's."""
+    options: list[dict[str, bool]] = [{"pool_pre_ping": False}, {}, {"pool_pre_ping": True}]
+    all_of_them = [make_engine(url, **each) for each in options]
+    yield all_of_them
+    for engine in all_of_them:
         await engine.dispose()
 
 

@@ -86,12 +86,12 @@ def test_an_autovacuum_is_cancelled_after_deadlock_timeout(
                 " SELECT n, repeat('x', 100) FROM generate_series(1, 50000) n"
             )
         vacuums = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE relid = 'users'::regclass"
-        wait_for(lambda: ask(url, vacuums) == 1)
+        wait_for(lambda: scalar(url, vacuums) == 1)
         revisions.add("probe", ADD_COLUMN.format("users", "probe"))
         options = ("-c", revisions.ini, "-x", "lock_attempts=1", "-x")
         short = alembic_cli.run(*options, "lock_timeout=100ms", "upgrade", "head", database=url)
         assert ", autovacuum worker active," in short.messages[0]
-        assert ask(url, vacuums) == 1
+        assert scalar(url, vacuums) == 1
         # Longer than deadlock_timeout, and than any stall of a loaded machine.
         long = alembic_cli.run(*options, "lock_timeout=60s", "upgrade", "head", database=url)
         assert long.status == 0, long.output

@@ -26,7 +26,7 @@ def content(results: Results) -> str:
         *section("Imports", imports(results)),
         *section("Ticks", ticks(results)),
         *section("Sizes at the larger size", storage(results)),
-        *section("Cost over the raw driver", layers(results)),
+        *section("Cost over the raw driver", transactions(results)),
     ]
     return "\n" + "".join(parts).strip("\n") + "\n\n"
 
@@ -106,14 +106,18 @@ def storage(results: Results) -> Iterator[str]:
     yield f"\nThe upgrade from initial to head took, by number of trades, {seconds}."
 
 
-def layers(results: Results) -> Iterator[str]:
+def transactions(results: Results) -> Iterator[str]:
     """Yield a line for each transaction: its time through asyncpg, and what each layer adds."""
-    yield "| ms | asyncpg | engine | statement | session | ping | all / asyncpg |"
-    yield "|---|" + "---:|" * 6
+    yield (
+        "| ms | asyncpg | engine | statement | session | ping | all | all / asyncpg"
+        " | all, with `pool_pre_ping` |"
+    )
+    yield "|---|" + "---:|" * 8
     for what, times in results["layers"].items():
-        *upto, ratio = times.values()
-        added = [after - before for before, after in pairwise(upto)]
-        cells = [f"{upto[0]:.2f}", *(f"{ms:+.2f}" for ms in added), f"{ratio:.1f}"]
+        *layers, with_pre_ping, ratio = times.values()
+        added = [f"{after - before:+.2f}" for before, after in pairwise(layers)]
+        first, whole, other = (f"{ms:.2f}" for ms in (layers[0], layers[-1], with_pre_ping))
+        cells = [first, *added, whole, f"{ratio:.1f}", other]
         yield f"| {what} | {' | '.join(cells)} |"
 
 

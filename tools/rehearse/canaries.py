@@ -12,7 +12,6 @@ from threading import Event, Thread
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, func, insert, make_url, pool, select, update
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.base import Executable
 
@@ -122,8 +121,7 @@ def canaries(
             "commission_amount": Decimal("0.000001"),
             "commission_asset": "BNB",
         }
-        # The table, as the model's RETURNING has all columns.
-        return insert(Trade.__table__).values(
+        return insert(Trade).values(
             {name: row[name] for name in row if f"trades.{name}" not in without}
         )
 
@@ -154,7 +152,7 @@ def _read(
 
 
 def _uses(statement: Executable, names: Collection[str]) -> bool:
-    sql = str(statement.compile(dialect=postgresql.dialect()))
+    sql = str(statement)
     return any(re.search(rf"\b{name.rpartition('.')[2]}\b", sql) for name in names)
 
 
