@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import cycle
+from itertools import count, cycle
 from threading import Event, Thread
 from typing import Any
 
@@ -112,7 +112,7 @@ def canaries(
         columns = [column for column in table.columns if f"{name}.{column.name}" not in without]
         found.append(Canary(f"{READ} {name}", _read(columns, draw, ids[name]), commits=True))
     bots = ids["bot_states"]
-    orders = iter(range(10**12, 10**13))
+    orders = count(time.time_ns())  # also new where a rehearsal has left trades
 
     def trade() -> Executable:
         bot = draw(bots)
