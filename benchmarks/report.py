@@ -58,7 +58,7 @@ def summary(benchmarks: list[dict[str, Any]]) -> dict[str, Any]:
                 }
             )
     all_trades = sorted({trades for trades, _ in sizes})
-    last = all_trades[-1]
+    first, last = all_trades[0], all_trades[-1]
     hows = [*dict.fromkeys(insert["how"] for insert in inserts)]
     megabytes: dict[str, dict[str, float]] = defaultdict(dict)
     for revision in REVISIONS:
@@ -90,7 +90,7 @@ def summary(benchmarks: list[dict[str, Any]]) -> dict[str, Any]:
         "megabytes": dict(
             sorted(megabytes.items(), key=lambda item: item[1].get("head", 0), reverse=True)
         ),
-        "layers": {what: transaction(by_trades[last]) for what, by_trades in layers.items()},
+        "layers": {what: transaction(by_trades[first]) for what, by_trades in layers.items()},
         "upgrade seconds": [
             round(sizes[trades, "head"]["upgrade_seconds"], 1) for trades in all_trades
         ],
