@@ -22,7 +22,7 @@ from tools.document.diagram import diagram
 GENERATED = {
     "diagram": [("README.md", "varchar email UK"), ("README.tr.md", "varchar email UK")],
     "data-dictionary": [("docs/data-dictionary.md", "| `email` |")],
-    "benchmarks": [("docs/benchmarks.md", "| 1 bots due | 2,000 |")],
+    "benchmarks": [("docs/benchmarks.md", "| 1 claim due bots | 2,000 |")],
     "schema": [("docs/schema.sql", "-- The schema at revision ")],
     "dangerous-operations": [
         ("CONTRIBUTING.md", "| drop a table | "),
