@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import await_only
 
 from models.base import Base
@@ -69,13 +70,16 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
     return engine
 
 
-def _ping(connection: AdaptedConnection, *_: object) -> None:
+def _ping(connection: AdaptedConnection, pooled: ConnectionPoolEntry, _: object) -> None:
     """Replace pooled connections that broke (server restart, idle timeout).
 
     ``pool_pre_ping`` takes three round trips with asyncpg, as many as a transaction with one
     statement: for poolers it wraps a prepared statement in a transaction. A statement without
     parameters is sent as a simple query, which poolers forward.
     """
+    if not pooled.info.get("was_used"):  # It has just been opened.
+        pooled.info["was_used"] = True
+        return
     try:
         connection.run_async(lambda driver: driver.execute("SELECT"))
     except Exception as error:
