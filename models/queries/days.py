@@ -46,13 +46,13 @@ def midnight(since: datetime | None) -> ColumnElement[datetime]:
 
 
 async def refresh_day(session: AsyncSession, since: datetime, user_id: int | None = None) -> int:
-    """Recompute the day of all bots, or of a user's, from the trades since a given midnight.
+    """Recompute the day of all bots, or of a user's bots, from the trades since a midnight.
 
-    Sets ``daily_pnl`` and ``daily_trades_count``, and returns the number of states that were
-    different; the others are not written. Run it at the start of each day, in any time zone:
-    ``since`` is the midnight that :func:`~models.queries.close_position` is given too. It may be
-    run at any other time, again, and by several workers, and corrects what a crash, an import or
-    :func:`~models.queries.record_trade` has left uncounted.
+    Sets ``daily_pnl`` and ``daily_trades_count``, and returns the number of states that
+    differed; the others are not written. Run it at the start of each day, in any time zone:
+    ``since`` is the same midnight as for :func:`~models.queries.close_position`. It may also be
+    run at any other time, repeatedly, and by several workers, and adds what a crash, an import or
+    :func:`~models.queries.record_trade` left uncounted.
 
     Run it in a transaction of its own: it locks the states in the order of their ids, and waits
     for the transactions that change them. It reads only the trades of the day, bot by bot.
@@ -73,10 +73,10 @@ def lock_different_days(since: datetime, user_id: int | None = None) -> Select[i
     # Materialized, so that the locking part does not evaluate the condition again: PostgreSQL
     # would compare a state that it waited for with the earlier sum, and skip it if the two happen
     # to be equal. An equal state needs no lock: a close that commits now counts its trade itself.
-    found = different.cte("different").prefix_with("MATERIALIZED")
+    states = different.cte("different").prefix_with("MATERIALIZED")
     return (
         select(BotState.id)
-        .join(found, found.c.id == BotState.id)
+        .join(states, states.c.id == BotState.id)
         .order_by(BotState.id)
         .with_for_update(of=BotState, key_share=True)
     )

@@ -1,4 +1,4 @@
-"""Recording what the exchange reports about an order: once, whatever is repeated or comes late."""
+"""Recording an order's reports from the exchange once, even if they are repeated or late."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,13 +41,13 @@ _REQUIRED = frozenset(
 
 
 class Recorded(NamedTuple):
-    """What became of a report."""
+    """The result of recording a report."""
 
     trade_id: int
     is_new: bool
     """Whether the order was not recorded before."""
     is_changed: bool
-    """Whether the report said something that was not known; so a repeat's is false."""
+    """Whether the report added or changed anything; False for a repeat."""
 
 
 class OrderConflictError(Exception):
@@ -55,21 +55,21 @@ class OrderConflictError(Exception):
 
     Attributes:
         trade_id: The trade that has the key.
-        columns: What is different about it.
+        columns: Those in which the orders differ.
     """
 
     def __init__(self, trade_id: int, columns: Sequence[str]) -> None:
-        """Say what differs, without the values."""
+        """Name the columns that differ, without their values."""
         super().__init__(f"trade {trade_id} has this order id, but other {', '.join(columns)}")
         self.trade_id, self.columns = trade_id, list(columns)
 
     def __reduce__(self) -> tuple[type[Self], tuple[int, list[str]]]:
-        """Let it pass between processes."""
+        """Support pickling, which passes only the message by default."""
         return type(self), (self.trade_id, self.columns)
 
 
 def order_key(symbol: str, order_id: int | str) -> str:
-    """Return what ``trades.binance_order_id`` stores: ``BTCUSDT:28`` for ``BTC/USDT`` and 28.
+    """Return the value of ``trades.binance_order_id``: ``BTCUSDT:28`` for ``BTC/USDT`` and 28.
 
     Binance numbers orders within a symbol, so an order id alone does not identify an order.
 
@@ -83,7 +83,7 @@ def order_key(symbol: str, order_id: int | str) -> str:
 
 
 def plain_key(key: str) -> str:
-    """Spell an order's key as :func:`order_key` does."""
+    """Write an order's key as :func:`order_key` does."""
     symbol, colon, order_id = key.rpartition(":")
     return _without_slash(symbol) + colon + order_id
 
@@ -91,14 +91,14 @@ def plain_key(key: str) -> str:
 async def record_trade(session: AsyncSession, values: Mapping[str, Any]) -> Recorded:
     """Record a report about an order, given as columns of :class:`~models.Trade`.
 
-    The first report inserts the trade, in one round trip. A later one adds what it knows:
+    The first report inserts the trade, in one round trip. A later one is merged:
 
-    - The one with the larger ``quantity_filled``, which is cumulative, brings price, quantities,
-      commission and pnl, each where it states it.
-    - At the same quantity, a commission of larger absolute amount wins, and what is NULL is
-      filled. One with a smaller quantity is late and adds nothing.
-    - Nothing known becomes NULL, and the first ``timestamp`` stays. A symbol with its slash
-      replaces one without.
+    - Price, quantities, commission and pnl are taken from the report with the larger
+      ``quantity_filled``, which is cumulative, where it has them.
+    - At the same quantity, the commission with the larger absolute amount is kept, and NULL
+      columns are filled. A report with a smaller quantity is late and adds nothing.
+    - No value becomes NULL, and the first ``timestamp`` is kept. A symbol with a slash replaces
+      one without.
 
     A report that adds nothing writes nothing. Keys that a report does not have may be left out,
     or be None; the first report needs all columns without a default. ``binance_order_id`` is an
@@ -126,7 +126,7 @@ async def record_trade(session: AsyncSession, values: Mapping[str, Any]) -> Reco
     await session.flush()
     row = _row(values)
     if _REQUIRED - row.keys():
-        row = _complete(row, await _known(session, [row], lock=True))
+        row = _complete(row, await _stored(session, [row], lock=True))
     written = (await session.execute(RECORD, row)).one_or_none()
     if written is not None:
         return Recorded(written.id, written.is_new, is_changed=True)
@@ -137,7 +137,7 @@ async def record_trade(session: AsyncSession, values: Mapping[str, Any]) -> Reco
 async def record_trades(
     session: AsyncSession, rows: Iterable[Mapping[str, Any]]
 ) -> list[Recorded]:
-    """Record many reports as :func:`record_trade` does, and return what became of each, in order.
+    """Record many reports as :func:`record_trade` does, and return the result of each, in order.
 
     For history: after a restore, or after a connection was lost. It takes a round trip for a
     thousand rows, and records all rows or, if it raises, none.
@@ -176,11 +176,11 @@ async def record_trades(
 
 
 async def _record_each(session: AsyncSession, reports: Sequence[Report]) -> dict[str, Recorded]:
-    """Record one report each of several orders, sorted by key; return what became of each."""
+    """Record one report each of several orders, sorted by key; return the results."""
     incomplete = [report for report in reports if _REQUIRED - report.keys()]
     if incomplete:
-        known = await _known(session, incomplete)  # not locked: that would be out of order
-        reports = [_complete(report, known) for report in reports]
+        stored = await _stored(session, incomplete)  # not locked: that would be out of order
+        reports = [_complete(report, stored) for report in reports]
     written = await session.execute(
         RECORD, [dict.fromkeys(_COLUMNS) | report for report in reports]
     )
@@ -192,97 +192,103 @@ async def _record_each(session: AsyncSession, reports: Sequence[Report]) -> dict
 
 
 def _record() -> ReturningInsert[int, str | None, bool]:
-    """Insert a report, or merge it with what is known; return nothing if it adds nothing."""
+    """Insert a report, or merge it with the stored one; return nothing if it adds nothing."""
     statement = insert(_TRADES)
-    # As PostgreSQL has converted it to the column's type: rounded, for instance.
+    # With the values converted to the columns' types, for example rounded.
     report = statement.excluded
-    known = _TRADES.c
+    stored = _TRADES.c
     is_same_order = and_(
-        *(report[name] == known[name] for name in _IDENTITY if name != "symbol"),
-        func.replace(report.symbol, "/", "") == func.replace(known.symbol, "/", ""),
+        *(report[name] == stored[name] for name in _IDENTITY if name != "symbol"),
+        func.replace(report.symbol, "/", "") == func.replace(stored.symbol, "/", ""),
     )
-    is_larger = report.quantity_filled > known.quantity_filled
-    is_as_large = report.quantity_filled == known.quantity_filled
-    has_the_fee = or_(
+    is_larger = report.quantity_filled > stored.quantity_filled
+    is_as_large = report.quantity_filled == stored.quantity_filled
+    has_commission = or_(
         and_(is_larger, report.commission_amount.is_not(None)),
         and_(
             is_as_large,
             or_(
-                known.commission_amount.is_(None),
-                func.abs(report.commission_amount) > func.abs(known.commission_amount),
+                stored.commission_amount.is_(None),
+                func.abs(report.commission_amount) > func.abs(stored.commission_amount),
             ),
         ),
     )
 
     def larger(name: str) -> ColumnElement[Any]:
-        return case((is_larger, report[name]), else_=known[name])
+        return case((is_larger, report[name]), else_=stored[name])
 
     def stated(name: str) -> ColumnElement[Any]:
-        return func.coalesce(report[name], known[name])
+        return func.coalesce(report[name], stored[name])
 
     def filled(name: str) -> ColumnElement[Any]:
-        return func.coalesce(known[name], report[name])
+        return func.coalesce(stored[name], report[name])
 
     merged = {
-        # The longer one is the one with the slash.
+        # The longer of the two has a slash.
         "symbol": case(
-            (func.length(report.symbol) > func.length(known.symbol), report.symbol),
-            else_=known.symbol,
+            (func.length(report.symbol) > func.length(stored.symbol), report.symbol),
+            else_=stored.symbol,
         ),
         "price": larger("price"),
         "quantity_filled": larger("quantity_filled"),
         "quote_quantity_filled": larger("quote_quantity_filled"),
         "commission_amount": case(
-            (has_the_fee, stated("commission_amount")), else_=known.commission_amount
+            (has_commission, stated("commission_amount")), else_=stored.commission_amount
         ),
         "commission_asset": case(
-            (has_the_fee, stated("commission_asset")),
+            (has_commission, stated("commission_asset")),
             (is_as_large, filled("commission_asset")),
-            else_=known.commission_asset,
+            else_=stored.commission_asset,
         ),
-        "pnl": case((is_larger, stated("pnl")), (is_as_large, filled("pnl")), else_=known.pnl),
+        "pnl": case((is_larger, stated("pnl")), (is_as_large, filled("pnl")), else_=stored.pnl),
     }
     adds_something = tuple_(*merged.values()).is_distinct_from(
-        tuple_(*(known[name] for name in merged))
+        tuple_(*(stored[name] for name in merged))
     )
-    # A row that was there has been locked by this transaction, which xmax then says.
+    # ON CONFLICT locks an existing row, which sets its xmax to this transaction.
     is_new = literal_column("trades.xmax = 0", Boolean)
     return statement.on_conflict_do_update(
-        index_elements=[known.binance_order_id],
+        index_elements=[stored.binance_order_id],
         set_=merged,
         where=and_(is_same_order, adds_something),
-    ).returning(known.id, known.binance_order_id, is_new.label("is_new"))
+    ).returning(stored.id, stored.binance_order_id, is_new.label("is_new"))
 
 
-def known_trades(*, lock: bool) -> Select[Any]:
-    """Select what is known of orders: the rows of the trades that have one of ``:keys``."""
+def stored_trades(*, lock: bool) -> Select[Any]:
+    """Select the trades of the orders with one of ``:keys``."""
     keys = bindparam("keys", type_=ARRAY(String))
     statement = select(_TRADES).where(_TRADES.c.binance_order_id == any_(keys))
     return statement.with_for_update(key_share=True) if lock else statement
 
 
-async def _known(
+async def _stored(
     session: AsyncSession, reports: Sequence[Report], *, lock: bool = False
 ) -> dict[str, Report]:
     keys = {"keys": [_key(report) for report in reports]}
-    rows = await session.execute(known_trades(lock=lock), keys)
+    rows = await session.execute(stored_trades(lock=lock), keys)
     return {row.binance_order_id: row._asdict() for row in rows}
 
 
 async def _unchanged(session: AsyncSession, reports: Sequence[Report]) -> dict[str, Recorded]:
-    """Return the trades of reports that added nothing, unless one is about another order."""
+    """Return the results of reports that added nothing.
+
+    Raises:
+        OrderConflictError: One is about another order than the trade with its key.
+    """
     recorded = {}
-    known = await _known(session, reports)
+    stored = await _stored(session, reports)
     for key, report in ((report["binance_order_id"], report) for report in reports):
-        row = known[key]
-        different = [name for name in _IDENTITY if _spelt(report, name) != _spelt(row, name)]
+        row = stored[key]
+        different = [
+            name for name in _IDENTITY if _normalized(report, name) != _normalized(row, name)
+        ]
         if different:
             raise OrderConflictError(row["id"], different)
         recorded[key] = Recorded(row["id"], is_new=False, is_changed=False)
     return recorded
 
 
-def _spelt(row: Report, name: str) -> Any:
+def _normalized(row: Report, name: str) -> Any:
     return _without_slash(row[name]) if name == "symbol" else row[name]
 
 
@@ -295,16 +301,16 @@ def _key(report: Report) -> str | None:
 
 
 def _row(values: Mapping[str, Any]) -> Report:
-    """Leave out what is not known, and spell the key as :func:`order_key` does."""
+    """Omit NULLs, and write the key as :func:`order_key` does."""
     row = {name: value for name, value in values.items() if value is not None}
     if (key := _key(row)) is not None:
         row["binance_order_id"] = plain_key(key)
     return row
 
 
-def _complete(report: Report, known: Mapping[str, Report]) -> Report:
-    """Add what is required to insert a row, though it is there already."""
-    row = known.get(_key(report) or "", {})
+def _complete(report: Report, stored: Mapping[str, Report]) -> Report:
+    """Add the columns that an INSERT requires from the stored row, if there is one."""
+    row = stored.get(_key(report) or "", {})
     return {name: value for name, value in row.items() if name in _REQUIRED} | report
 
 

@@ -1,9 +1,9 @@
-"""Entering and leaving positions, safe under repeats, crashes and several workers.
+"""Entering and leaving positions; safe to repeat, after a crash, and from several workers.
 
 **Order of locks**, everywhere: first the state of the bot, of several in the order of their ids,
-then the trade. Who records a trade and then changes the bot's state in one transaction, or the
-states of several bots in another order, may deadlock with another worker. So may who deletes a
-bot without holding its lease: the cascade locks its state last.
+then the trade. A transaction that records a trade before it changes the bot's state, or changes
+the states of several bots in another order, may deadlock with another worker. So may one that
+deletes a bot without holding its lease: the cascade locks the state last.
 """
 
 from collections.abc import Mapping
@@ -45,14 +45,14 @@ _NO_POSITION: dict[str, Any] = {
 
 
 class PositionError(Exception):
-    """The bot's state does not allow it. Nothing was changed."""
+    """The bot's state does not allow the operation. Nothing is changed."""
 
 
 class _State(NamedTuple):
     id: int
     in_position: bool
     is_open: bool
-    """Else, where it is in position, an entry is reserved."""
+    """If False and ``in_position``, an entry is reserved."""
     since: datetime
 
     @property
@@ -61,7 +61,7 @@ class _State(NamedTuple):
 
 
 class _Before(NamedTuple):
-    """A trade as it was before a report."""
+    """A trade before a report was recorded."""
 
     quantity: Decimal
     pnl: Decimal
@@ -75,10 +75,10 @@ _NOTHING = _Before(Decimal(0), Decimal(0), is_before_an_entry=False, is_before_a
 async def reserve_entry(session: AsyncSession, bot_config_id: int) -> bool:
     """Reserve the entry of a flat bot; return whether it was flat, so whether to send the order.
 
-    Of many workers, one gets true. Commit before the order is sent, with a client order id that
-    is derived from the bot and the run; then :func:`open_position`, or :func:`release_entry` if
-    the exchange refused it. What a worker leaves behind that dies in between is among
-    :func:`unresolved_entries`.
+    If several workers try, one gets True. Commit before sending the order, whose client order id
+    should be derived from the bot and the run; then call :func:`open_position`, or
+    :func:`release_entry` if the exchange refused the order. :func:`unresolved_entries` selects
+    the entries of workers that crashed in between.
     """
     is_flat = BotState.in_position.is_(False)
     changed = await session.scalars(
@@ -88,9 +88,9 @@ async def reserve_entry(session: AsyncSession, bot_config_id: int) -> bool:
 
 
 async def release_entry(session: AsyncSession, bot_config_id: int) -> bool:
-    """Give up a reserved entry; return whether there was one.
+    """Cancel a reserved entry; return whether there was one.
 
-    A position that is open stays so, and a repeat does nothing.
+    An open position is not changed, and a repeat does nothing.
     """
     changed = await session.scalars(change(bot_config_id, {"in_position": False}, _is_reserved()))
     return bool(changed.all())
@@ -99,9 +99,9 @@ async def release_entry(session: AsyncSession, bot_config_id: int) -> bool:
 def unresolved_entries() -> Select[BotState]:
     """Select the states with a reserved entry, each with its ``config``, by id.
 
-    They are in position without an entry price. Some have just been reserved by a worker that
-    goes on, so settle one while holding its :func:`~models.queries.bot_lease`: ask the exchange
-    for the client order id, then :func:`open_position` or :func:`release_entry`.
+    They are in position without an entry price. Some may belong to a worker that is still
+    running, so resolve one while holding its :func:`~models.queries.bot_lease`: query the
+    exchange by client order id, then call :func:`open_position` or :func:`release_entry`.
     """
     return _with_config().where(_is_reserved())
 
@@ -138,25 +138,25 @@ async def open_position(
 
     A new order opens the position of a bot that is flat or has reserved the entry: entry and
     highest price are its price, the size is its ``quantity_filled``. Later reports of the same
-    order let the position grow, by what they add to what is recorded: so pass all of them to this
-    function, since what :func:`~models.queries.record_trade` adds is not in the size. A repeat
-    changes nothing, also after the position was closed. A reservation is also filled by an order
-    that :func:`~models.queries.record_trade` or an import has recorded first, as long as it is the
-    bot's latest trade; so reserve where that may happen, since to a flat bot an order that is
-    recorded already is a repeat.
+    order increase the position by the quantity that they add to the trade: so pass all of them to
+    this function, since a quantity that :func:`~models.queries.record_trade` added is not
+    included in the size. A repeat changes nothing, even after the position was closed. A reserved
+    entry is also filled by an order that :func:`~models.queries.record_trade` or an import has
+    recorded first, as long as it is the bot's latest trade; so reserve the entry where that may
+    happen: for a flat bot, an order that is already recorded is a repeat.
 
-    A fee that the exchange takes in coins is the caller's to subtract from the size, once, in the
+    If the exchange takes the fee in coins, the caller subtracts it from the size, once, in the
     same transaction, and in SQL: ``size = BotState.current_position_size_coins``, then
     ``tick(bot_config_id, current_position_size_coins=size - fee)``.
 
     Args:
-        session: Its transaction is the caller's, who commits, and rolls back after an error.
+        session: The caller commits its transaction, and rolls it back after an error.
         values: The report, as for :func:`~models.queries.record_trade`.
         stop_loss_price: In quote currency for one coin, as the other two.
         take_profit_price: Price at which to sell with profit.
         trailing_stop_price: Where the trailing stop begins.
-        since: When the day began that ``daily_pnl`` and ``daily_trades_count`` are about; by
-            default at today's midnight in UTC. An earlier trade is not counted.
+        since: Start of the day of ``daily_pnl`` and ``daily_trades_count``, by default midnight
+            in UTC. An earlier trade is not counted.
 
     Raises:
         PositionError: Another order has opened the bot's position, or it has no state.
@@ -164,17 +164,17 @@ async def open_position(
         ValueError: It is not a BUY.
     """
     state = await _lock_state(session, values, Side.BUY, since)
-    known = await _lock_trade(session, values)
-    if state.is_open and known is None:
+    existing = await _lock_trade(session, values)
+    if state.is_open and existing is None:
         raise PositionError(f"{state.bot} is in a position that another order has opened")
-    recorded, before = await _record(session, values, known)
+    recorded, before = await _record(session, values, existing)
     position: dict[str, Any] = {}
     if state.is_open:
         if recorded.is_changed and not before.is_before_an_entry:
-            grown = Trade.quantity_filled - before.quantity
+            added = Trade.quantity_filled - before.quantity
             position = {
-                "entry_price": case((grown > 0, Trade.price), else_=BotState.entry_price),
-                "current_position_size_coins": BotState.current_position_size_coins + grown,
+                "entry_price": case((added > 0, Trade.price), else_=BotState.entry_price),
+                "current_position_size_coins": BotState.current_position_size_coins + added,
             }
     elif recorded.is_new or (
         state.in_position and not (before.is_before_an_entry or before.is_before_an_exit)
@@ -201,38 +201,33 @@ async def close_position(
 ) -> Recorded:
     """Record a SELL as :func:`~models.queries.record_trade` does, and leave the position with it.
 
-    ``daily_pnl`` grows by the trade's pnl, and by what a later report adds to it;
-    ``daily_trades_count`` by one for each order. A repeat changes nothing, also after the next
+    ``daily_pnl`` increases by the trade's pnl, including what a later report adds to it;
+    ``daily_trades_count`` by one for each order. A repeat changes nothing, even after the next
     position was opened. A position is also closed by an order that
     :func:`~models.queries.record_trade` or an import has recorded first; the day is then
-    recomputed from the trades, since it is not known whether the order is counted. An order that
-    is not recorded yet is taken for an exit of the present position; one that belongs to an
-    earlier position is for :func:`~models.queries.record_trade`.
+    recomputed from the trades, since the order may or may not have been counted. An order that is
+    not recorded yet is assumed to exit the current position; record one that belongs to an
+    earlier position with :func:`~models.queries.record_trade`.
 
     Args:
-        session: Its transaction is the caller's, who commits, and rolls back after an error.
+        session: The caller commits its transaction, and rolls it back after an error.
         values: The report, as for :func:`~models.queries.record_trade`.
-        closed: Whether the position ends, whatever dust is left of it. If not, the size shrinks
-            by what the order has filled, once.
-        since: When the day began, as for :func:`open_position`.
+        closed: Whether the position ends, even if dust remains. If not, its size is reduced by
+            the quantity that the order has filled.
+        since: Start of the day, as for :func:`open_position`.
 
     Raises:
         PositionError: The bot is flat, or its entry is only reserved, or it has no state. Record
-            a SELL that has nothing to do with a position by
-            :func:`~models.queries.record_trade`.
+            a SELL outside of a position with :func:`~models.queries.record_trade`.
         OrderConflictError: The key is taken by another order.
         ValueError: It is not a SELL.
     """
     state = await _lock_state(session, values, Side.SELL, since)
-    known = await _lock_trade(session, values)
-    if not state.is_open and known is None:
-        what = (
-            "has reserved an entry, which is to be settled first"
-            if state.in_position
-            else "is flat"
-        )
-        raise PositionError(f"{state.bot} {what}")
-    recorded, before = await _record(session, values, known)
+    existing = await _lock_trade(session, values)
+    if not state.is_open and existing is None:
+        status = "has a reserved entry: resolve it first" if state.in_position else "is flat"
+        raise PositionError(f"{state.bot} {status}")
+    recorded, before = await _record(session, values, existing)
     position: dict[str, Any] = {}
     if state.is_open and not before.is_before_an_entry:
         if closed:
@@ -250,7 +245,7 @@ async def _lock_state(
     if values["side"] != side:
         raise ValueError(f"an order to {_VERBS[side]} a position is a {side}")
     bot = values["bot_config_id"]
-    found = await session.execute(
+    rows = await session.execute(
         select(
             BotState.id,
             BotState.in_position,
@@ -260,7 +255,7 @@ async def _lock_state(
         .where(BotState.id == bot)
         .with_for_update(key_share=True)
     )
-    state = found.one_or_none()
+    state = rows.one_or_none()
     if state is None:
         raise PositionError(f"bot {bot} has no state")
     return _State(*state)
@@ -275,7 +270,7 @@ async def _lock_trade(session: AsyncSession, values: Mapping[str, Any]) -> _Befo
 
 
 def lock_trade(key: str) -> Select[Decimal, Decimal, bool, bool]:
-    """Select and lock what is known of an order, and whether an entry, or an exit, came after."""
+    """Select and lock an order's trade, and whether an entry, or an exit, is later."""
     return (
         select(
             Trade.quantity_filled,
@@ -298,13 +293,13 @@ def _is_before(side: Side) -> ColumnElement[bool]:
 
 
 async def _record(
-    session: AsyncSession, values: Mapping[str, Any], known: _Before | None
+    session: AsyncSession, values: Mapping[str, Any], existing: _Before | None
 ) -> tuple[Recorded, _Before]:
-    """Record a report; return what was known before, which somebody may have added meanwhile."""
+    """Record a report, and return the trade before it, which may be another session's."""
     recorded = await record_trade(session, values)
-    if known is None and not recorded.is_new:
-        known = await _lock_trade(session, values)
-    return recorded, known or _NOTHING
+    if existing is None and not recorded.is_new:
+        existing = await _lock_trade(session, values)
+    return recorded, existing or _NOTHING
 
 
 async def _change(
@@ -316,11 +311,11 @@ async def _change(
     *,
     begins_or_ends: bool,
 ) -> None:
-    """Write what a report changes about the position and the day."""
+    """Update the position and the day after a report."""
     if not (position or recorded.is_changed):
         return
-    # Whether an order that was recorded by others is counted depends on when the day was
-    # refreshed, so it is recomputed.
+    # Whether an order that was already recorded is counted depends on when the day was
+    # refreshed, so recompute it.
     recount = bool(position) and begins_or_ends and not recorded.is_new
     counts = Trade.timestamp >= state.since
     day = {

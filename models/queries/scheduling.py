@@ -1,4 +1,4 @@
-"""Scheduling of bots: which are due, which worker runs them, and which no worker runs."""
+"""Scheduling: the bots that are due, the worker that runs each, and the bots that none runs."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -133,9 +133,9 @@ async def _release(connection: AsyncConnection, bot_config_id: int, leased: bool
 
 
 async def _call(connection: AsyncConnection, function: Function[bool]) -> bool:
-    done = await connection.scalar(select(function))
+    result = await connection.scalar(select(function))
     await connection.commit()
-    return bool(done)
+    return bool(result)
 
 
 def tick(bot_config_id: int, **values: Any) -> ReturningUpdate[BotState]:

@@ -54,7 +54,7 @@ def hot_queries(world: World, trades: int) -> Mapping[str, Executable]:
     return found | {
         "6 record a new order": orders.RECORD.values(order | {"binance_order_id": "BTCUSDT:1"}),
         "6 record an order again": orders.RECORD.values(order | {"binance_order_id": taken}),
-        "6 look up the order": orders.known_trades(lock=True).params(keys=[taken]),
+        "6 look up the order": orders.stored_trades(lock=True).params(keys=[taken]),
         "6 what came after the order": positions.lock_trade(taken),
         "8 tick": queries.tick(bot, max_price_since_entry=Decimal("65000.5")),
         "10 keys of a user": queries.keys_of_user(user),
