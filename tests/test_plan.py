@@ -55,7 +55,7 @@ def obstacles_with(url: str, effect: Effect, target: str = INDEXES) -> list[str]
     """Return the plan's obstacles with an effect."""
     plan = make_plan(make_url(url), target)
     assert plan.would_run == all(o.effect != Effect.BLOCKS for o in plan.obstacles)
-    return [f"{o.table}: {o.what}" for o in plan.obstacles if o.effect == effect]
+    return [f"{o.table}: {o.description}" for o in plan.obstacles if o.effect == effect]
 
 
 # What would run.
@@ -182,7 +182,7 @@ def test_a_locked_table(initial: str) -> None:
     assert [table.bytes is None for table in plan.tables] == [
         table.name == "trades" for table in plan.tables
     ]
-    assert any("ACCESS EXCLUSIVE is held" in obstacle.what for obstacle in plan.obstacles)
+    assert any("ACCESS EXCLUSIVE is held" in obstacle.description for obstacle in plan.obstacles)
 
 
 def test_a_table_that_must_be_vacuumed(initial: str) -> None:
@@ -208,7 +208,7 @@ def test_an_invalid_index(initial: str) -> None:
 def test_another_migrator(initial: str) -> None:
     with transaction(initial, f"SELECT pg_advisory_lock({LOCK_KEY})"):
         (what,) = obstacles_with(initial, Effect.DELAYS)
-    assert "another migrator is at work: pid" in what
+    assert "another migrator is running: pid" in what
 
 
 def test_a_read_only_database(initial: str) -> None:

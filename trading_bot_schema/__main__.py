@@ -31,7 +31,7 @@ def alembic() -> None:
     """Run one of Alembic's commands."""
     command_line = CommandLine(prog=PROGRAM)
     command_line.parser.epilog = (
-        f"{PROGRAM} plan: what an upgrade would do, and what is in its way."
+        f"{PROGRAM} plan: what an upgrade would do, and what would block it."
         f" {PROGRAM} drift: whether the database is what its migrations build."
         f" {PROGRAM} postgres start|stop|psql: the embedded server."
     )

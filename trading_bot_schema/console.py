@@ -45,16 +45,16 @@ class JsonFormatter(TimedFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record, with the attributes in FIELDS that it has."""
-        known = {
+        fields = {
             "time": self.formatTime(record),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }
         if record.levelno >= logging.ERROR:
-            known["event"] = "failed"
+            fields["event"] = "failed"
         return json.dumps(
-            known | {name: value for name, value in vars(record).items() if name in FIELDS}
+            fields | {name: value for name, value in vars(record).items() if name in FIELDS}
         )
 
 

@@ -75,12 +75,12 @@ def line(docstring: str, heading: str) -> str | None:
 
 def names(docstring: str, heading: str, verb: str) -> set[str]:
     """Return the tables and columns that lines such as ``Downgrade: loses a.b, c.`` name."""
-    found: set[str] = set()
+    declared: set[str] = set()
     for name, text in lines(docstring):
         if name == heading and text.startswith(f"{verb} "):
-            declared = _END.split(text.removeprefix(f"{verb} "))[0]
-            found |= set(re.split(r",\s*(?:and )?| and ", declared))
-    return found
+            listed = _END.split(text.removeprefix(f"{verb} "))[0]
+            declared |= set(re.split(r",\s*(?:and )?| and ", listed))
+    return declared
 
 
 def locks(text: str) -> list[DeclaredLock]:
@@ -114,7 +114,7 @@ def acceptances(docstring: str) -> list[Acceptance]:
     text = line(docstring, "Accepts")
     if text is None:
         return []
-    found = []
+    acceptances = []
     for part in re.split(r";\s*", text.removesuffix(".")):
         match = _ACCEPTANCE.fullmatch(part)
         if match is None:
@@ -122,8 +122,8 @@ def acceptances(docstring: str) -> list[Acceptance]:
                 f"{part!r} is not of the form 'scan-under-lock on users, since it has ten rows'."
             )
         tables = _tables(match["tables"]) if match["tables"] else ()
-        found.append(Acceptance(match["rule"], tables, match["reason"]))
-    return found
+        acceptances.append(Acceptance(match["rule"], tables, match["reason"]))
+    return acceptances
 
 
 def _tables(text: str) -> tuple[str, ...]:
@@ -149,8 +149,8 @@ class OldCode:
     def __str__(self) -> str:
         """Return the text of the line."""
         parts = (("breaks", self.breaks), ("fails once", self.fails_once), ("slows", self.slows))
-        said = [f"{verb}: {', '.join(sorted(names))}" for verb, names in parts if names]
-        return f"{'; '.join(said) or 'works'}."
+        effects = [f"{verb}: {', '.join(sorted(names))}" for verb, names in parts if names]
+        return f"{'; '.join(effects) or 'works'}."
 
 
 def old_code(docstring: str) -> OldCode:
@@ -165,7 +165,7 @@ def old_code(docstring: str) -> OldCode:
     declared = _END.split(text)[0]
     if declared == "works":
         return OldCode()
-    found = {}
+    effects = {}
     for part in re.split(r";\s*", declared):
         verb, colon, names = part.partition(": ")
         if not colon or verb not in ("breaks", "fails once", "slows"):
@@ -173,5 +173,5 @@ def old_code(docstring: str) -> OldCode:
                 f"{part!r} is not of the form 'works', 'breaks: insert into users, select"
                 " users.nickname', 'fails once: trades' or 'slows: trades_of_bot'."
             )
-        found[verb.replace(" ", "_")] = frozenset(re.split(r",\s*", names))
-    return OldCode(**found)
+        effects[verb.replace(" ", "_")] = frozenset(re.split(r",\s*", names))
+    return OldCode(**effects)

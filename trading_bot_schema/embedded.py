@@ -81,18 +81,20 @@ def stop(home: Path) -> bool:
     try:
         if not data.exists():
             return False
-        done = _run(account, programs(account) / "pg_ctl", "-m", "fast", "-w", "stop", data=data)
+        completed = _run(
+            account, programs(account) / "pg_ctl", "-m", "fast", "-w", "stop", data=data
+        )
         sockets = _sockets(home, account)
     except OSError as error:
         raise EmbeddedError(
             f"The embedded PostgreSQL cannot use {home}: {error.strerror}"
         ) from None
-    if done.returncode != 0 and not any(sign in done.stderr for sign in NOT_RUNNING):
-        raise EmbeddedError(f"The embedded PostgreSQL does not stop: {done.stderr.strip()}")
+    if completed.returncode != 0 and not any(sign in completed.stderr for sign in NOT_RUNNING):
+        raise EmbeddedError(f"The embedded PostgreSQL does not stop: {completed.stderr.strip()}")
     if sockets != home:
         with suppress(OSError):  # not empty: another process has started it again
             sockets.rmdir()
-    return done.returncode == 0
+    return completed.returncode == 0
 
 
 @contextmanager
@@ -142,12 +144,12 @@ def _check_platform() -> None:
 
 def _start(home: Path, settings: Mapping[str, str]) -> URL:
     account = _account()
-    found = programs(account)
+    binaries = programs(account)
     home = _prepare(home, account)
     data, log, sockets = home / "data", home / "log", _sockets(home, account)
-    if not _ready(found, sockets):
+    if _pg_isready(binaries, sockets) != 0:
         if not data.exists():
-            _initialise(found, account, data, durable=settings.get("fsync") != "off")
+            _initialise(binaries, account, data, durable=settings.get("fsync") != "off")
         options = {
             "listen_addresses": "",
             "unix_socket_directories": '"' + str(sockets).replace('"', '""') + '"',
@@ -157,11 +159,11 @@ def _start(home: Path, settings: Mapping[str, str]) -> URL:
         }
         server = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in options.items())
         command = ("-l", log.name, "-o", server, "-t", START_SECONDS, "-w", "start")
-        done = _run(account, found / "pg_ctl", *command, data=data)
+        completed = _run(account, binaries / "pg_ctl", *command, data=data)
         # An interrupted start may have left a server that is still starting up, and pg_ctl does
         # not wait for a server that it did not start itself.
-        if done.returncode != 0 and not _becomes_ready(found, sockets):
-            reason = _reason(log, done)
+        if completed.returncode != 0 and not _becomes_ready(binaries, sockets):
+            reason = _reason(log, completed)
             if "postmaster.pid" in reason:
                 advice = f"if no PostgreSQL runs there, delete {data / 'postmaster.pid'}"
             else:
@@ -177,10 +179,12 @@ def _start(home: Path, settings: Mapping[str, str]) -> URL:
     )
 
 
-def _reason(log: Path, done: subprocess.CompletedProcess[str]) -> str:
+def _reason(log: Path, completed: subprocess.CompletedProcess[str]) -> str:
     written = log.read_text(errors="replace") if log.exists() else ""
     fatal = [line for line in written.splitlines() if "FATAL:" in line or "PANIC:" in line]
-    reason = (fatal or (done.stderr or done.stdout).splitlines() or ["no reason given"])[-1]
+    reason = (fatal or (completed.stderr or completed.stdout).splitlines() or ["no reason given"])[
+        -1
+    ]
     return f"{reason.rpartition('FATAL:')[2].strip().removesuffix('.')}."
 
 
@@ -192,21 +196,17 @@ def _initialise(programs: Path, account: str | None, data: Path, *, durable: boo
     fresh = Path(tempfile.mkdtemp(prefix="new-", dir=data.parent))
     if account:
         shutil.chown(fresh, account, account)
-    done = _run(
+    completed = _run(
         account,
         programs / "initdb",
         *("-D", fresh, "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"),
         *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--set=timezone=UTC"),
         *([] if durable else ["--no-sync"]),
     )
-    if done.returncode != 0:
-        reason = (done.stderr.splitlines() or ["no reason given"])[-1]
+    if completed.returncode != 0:
+        reason = (completed.stderr.splitlines() or ["no reason given"])[-1]
         raise EmbeddedError(f"The embedded PostgreSQL cannot be initialised: {reason}")
     fresh.rename(data)
-
-
-def _ready(programs: Path, sockets: Path) -> bool:
-    return _pg_isready(programs, sockets) == 0
 
 
 def _becomes_ready(programs: Path, sockets: Path) -> bool:
@@ -295,11 +295,11 @@ def _account() -> str | None:
             *("--shell", "/usr/sbin/nologin"),
             ACCOUNT,
         )
-        done = _run(None, *command)
-        if done.returncode not in (0, 9):  # 9: it exists by now
+        completed = _run(None, *command)
+        if completed.returncode not in (0, 9):  # 9: it exists by now
             raise EmbeddedError(
                 "PostgreSQL does not run as root, and the account"
-                f" {ACCOUNT} cannot be created: {done.stderr.strip()}"
+                f" {ACCOUNT} cannot be created: {completed.stderr.strip()}"
             ) from None
     return ACCOUNT
 

@@ -75,8 +75,8 @@ def database_url(
     """
     url = environment.get(ENVIRONMENT_VARIABLE)
     if url is None:
-        if found := configured or DEFAULT_URL:
-            return found
+        if default := configured or DEFAULT_URL:
+            return default
         raise DatabaseURLError(
             f"{ENVIRONMENT_VARIABLE} is not set. Set it to {EXAMPLE}; or, for a private server"
             f" with its data in a directory, to {EMBEDDED}path."

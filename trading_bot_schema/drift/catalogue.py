@@ -236,9 +236,9 @@ def snapshot(url: URL | str, without: Set[tuple[str, str]] = frozenset()) -> Cat
         try:
             return _snapshot(url, connection, without)
         except DBAPIError as error:
-            what = " ".join(str(error.orig).split())
+            cause = " ".join(str(error.orig).split())
             advice = ". Grant this role pg_read_all_data" if sqlstate(error) == FORBIDDEN else ""
-            raise CommandError(f"The catalogue cannot be read: {what}{advice}.") from error
+            raise CommandError(f"The catalogue cannot be read: {cause}{advice}.") from error
 
 
 def major_version(connection: Connection) -> int:
@@ -254,10 +254,10 @@ def _snapshot(url: URL, connection: Connection, without: Set[tuple[str, str]]) -
     # Fail rather than read only the rows that a policy allows.
     connection.execute(text("SET LOCAL row_security = off"))
     unreadable = {(schema, name) for schema, name in connection.execute(text(UNREADABLE))}
-    found: dict[str, str] = dict(map(tuple, connection.execute(text(NOT_DUMPED))))
+    not_dumped: dict[str, str] = dict(map(tuple, connection.execute(text(NOT_DUMPED))))
     if connection.scalar(text("SELECT to_regclass('public.alembic_version')")) is not None:
         rows = connection.scalars(text("SELECT version_num FROM alembic_version ORDER BY 1"))
-        found[REVISIONS] = "\n".join(rows)
+        not_dumped[REVISIONS] = "\n".join(rows)
     columns: dict[str, dict[str, int]] = {}
     for table, column, number in connection.execute(text(COLUMNS)):
         columns.setdefault(table, {})[column] = number
@@ -267,7 +267,7 @@ def _snapshot(url: URL, connection: Connection, without: Set[tuple[str, str]]) -
     objects = dict(_dumped(pg_dump.schema(url, server, unreadable | without)))
     objects |= {
         name if name == REVISIONS else f"{name} (not in the dump)": text
-        for name, text in found.items()
+        for name, text in not_dumped.items()
     }
     return Catalogue(objects, columns, server, roles, unreadable)
 
@@ -309,7 +309,7 @@ def differences(
     left: Catalogue,
     right: Catalogue,
     sides: tuple[str, str],
-    look_at: Callable[[str], str] | None,
+    files_for: Callable[[str], str] | None,
     unordered: Mapping[str, Set[str]],
 ) -> str:
     """Return the differences of two databases, object by object; empty if there are none.
@@ -318,7 +318,7 @@ def differences(
         left: One database.
         right: The other.
         sides: Names of the two for the report.
-        look_at: Returns the files to check for an object, given its SQL; or None.
+        files_for: Returns the files to check for an object, given its SQL; or None.
         unordered: Columns of tables whose position is ignored.
     """
     report = []
@@ -327,7 +327,7 @@ def differences(
         both = [_lines(name, text, unordered.get(name, set())) for text in texts]
         if both[0] == both[1]:
             continue
-        files = f" look at {look_at(f'{name} {texts[0] or texts[1]}')}" if look_at else ""
+        files = f" see {files_for(f'{name} {texts[0] or texts[1]}')}" if files_for else ""
         report.append(f"{name}:{files}")
         if sorted(both[0]) == sorted(both[1]):
             report.append("  The order of the columns differs.")
@@ -345,11 +345,11 @@ def _lines(name: str, text: str | None, unordered: Set[str]) -> list[str]:
     # A trailing comma depends on the next line, which may be the one that differs.
     lines = [line.removesuffix(",") for line in lines]
 
-    def place(line: str) -> str:
+    def sort_key(line: str) -> str:
         column = re.match(r' {4}"?(\w+)', line)
         return column[1] if column and column[1] in unordered else ""
 
-    return sorted(lines, key=place)
+    return sorted(lines, key=sort_key)
 
 
 def _changed(left: list[str], right: list[str]) -> tuple[list[str], list[str]]:

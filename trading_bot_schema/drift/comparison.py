@@ -12,7 +12,7 @@ from trading_bot_schema.configuration import alembic_config
 from trading_bot_schema.drift import scratch
 from trading_bot_schema.drift.catalogue import Catalogue, differences, snapshot
 from trading_bot_schema.drift.expected import as_migrated, comparable
-from trading_bot_schema.migrator.plan import is_known
+from trading_bot_schema.migrator.plan import newer_version
 
 SIDES = ("migrations", "database")
 
@@ -43,12 +43,8 @@ def compare(url: URL, elsewhere: URL | None, ignored: Set[str] = frozenset()) ->
     """
     live = snapshot(url)
     script = ScriptDirectory.from_config(alembic_config())
-    for revision in live.revisions or []:
-        if not is_known(revision, script):
-            raise CommandError(
-                f"The database is at revision {revision}, which is not among the migrations here:"
-                " a newer version of the code has migrated it. Run this with that version."
-            )
+    if newer := newer_version(live.revisions or [], script):
+        raise CommandError(f"{newer} Run this with that version.")
     with scratch.server(live.server, elsewhere) as server, built(server, live) as reference:
         report = differences_from(reference, live, ignored, lambda: _restored(server, reference))
     return Comparison(
@@ -66,11 +62,11 @@ def differences_from(
     ``restored`` returns the reference after a dump and a restore. It is called only if there are
     differences without it.
     """
-    wanted, found = comparable(reference, live, ignored)
-    if report := differences(wanted, found, SIDES, None, {}):
+    expected, actual = comparable(reference, live, ignored)
+    if report := differences(expected, actual, SIDES, None, {}):
         as_restored, _ = comparable(restored(), live, ignored)
-        found = as_migrated(wanted, as_restored, found)
-        report = differences(wanted, found, SIDES, None, {})
+        actual = as_migrated(expected, as_restored, actual)
+        report = differences(expected, actual, SIDES, None, {})
     return report
 
 

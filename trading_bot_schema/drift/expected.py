@@ -47,11 +47,11 @@ def comparable(
     reference: Catalogue, live: Catalogue, ignored: Set[str]
 ) -> tuple[Catalogue, Catalogue]:
     """Return the two catalogues without their expected differences."""
-    wanted, found = (_adjusted(side.objects, side.roles, ignored) for side in (reference, live))
+    expected, actual = (_adjusted(side.objects, side.roles, ignored) for side in (reference, live))
     if "privileges" not in ignored:
-        for name, granted in _granted(wanted, found, live.roles).items():
-            wanted[name] = _sorted_grants("\n".join([wanted.get(name, ""), *granted]))
-    return replace(reference, objects=wanted), replace(live, objects=found)
+        for name, granted in _granted(expected, actual, live.roles).items():
+            expected[name] = _sorted_grants("\n".join([expected.get(name, ""), *granted]))
+    return replace(reference, objects=expected), replace(live, objects=actual)
 
 
 def as_migrated(reference: Catalogue, restored: Catalogue, live: Catalogue) -> Catalogue:
@@ -64,13 +64,13 @@ def as_migrated(reference: Catalogue, restored: Catalogue, live: Catalogue) -> C
     objects = {**live.objects}
     for name in objects.keys() & reference.objects.keys() & restored.objects.keys():
         # A trailing comma depends on the next line.
-        ours, theirs = (
+        built, restored_lines = (
             [line.removesuffix(",") for line in side.objects[name].splitlines()]
             for side in (reference, restored)
         )
-        if len(ours) != len(theirs):
+        if len(built) != len(restored_lines):
             continue
-        migrated = dict(zip(theirs, ours, strict=True))
+        migrated = dict(zip(restored_lines, built, strict=True))
         lines = []
         for line in objects[name].splitlines():
             bare = line.removesuffix(",")
@@ -79,7 +79,7 @@ def as_migrated(reference: Catalogue, restored: Catalogue, live: Catalogue) -> C
     return replace(live, objects=objects)
 
 
-def _granted(wanted: Objects, found: Objects, roles: Roles) -> dict[str, list[str]]:
+def _granted(expected: Objects, actual: Objects, roles: Roles) -> dict[str, list[str]]:
     """Return the grants of docs/roles.sql, as pg_dump prints them."""
     grants: dict[str, list[str]] = {}
 
@@ -89,7 +89,7 @@ def _granted(wanted: Objects, found: Objects, roles: Roles) -> dict[str, list[st
     schema = "ACL SCHEMA public"
     creates = f"GRANT ALL ON SCHEMA public TO {OWNER};"
     # An owner without an application role may have it too.
-    if not roles.owner_is_superuser and (roles.applications or creates in found.get(schema, "")):
+    if not roles.owner_is_superuser and (roles.applications or creates in actual.get(schema, "")):
         grant(schema, creates)
     for role in roles.applications:
         grant(schema, f"GRANT USAGE ON SCHEMA public TO {role};")
@@ -98,7 +98,7 @@ def _granted(wanted: Objects, found: Objects, roles: Roles) -> dict[str, list[st
             f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} IN SCHEMA public"
             f" GRANT SELECT,INSERT,DELETE,UPDATE ON TABLES TO {role};",
         )
-        for name in wanted:
+        for name in expected:
             if match := _TABLE.match(name):
                 read_only = match[1] == "alembic_version"
                 privileges = "SELECT" if read_only else "SELECT,INSERT,DELETE,UPDATE"
@@ -111,7 +111,7 @@ def _granted(wanted: Objects, found: Objects, roles: Roles) -> dict[str, list[st
 
 def _adjusted(objects: Objects, roles: Roles, ignored: Set[str]) -> dict[str, str]:
     same_role = _replace_role(roles.owner, OWNER)
-    found = {}
+    adjusted = {}
     for name, text in objects.items():
         if "privileges" in ignored:
             if _PRIVILEGES.match(name):
@@ -133,8 +133,8 @@ def _adjusted(objects: Objects, roles: Roles, ignored: Set[str]) -> dict[str, st
             text = _sorted_grants(same_role(text))
         else:
             text = _OWNED.sub(lambda owned: same_role(owned[0]), text)
-        found[name] = _without_secrets(name, text)
-    return found
+        adjusted[name] = _without_secrets(name, text)
+    return adjusted
 
 
 def _replace_role(role: str, by: str) -> Callable[[str], str]:

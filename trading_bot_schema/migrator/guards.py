@@ -80,10 +80,10 @@ def _what_is_lost(connection: Connection, steps: Sequence[RevisionStep]) -> str:
 
 def _rows(connection: Connection, table: str) -> str:
     """Estimate the rows of a table; return an empty string if it has none."""
-    found = connection.execute(_TABLE, {"table": table}).one_or_none()
-    if found is None:
+    row = connection.execute(_TABLE, {"table": table}).one_or_none()
+    if row is None:
         return ""
-    name, estimate = found
+    name, estimate = row
     # The name is quoted by the server, and the estimate does not include the latest rows.
     if not connection.scalar(text(f"SELECT EXISTS (SELECT FROM {name})")):  # noqa: S608
         return ""

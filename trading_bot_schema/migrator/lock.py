@@ -20,7 +20,7 @@ LOCK_KEY = int.from_bytes(b"migrate")
 """Key of the advisory lock that the running migrator of a database holds."""
 
 LOST = (
-    "The migration's session no longer holds its lock, so that another migrator may be at work."
+    "The migration's session no longer holds its lock, so that another migrator may be running."
     " Migrate over a direct connection, or a pooler in session mode, and see `alembic current`."
 )
 

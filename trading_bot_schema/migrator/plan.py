@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
@@ -50,7 +50,7 @@ class Plan:
         return self._settings
 
     @property
-    def place(self) -> str:
+    def prefix(self) -> str:
         """The current step, as the start of a message."""
         return f"In {self.remaining[0]}: " if self.remaining else ""
 
@@ -67,7 +67,7 @@ class Plan:
         }
 
     @property
-    def remains(self) -> str:
+    def partial_effects(self) -> str:
         """What remains of a failed revision, as a sentence; empty: nothing."""
         if self.remaining and alembic_internals.uses_autocommit_block(self.remaining[0]):
             return (
@@ -128,32 +128,31 @@ class Plan:
 
     def _is_ahead(self, heads: tuple[str, ...]) -> bool:
         """Return whether a newer version has migrated the database, and ``ahead`` accepts that."""
-        here = ", ".join(self.script.get_heads())
-        for head in heads:
-            if is_known(head, self.script):
-                continue
-            what = (
-                f"The database is at revision {head}, which is not among the migrations here,"
-                f" whose head is {here}: a newer version of the code has migrated it."
-            )
-            if self._upgrades_to_head and self._settings.ahead == "accept":
-                fields = {"event": "ahead", "revision": head}
-                log.warning("%s Nothing is done, as ahead=accept says.", what, extra=fields)
-                return True
-            raise CommandError(
-                f"{what} Deploy that version, or downgrade with it first. Where this version of"
-                " the application works with it, `-x ahead=accept upgrade head` exits 0."
-            )
-        return False
+        newer = newer_version(heads, self.script)
+        if not newer:
+            return False
+        if self._upgrades_to_head and self._settings.ahead == "accept":
+            fields = {"event": "ahead", "revision": ", ".join(heads)}
+            log.warning("%s Nothing is done, as ahead=accept says.", newer, extra=fields)
+            return True
+        raise CommandError(
+            f"{newer} Deploy that version, or downgrade with it first. Where this version of the"
+            " application works with it, `-x ahead=accept upgrade head` exits 0."
+        )
 
 
-def is_known(revision: str, script: ScriptDirectory) -> bool:
-    """Return whether a revision is among the migrations here."""
-    try:
-        script.get_revision(revision)
-    except CommandError:
-        return False
-    return True
+def newer_version(heads: Iterable[str], script: ScriptDirectory) -> str:
+    """Return a sentence on the first revision that is not among the migrations here, if any."""
+    for revision in heads:
+        try:
+            script.get_revision(revision)
+        except CommandError:
+            return (
+                f"The database is at revision {revision}, which is not among the migrations here,"
+                f" whose head is {', '.join(script.get_heads())}: a newer version of the code has"
+                " migrated it."
+            )
+    return ""
 
 
 def _check_transactional(step: RevisionStep) -> None:

@@ -38,7 +38,7 @@ class Progress:
         self._logged = -float(LOG_SECONDS)
         self._shown = False
 
-    def look(self, watching: Connection, pid: int, blockers: str) -> None:
+    def update(self, watching: Connection, pid: int, blockers: str) -> None:
         """Show the progress of a session's statement."""
         row = watching.execute(_PROGRESS, {"pid": pid}).one_or_none()
         if row is None or row.seconds < SHOW_AFTER_SECONDS or not (row.what or blockers):
@@ -72,7 +72,7 @@ class Progress:
         parts = [f"{row.what}: {row.phase}"]
         if row.unit and row.total:
             parts.append(f"{min(row.done / row.total, 1):.0%} of {row.total:,} {row.unit}")
-            _, before, since = self._phase
-            if row.done > before and now > since:
-                parts.append(f"{(row.done - before) / (now - since):,.0f} {row.unit}/s")
+            _, initial, since = self._phase
+            if row.done > initial and now > since:
+                parts.append(f"{(row.done - initial) / (now - since):,.0f} {row.unit}/s")
         return ", ".join(parts)

@@ -54,11 +54,11 @@ def run(
         cause = _cause(error)
         if isinstance(cause, DBAPIError):
             why = reason(cause, on_standby=_is_standby(connection))
-            message = f"{plan.place}{why} {plan.remains}"
+            message = f"{plan.prefix}{why} {plan.partial_effects}"
             raise CommandError(message.rstrip()) from cause
         if isinstance(cause, KeyboardInterrupt):
             cause.add_note(
-                f"{plan.place}What was not committed is undone. {plan.remains}".rstrip()
+                f"{plan.prefix}What was not committed is undone. {plan.partial_effects}".rstrip()
             )
             raise cause from None
         raise
@@ -127,10 +127,10 @@ def _try_repeatedly(
             except (DBAPIError, HeldTooLongError) as error:
                 if isinstance(error, HeldTooLongError) or hold.expired:
                     raise CommandError(
-                        f"{plan.place}It held {hold.expired}, and was cancelled."
-                        f" {plan.remains or 'Nothing is changed.'} Do less in the transaction that"
-                        " has this lock; or, when the table may be blocked, run it again with"
-                        " `-x hold_timeout=1min`."
+                        f"{plan.prefix}It held {hold.expired}, and was cancelled."
+                        f" {plan.partial_effects or 'Nothing is changed.'} Do less in the"
+                        " transaction that has this lock; or, when the table may be blocked, run"
+                        " it again with `-x hold_timeout=1min`."
                     ) from error
                 if sqlstate(error) not in (LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED):
                     raise
@@ -141,17 +141,17 @@ def _try_repeatedly(
                 attempt += 1
                 if attempt == plan.settings.lock_attempts:
                     raise CommandError(
-                        f"{plan.place}{blocked} Tried {attempt} times, for"
+                        f"{plan.prefix}{blocked} Tried {attempt} times, for"
                         f" {timeouts.lock_timeout / 1000:g} s each. Run it again when they are"
                         " done, or end them with SELECT pg_terminate_backend(pid)."
-                        f" {plan.remains}".rstrip()
+                        f" {plan.partial_effects}".rstrip()
                     ) from error
             else:
                 return
             pause = min(2 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1)  # noqa: S311
             log.warning(
                 "%s%s Trying again in %.1f s.",
-                plan.place,
+                plan.prefix,
                 blocked,
                 pause,
                 extra=plan.fields

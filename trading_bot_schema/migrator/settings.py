@@ -92,11 +92,13 @@ class Settings:
         Raises:
             CommandError: A value is malformed or an argument unknown.
         """
-        known = {field.name: field.metadata["parse"] for field in fields(cls) if field.metadata}
-        if unknown := sorted(arguments.keys() - known.keys()):
-            raise CommandError(f"-x {unknown[0]} is not a setting. There are: {', '.join(known)}.")
+        parsers = {field.name: field.metadata["parse"] for field in fields(cls) if field.metadata}
+        if unknown := sorted(arguments.keys() - parsers.keys()):
+            raise CommandError(
+                f"-x {unknown[0]} is not a setting. Settings are: {', '.join(parsers)}."
+            )
         values = {}
-        for name, parse in known.items():
+        for name, parse in parsers.items():
             variable = f"MIGRATION_{name.upper()}"
             if name in arguments:
                 values[name] = parse(f"-x {name}", arguments[name])
@@ -112,19 +114,19 @@ class Settings:
         Raises:
             CommandError: It is not such a mapping, or a value is malformed.
         """
-        known = {
+        parsers = {
             field.name: field.metadata["parse"]
             for field in fields(self)
             if field.metadata.get("of_revision")
         }
-        if not isinstance(timeouts, Mapping) or not known.keys() >= timeouts.keys():
+        if not isinstance(timeouts, Mapping) or not parsers.keys() >= timeouts.keys():
             raise CommandError(
                 f"timeouts is {timeouts!r}, but should be a mapping of names to values, such as"
                 ' {"lock_timeout": "10s"}. '
-                f"Names are: {', '.join(known)}."
+                f"Names are: {', '.join(parsers)}."
             )
         values = {
-            name: known[name](f"{name} in timeouts", str(value))
+            name: parsers[name](f"{name} in timeouts", str(value))
             for name, value in timeouts.items()
         }
         return replace(self, **{name: values[name] for name in values.keys() - self.given})

@@ -16,7 +16,7 @@ class Timeouts:
     def __init__(self, settings: Callable[[], Settings]) -> None:
         """Take a function that returns the current settings: each revision may have its own."""
         self._settings = settings
-        self._now: dict[str, int] = {}
+        self._current: dict[str, int] = {}
         self.lock_timeout = 0
         """The timeouts of the last statement, in milliseconds."""
 
@@ -26,17 +26,17 @@ class Timeouts:
         self.lock_timeout = (
             settings.concurrent_lock_timeout if concurrent else settings.lock_timeout
         )
-        wanted = {
+        values = {
             "lock_timeout": self.lock_timeout,
             "statement_timeout": settings.statement_timeout,
         }
-        if wanted != self._now:
+        if values != self._current:
             connection.execute(
-                select(*(func.set_config(name, f"{ms}ms", False) for name, ms in wanted.items())),
+                select(*(func.set_config(name, f"{ms}ms", False) for name, ms in values.items())),
                 execution_options=OWN,
             )
-            self._now = wanted
+            self._current = values
 
     def forget(self) -> None:
         """Set them again before the next statement: the end of a transaction has reset them."""
-        self._now = {}
+        self._current = {}

@@ -70,7 +70,7 @@ class Watcher:
             return self.blockers
         if self._failure:
             return f"an unknown session, as there is no second connection ({self._failure})"
-        return "a session that was gone too soon to see"
+        return "a session that ended before it was identified"
 
     def _watch(self) -> None:
         failures = 0
@@ -80,7 +80,7 @@ class Watcher:
                     watching.execution_options(isolation_level="AUTOCOMMIT")
                     self._failure = ""
                     while True:
-                        self._look(watching)
+                        self._sample(watching)
                         failures = 0
                         if self._stop.wait(self._interval()):
                             return
@@ -89,17 +89,17 @@ class Watcher:
                 failures += 1
                 if failures == 2:  # a broken connection is replaced silently once
                     log.warning(
-                        "No second connection, so nobody sees who blocks the migration, how far"
-                        " it is, or whether it exceeds hold_timeout: %s",
+                        "No second connection, so blocking sessions, progress and"
+                        " hold_timeout are not monitored: %s",
                         self._failure,
                         extra={"event": "unwatched"},
                     )
 
-    def _look(self, watching: Connection) -> None:
+    def _sample(self, watching: Connection) -> None:
         self._hold.check(watching, self._pid)
         blockers = describe_blockers(watching, self._pid)
         self.blockers = blockers or self.blockers
-        self._progress.look(watching, self._pid, blockers)
+        self._progress.update(watching, self._pid, blockers)
 
     def _interval(self) -> float:
         """Return the seconds between samples: several within the shortest timeout."""

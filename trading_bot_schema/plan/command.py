@@ -15,7 +15,7 @@ from sqlalchemy import URL
 
 from trading_bot_schema import migrator
 from trading_bot_schema.configuration import alembic_config, configured_target
-from trading_bot_schema.plan.obstacles import Effect, LockedTable, Obstacle, look
+from trading_bot_schema.plan.obstacles import Effect, LockedTable, Obstacle, inspect
 from trading_bot_schema.plan.revisions import (
     HEADINGS,
     PendingRevision,
@@ -49,11 +49,11 @@ def run(program: str, arguments: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser(
         prog=program,
-        description="Say what an upgrade of the database that DATABASE_URL names would run, what"
-        " it locks, and what is in its way now. The database is only read.",
+        description="Show what an upgrade of the database that DATABASE_URL names would run, what"
+        " it would lock, and what would block it now. The database is only read.",
         epilog="Exit status: 0: it would run; 1: something blocks it; 2: an error.",
     )
-    parser.add_argument("revision", nargs="?", default="head", help="where to; by default, head")
+    parser.add_argument("revision", nargs="?", default="head", help="by default, head")
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
     options = parser.parse_args(arguments)
     try:
@@ -82,7 +82,7 @@ def make_plan(url: URL, target: str = "head") -> Plan:
         at = MigrationContext.configure(connection).get_current_heads()
         settings = migrator.Settings.read({}, os.environ)
         revisions = pending(script, at, target, settings)
-        tables, obstacles = look(connection, revisions, strongest_locks(revisions))
+        tables, obstacles = inspect(connection, revisions, strongest_locks(revisions))
     if not revisions:
         obstacles = []
     return Plan(
@@ -119,7 +119,7 @@ def lines(plan: Plan) -> Iterator[str]:
         yield f"{revision.revision}  {revision.title}"
         for name, heading in HEADINGS.items():
             yield wrapped(f"{heading}:", getattr(revision, name) or "unknown", 13)
-        yield wrapped("Waits:", _patience(revision), 13)
+        yield wrapped("Waits:", _waits(revision), 13)
     if plan.tables:
         yield ""
         rows = [(table.name, table.lock, _size(table), _rows(table)) for table in plan.tables]
@@ -133,20 +133,22 @@ def lines(plan: Plan) -> Iterator[str]:
         yield ""
         for obstacle in plan.obstacles:
             where = f"{obstacle.table}: " if obstacle.table else ""
-            yield wrapped(f"{obstacle.effect}:", where + obstacle.what, 13)
+            yield wrapped(f"{obstacle.effect}:", where + obstacle.description, 13)
     yield ""
-    blocking = sum(obstacle.effect == Effect.BLOCKS for obstacle in plan.obstacles)
-    yield "It would run." if plan.would_run else f"It would not run now: {blocking} blocks it."
+    yield "It would run." if plan.would_run else "It would not run now."
 
 
-def _patience(revision: PendingRevision) -> str:
+def _waits(revision: PendingRevision) -> str:
     if not revision.tables:
         return "for no table."
     each = f"{revision.lock_timeout / 1000:g} s each" if revision.lock_timeout else "no limit"
-    said = f"for its locks, {revision.attempts} times, {each}"
+    waits = f"for its locks, {revision.attempts} times, {each}"
     if revision.outside_transactions:
-        said += "; CONCURRENTLY, for the transactions that are open, blocking nobody meanwhile"
-    return f"{said}."
+        waits += (
+            "; CONCURRENTLY, for the transactions that are open, without blocking queries"
+            " meanwhile"
+        )
+    return f"{waits}."
 
 
 def _size(table: LockedTable) -> str:

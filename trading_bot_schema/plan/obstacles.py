@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from trading_bot_schema.docstrings import LOCKS
+from trading_bot_schema.docstrings import LOCKS, strongest
 from trading_bot_schema.migrator.blockers import describe_sessions
 from trading_bot_schema.migrator.lock import holders
 from trading_bot_schema.plan.revisions import PendingRevision
@@ -34,6 +34,8 @@ https://www.postgresql.org/docs/current/explicit-locking.html#TABLE-LOCK-COMPATI
 _MODES = {f"{''.join(word.capitalize() for word in lock.split())}Lock": lock for lock in LOCKS}
 """The names of locks in pg_locks, such as ShareUpdateExclusiveLock."""
 
+_WRAPAROUND = "an autovacuum to prevent wraparound, which is never cancelled for a waiting session"
+
 
 class Effect(StrEnum):
     """Effect of an obstacle on a migration that starts now."""
@@ -53,7 +55,7 @@ class Obstacle:
     """Something that blocks or delays a migration, or is worth knowing."""
 
     effect: Effect
-    what: str
+    description: str
     table: str | None = None
 
 
@@ -144,16 +146,16 @@ _MAY = text(
 _MAY_ALTER = text("SELECT pg_has_role(CAST(:role AS name), CAST(:owner AS name), 'USAGE')")
 
 
-def look(
+def inspect(
     connection: Connection, revisions: Sequence[PendingRevision], locks: Mapping[str, str]
 ) -> tuple[list[LockedTable], list[Obstacle]]:
     """Return the tables that the revisions lock, and the obstacles to the revisions.
 
     The connection should have a short lock_timeout and the isolation level AUTOCOMMIT.
     """
-    tables, found = [], list(_of_server(connection, revisions))
+    tables, obstacles = [], list(_of_server(connection))
     role = connection.scalar(_MIGRATOR) or connection.scalar(text("SELECT current_user"))
-    found += _of_role(connection, str(role))
+    obstacles += _of_role(connection, str(role))
     concurrent = {
         table
         for revision in revisions
@@ -167,19 +169,19 @@ def look(
             continue
         tables.append(LockedTable(name, lock, True, _size(connection, row.oid), row.rows))
         if not connection.scalar(_MAY_ALTER, {"role": role, "owner": row.owner}):
-            what = f"{role}, who owns alembic_version, does not own it: {row.owner} does"
-            found.append(Obstacle(Effect.BLOCKS, what, name))
+            description = f"{role}, who owns alembic_version, does not own it: {row.owner} does"
+            obstacles.append(Obstacle(Effect.BLOCKS, description, name))
         for index in row.invalid:
-            what = f"{index} is invalid: an interrupted build left it, or one is at work"
-            found.append(Obstacle(Effect.NOTE, what, name))
-        found += _holding(connection, name, row, lock, concurrent=name in concurrent)
+            description = f"{index} is invalid: its build was interrupted, or is in progress"
+            obstacles.append(Obstacle(Effect.NOTE, description, name))
+        obstacles += _holding(connection, name, row, lock, concurrent=name in concurrent)
     if concurrent:
-        found += _oldest_snapshot(connection)
+        obstacles += _oldest_snapshot(connection)
     for revision in revisions:
         if revision.unknown:
-            what = f"the locks of {revision.revision}: {revision.unknown}"
-            found.append(Obstacle(Effect.UNKNOWN, what))
-    return tables, sorted(found, key=lambda obstacle: list(Effect).index(obstacle.effect))
+            description = f"the locks of {revision.revision}: {revision.unknown}"
+            obstacles.append(Obstacle(Effect.UNKNOWN, description))
+    return tables, sorted(obstacles, key=lambda obstacle: list(Effect).index(obstacle.effect))
 
 
 def _size(connection: Connection, oid: int) -> int | None:
@@ -189,27 +191,28 @@ def _size(connection: Connection, oid: int) -> int | None:
         return None  # locked
 
 
-def _of_server(connection: Connection, revisions: Sequence[PendingRevision]) -> Iterator[Obstacle]:
+def _of_server(connection: Connection) -> Iterator[Obstacle]:
     server = connection.execute(_SERVER).one()
     if server.standby:
-        what = "this server is a standby: point DATABASE_URL at the primary"
-        yield Obstacle(Effect.BLOCKS, what)
+        yield Obstacle(
+            Effect.BLOCKS, "this server is a standby: point DATABASE_URL at the primary"
+        )
         return
     if server.read_only == "on":
-        what = (
+        yield Obstacle(
+            Effect.BLOCKS,
             "transactions are read-only here: see default_transaction_read_only, which ALTER"
-            " DATABASE, ALTER ROLE or the server's configuration set"
+            " DATABASE, ALTER ROLE or the server's configuration set",
         )
-        yield Obstacle(Effect.BLOCKS, what)
     if pids := holders(connection):
-        what = f"another migrator is at work: {describe_sessions(connection, pids)}"
-        yield Obstacle(Effect.DELAYS, what)
+        sessions = describe_sessions(connection, pids)
+        yield Obstacle(Effect.DELAYS, f"another migrator is running: {sessions}")
     if not server.sees_sessions:
-        what = (
+        yield Obstacle(
+            Effect.UNKNOWN,
             "since when others' transactions are open, their snapshots, autovacuum and the lag of"
-            " standbys: GRANT pg_monitor to this role"
+            " standbys: GRANT pg_monitor to this role",
         )
-        yield Obstacle(Effect.UNKNOWN, what)
     for lag in connection.scalars(_LAG):
         yield Obstacle(Effect.NOTE, lag)
 
@@ -217,8 +220,10 @@ def _of_server(connection: Connection, revisions: Sequence[PendingRevision]) -> 
 def _of_role(connection: Connection, role: str) -> Iterator[Obstacle]:
     may = connection.execute(_MAY, {"role": role}).one()
     if not may.create_tables:
-        what = f"{role} may not create tables: GRANT CREATE, USAGE ON SCHEMA public TO {role}"
-        yield Obstacle(Effect.BLOCKS, what)
+        yield Obstacle(
+            Effect.BLOCKS,
+            f"{role} may not create tables: GRANT CREATE, USAGE ON SCHEMA public TO {role}",
+        )
     if not may.be:
         yield Obstacle(Effect.NOTE, f"this role may not migrate: run the migration as {role}")
 
@@ -232,15 +237,14 @@ def _holding(
         # An index is built once all transactions that may write to the table have ended.
         conflicting |= set(LOCKS) - set(_WEAKER_THAN_SHARE)
     for row in connection.execute(_HOLDING, {"oid": state.oid}):
-        held = max((_MODES[mode] for mode in row.modes), key=LOCKS.index)
+        held = strongest(_MODES[mode] for mode in row.modes)
         if held not in conflicting:
             continue
-        effect = Effect.DELAYS
-        if row.seconds is None or row.seconds >= LONG_SECONDS:
-            effect = Effect.BLOCKS
+        is_long = row.seconds is None or row.seconds >= LONG_SECONDS
+        effect = Effect.BLOCKS if is_long else Effect.DELAYS
         if row.pid is None:
             effect = Effect.BLOCKS
-            who = (
+            holder = (
                 f"the prepared transaction {row.gid!r} of {row.prepared_by}: COMMIT PREPARED or"
                 " ROLLBACK PREPARED"
             )
@@ -248,13 +252,12 @@ def _holding(
             "to prevent wraparound" in row.vacuum or state.must_be_vacuumed
         ):
             effect = Effect.BLOCKS
-            who = f"autovacuum to prevent wraparound, which gives way to nobody, pid {row.pid}"
+            holder = f"{_WRAPAROUND}, pid {row.pid}"
         else:
-            who = describe_sessions(connection, [row.pid])
-        yield Obstacle(effect, f"{held} is held by {who}", table)
+            holder = describe_sessions(connection, [row.pid])
+        yield Obstacle(effect, f"{held} is held by {holder}", table)
     if state.must_be_vacuumed and lock not in _WEAKER_THAN_SHARE:
-        what = "due for an autovacuum to prevent wraparound, which gives way to nobody: VACUUM it"
-        yield Obstacle(Effect.NOTE, what, table)
+        yield Obstacle(Effect.NOTE, f"due for {_WRAPAROUND}: VACUUM it", table)
 
 
 def _oldest_snapshot(connection: Connection) -> Iterator[Obstacle]:
@@ -262,5 +265,5 @@ def _oldest_snapshot(connection: Connection) -> Iterator[Obstacle]:
     row = connection.execute(_OLDEST_SNAPSHOT).one_or_none()
     if row is not None:
         effect = Effect.BLOCKS if row.seconds >= LONG_SECONDS else Effect.DELAYS
-        what = f"the oldest snapshot is that of {describe_sessions(connection, [row.pid])}"
-        yield Obstacle(effect, what)
+        session = describe_sessions(connection, [row.pid])
+        yield Obstacle(effect, f"the oldest snapshot is that of {session}")

@@ -8,9 +8,9 @@ from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
-from trading_bot_schema.docstrings import LOCKS, DocstringError, line, locks
+from trading_bot_schema.docstrings import DocstringError, line, locks, strongest
 from trading_bot_schema.migrator import Settings, alembic_internals
-from trading_bot_schema.migrator.plan import is_known
+from trading_bot_schema.migrator.plan import newer_version
 
 HEADINGS = {"why": "Why", "locks": "Locks", "old_code": "Old code", "downgrade": "Downgrade"}
 
@@ -46,26 +46,27 @@ def pending(
     Raises:
         CommandError: A revision is not among the migrations.
     """
-    for head in heads:
-        if not is_known(head, script):
-            raise CommandError(
-                f"The database is at revision {head}, which is not among the migrations here: a"
-                " newer version of the code has migrated it. Deploy that version."
-            )
+    if newer := newer_version(heads, script):
+        raise CommandError(f"{newer} Deploy that version.")
     try:
-        found = list(script.iterate_revisions(target, tuple(heads) or "base", implicit_base=True))
+        revisions = list(
+            script.iterate_revisions(target, tuple(heads) or "base", implicit_base=True)
+        )
     except (CommandError, RevisionError) as error:
         raise CommandError(f"{error}. `history` lists the revisions.") from error
-    return [_described(script, revision, settings) for revision in reversed(found)]
+    return [_described(script, revision, settings) for revision in reversed(revisions)]
 
 
 def strongest_locks(revisions: Iterable[PendingRevision]) -> dict[str, str]:
     """Return the strongest lock that the revisions take on each table."""
-    found: dict[str, str] = {}
-    for revision in revisions:
-        for table, lock in revision.tables.items():
-            found[table] = max(found.get(table, lock), lock, key=LOCKS.index)
-    return found
+    return _strongest_by_table(item for revision in revisions for item in revision.tables.items())
+
+
+def _strongest_by_table(locks: Iterable[tuple[str, str]]) -> dict[str, str]:
+    by_table: dict[str, str] = {}
+    for table, lock in locks:
+        by_table[table] = strongest([by_table.get(table, lock), lock])
+    return by_table
 
 
 def _described(script: ScriptDirectory, revision: Script, settings: Settings) -> PendingRevision:
@@ -75,11 +76,11 @@ def _described(script: ScriptDirectory, revision: Script, settings: Settings) ->
     tables: dict[str, str] = {}
     unknown = None if lines["locks"] else "the docstring has no line 'Locks:'"
     try:
-        for declared in locks(lines["locks"] or "none"):
-            for table in declared.tables:
-                tables[table] = max(
-                    tables.get(table, declared.lock), declared.lock, key=LOCKS.index
-                )
+        tables = _strongest_by_table(
+            (table, declared.lock)
+            for declared in locks(lines["locks"] or "none")
+            for table in declared.tables
+        )
     except DocstringError as error:
         unknown = str(error)
     return PendingRevision(
