@@ -31,7 +31,8 @@ def schema(url: URL, server: int, without: Iterable[tuple[str, str]] = ()) -> st
     completed = subprocess.run(  # noqa: S603 - no shell
         [
             find(server),
-            f"--dbname={url.set(password=None).render_as_string()}",
+            # Not url.set(password=None), which keeps it.
+            f"--dbname={url._replace(password=None).render_as_string()}",
             "--no-password",
             "--schema-only",
             "--create",  # with the settings of the database itself
