@@ -9,16 +9,13 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
-from sqlalchemy.engine import URL, AdaptedConnection
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
     async_sessionmaker,
     create_async_engine,
 )
-from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import await_only
 
 from models.base import Base
@@ -58,6 +55,8 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
     defaults: dict[str, Any] = {
         # Bound parameters include key material: keep them out of logs and error messages.
         "hide_parameters": True,
+        # Replace pooled connections that broke (server restart, idle timeout).
+        "pool_pre_ping": True,
         # Seconds; shorter than the idle timeouts of common proxies and firewalls.
         "pool_recycle": 1800,
     }
@@ -65,25 +64,24 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
         defaults |= {"pool_size": 5, "max_overflow": 10}
     engine = create_async_engine("postgresql+asyncpg://", creator=connect, **(defaults | options))
     hide_values(engine.sync_engine)
-    if "pool_pre_ping" not in options:
-        event.listen(engine.sync_engine, "checkout", _ping)
+    engine.sync_engine.dialect.do_ping = _ping  # type: ignore[method-assign]
     return engine
 
 
-def _ping(connection: AdaptedConnection, pooled: ConnectionPoolEntry, _: object) -> None:
-    """Replace pooled connections that broke (server restart, idle timeout).
+def _ping(dbapi_connection: Any) -> bool:
+    """Return whether a pooled connection works, for ``pool_pre_ping``.
 
-    ``pool_pre_ping`` takes three round trips with asyncpg, as many as a transaction with one
-    statement: for poolers it wraps a prepared statement in a transaction. A statement without
-    parameters is sent as a simple query, which poolers forward.
+    The dialect's own method takes three round trips, as many as a transaction with one statement:
+    for poolers it wraps a prepared statement in a transaction. A statement without parameters is
+    sent as a simple query, which poolers forward.
     """
-    if not pooled.info.get("was_used"):  # It has just been opened.
-        pooled.info["was_used"] = True
-        return
     try:
-        connection.run_async(lambda driver: driver.execute("SELECT"))
-    except Exception as error:
-        raise InvalidatePoolError from error
+        dbapi_connection.run_async(lambda driver: driver.execute("SELECT"))
+    except Exception:
+        if dbapi_connection.driver_connection.is_closed():
+            return False
+        raise
+    return True
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:

@@ -46,6 +46,18 @@ async def test_broken_connections_are_replaced(engine: AsyncEngine, database: st
         assert not {await connection.scalar(PID) for connection in (one, other)} & {*pids}
 
 
+async def test_pooled_connections_are_checked_in_one_round_trip(engine: AsyncEngine) -> None:
+    statements: list[str] = []
+    async with engine.connect() as connection:
+        pooled = await connection.get_raw_connection()
+        driver = pooled.driver_connection
+        assert driver is not None
+    driver.add_query_logger(lambda logged: statements.append(logged.query))
+    async with engine.connect():
+        pass
+    assert statements == ["SELECT"]
+
+
 async def test_options_of_the_caller_win(database: str) -> None:
     engine = make_engine(database, pool_size=1, max_overflow=0)
     assert engine.pool.size() == 1  # type: ignore[attr-defined]
