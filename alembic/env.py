@@ -66,7 +66,8 @@ def configure_plan(connection: Connection, settings: migrator.Settings) -> migra
 def run_migrations_offline() -> None:
     """Print the SQL instead of running it; no database is needed."""
     configure(dialect_name="postgresql", literal_binds=True)
-    run_migrations()
+    with console.output() if context.config.cmd_opts else nullcontext():
+        run_migrations()
 
 
 def run_migrations_online() -> None:

@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
@@ -58,3 +60,31 @@ def test_colours_on_a_terminal_only(database: str, no_color: str) -> None:
     os.close(controller)
     assert ("\x1b[32mINFO\x1b[0m" in shown) is (not no_color)
     assert "Database: " in shown
+
+
+def closed_pipe() -> int:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+def full_disk() -> int:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs Linux")
+    return os.open("/dev/full", os.O_WRONLY)
+
+
+@pytest.mark.parametrize("program", ["alembic", "trading_bot_schema"])
+@pytest.mark.parametrize(
+    ("stdout", "status", "message"),
+    [(closed_pipe, 141, ""), (full_disk, 2, "ERROR [Errno 28] No space left on device\n")],
+)
+def test_output_that_cannot_be_written(
+    program: str, stdout: Callable[[], int], status: int, message: str
+) -> None:
+    command = [sys.executable, "-m", program, "-q", "upgrade", "head", "--sql"]
+    with os.fdopen(stdout(), "w") as output:
+        result = subprocess.run(
+            command, cwd=ROOT, stdout=output, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (result.returncode, result.stderr) == (status, message)

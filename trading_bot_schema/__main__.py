@@ -8,12 +8,13 @@ database with its migrations; and ``postgres start|stop|psql`` for the embedded 
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from alembic.config import CommandLine
 from alembic.util import CommandError
 
-from trading_bot_schema import embedded, signals
+from trading_bot_schema import console, embedded, signals
 from trading_bot_schema.configuration import alembic_config
 from trading_bot_schema.drift import command as drift
 from trading_bot_schema.plan import command as plan
@@ -53,35 +54,35 @@ def embedded_home() -> Path:
     return Path(url.removeprefix(EMBEDDED))
 
 
-def postgres(arguments: list[str]) -> None:
+def postgres(program: str, arguments: Sequence[str]) -> int:
     """Start or stop the embedded server (of DATABASE_URL, or in .postgres), or open psql on it."""
-    parser = argparse.ArgumentParser(prog=f"{PROGRAM} postgres", description=postgres.__doc__)
+    parser = argparse.ArgumentParser(prog=program, description=postgres.__doc__)
     parser.add_argument("command", choices=["start", "stop", "psql"])
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="for psql, such as -c '\\d'")
     options = parser.parse_args(arguments)
     home = embedded_home()
-    try:
-        if options.command == "stop":
-            print("stopped" if embedded.stop(home) else "was not running")  # noqa: T201
-            return
-        url = embedded.start(home).render_as_string()
-        if options.command == "psql":
-            psql = embedded.programs() / "psql"
-            os.execv(psql, [str(psql), url, *options.arguments])  # noqa: S606
-        print(url)  # noqa: T201
-    except embedded.EmbeddedError as error:
-        sys.exit(str(error))
+    if options.command == "stop":
+        print("stopped" if embedded.stop(home) else "was not running")  # noqa: T201
+        return 0
+    url = embedded.start(home).render_as_string()
+    if options.command == "psql":
+        psql = embedded.programs() / "psql"
+        os.execv(psql, [str(psql), url, *options.arguments])  # noqa: S606
+    print(url)  # noqa: T201
+    return 0
 
 
-COMMANDS = {"drift": drift.run, "plan": plan.run}
+COMMANDS = {"drift": drift.run, "plan": plan.run, "postgres": postgres}
 
 
 def main() -> None:
     """Run the command line."""
+    console.replace_closed_streams()
     name, *arguments = sys.argv[1:] or [""]
-    if name == "postgres":
-        postgres(arguments)
-    elif name in COMMANDS:
+    with console.output():
+        if name not in COMMANDS:
+            alembic()
+            return
         try:
             with signals.raised():
                 sys.exit(COMMANDS[name](f"{PROGRAM} {name}", arguments))
@@ -91,8 +92,6 @@ def main() -> None:
         except signals.Interrupted as error:
             print(f"ERROR Interrupted by {error.signal.name}.", file=sys.stderr)  # noqa: T201
             sys.exit(128 + error.signal)
-    else:
-        alembic()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ import logging
 import os
 import sys
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from logging.config import fileConfig
 from pathlib import Path
 from typing import TextIO
@@ -87,6 +88,34 @@ class StatusLine(logging.Formatter):
         return erase + self._formatter.format(record)
 
 
+def replace_closed_streams() -> None:
+    """Discard what is written to stdout and stderr if they are closed, as with ``2>&-``."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+
+
+@contextmanager
+def output() -> Iterator[None]:
+    """Exit with one line if stdout cannot be written, and with none if its reader has ended.
+
+    Raises:
+        SystemExit: With status 141, as a shell reports SIGPIPE, or 2.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        # Python flushes stdout again at exit (Python docs, "Note on SIGPIPE").
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(141)
+        print(f"ERROR {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+
+
 def set_up(config: Config, *, as_json: bool = False) -> StatusLine | None:
     """Set up logging for the command line; return the terminal's status line, if it has one.
 
@@ -96,9 +125,7 @@ def set_up(config: Config, *, as_json: bool = False) -> StatusLine | None:
     """
     if config.cmd_opts is None or config.config_file_name is None:
         return None
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed, as with 2>&-
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+    replace_closed_streams()
     fileConfig(config.config_file_name, disable_existing_loggers=False)
     if config.cmd_opts.quiet:
         logging.getLogger("alembic").setLevel(logging.WARNING)
