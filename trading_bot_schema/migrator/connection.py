@@ -109,8 +109,8 @@ def _set_up(connection: Connection, settings: Settings) -> None:
             connection.commit()
         except DBAPIError as error:
             raise CommandError(
-                f"Cannot migrate as the role {settings.role}: {str(error.orig).splitlines()[0]}."
-                " See the setting role; the role of DATABASE_URL has to be a member of it."
+                f"Cannot migrate as the role {settings.role}: it does not exist, or the role of"
+                " DATABASE_URL is not a member of it. See the setting role."
             ) from error
 
 

@@ -10,8 +10,8 @@ DEADLOCK_DETECTED = "40P01"
 ADVICE = {
     "25006": "Transactions are read-only here: see default_transaction_read_only, which ALTER"
     " DATABASE, ALTER ROLE or the server's configuration set.",
-    "42501": "Migrate as the role that owns the tables, or grant this one the CREATE privilege:"
-    " GRANT CREATE, USAGE ON SCHEMA public.",
+    "42501": "Migrate as the role that owns the tables; or, in an empty database, as one with the"
+    " CREATE privilege: GRANT CREATE, USAGE ON SCHEMA public.",
     "42P07": "It exists already, but was not created by these migrations: use an empty database,"
     " or, if it has everything that a revision creates, record that with"
     " `alembic stamp REVISION`.",

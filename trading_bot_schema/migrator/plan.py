@@ -52,7 +52,7 @@ class Plan:
     @property
     def prefix(self) -> str:
         """The current step, as the start of a message."""
-        return f"In {self.remaining[0]}: " if self.remaining else ""
+        return _prefix(self.remaining[0]) if self.remaining else ""
 
     @property
     def fields(self) -> dict[str, object]:
@@ -80,7 +80,7 @@ class Plan:
         try:
             return self._settings.for_revision(alembic_internals.timeouts_of(step))
         except CommandError as error:
-            raise CommandError(f"In {step}: {error}") from None
+            raise CommandError(f"{_prefix(step)}{error}") from None
 
     def _run(self, heads: tuple[str, ...], migration: MigrationContext) -> Iterator[RevisionStep]:
         if not self._decided:
@@ -155,10 +155,14 @@ def newer_version(heads: Iterable[str], script: ScriptDirectory) -> str:
     return ""
 
 
+def _prefix(step: RevisionStep) -> str:
+    return f"In {str(step).removesuffix('.')}: "
+
+
 def _check_transactional(step: RevisionStep) -> None:
     if alembic_internals.uses_autocommit_block(step):
         raise CommandError(
-            f"In {step}: this revision has steps that cannot be undone, such as CREATE INDEX"
+            f"{_prefix(step)}this revision has steps that cannot be undone, such as CREATE INDEX"
             " CONCURRENTLY, so it does not run in a transaction that its caller has begun. Pass an"
             " engine, or a connection before its first statement."
         )

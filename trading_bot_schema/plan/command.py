@@ -12,9 +12,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
 
 from trading_bot_schema import migrator
 from trading_bot_schema.configuration import alembic_config, configured_target
+from trading_bot_schema.migrator.errors import reason
 from trading_bot_schema.plan.obstacles import Effect, LockedTable, Obstacle, inspect
 from trading_bot_schema.plan.revisions import (
     HEADINGS,
@@ -77,12 +79,15 @@ def make_plan(url: URL, target: str = "head") -> Plan:
     """
     own = migrator.Settings(lock_timeout=LOCK_TIMEOUT, connect_wait=0)
     script = ScriptDirectory.from_config(alembic_config())
-    with migrator.connect(url, own) as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT")
-        at = MigrationContext.configure(connection).get_current_heads()
-        settings = migrator.Settings.read({}, os.environ)
-        revisions = pending(script, at, target, settings)
-        tables, obstacles = inspect(connection, revisions, strongest_locks(revisions))
+    try:
+        with migrator.connect(url, own) as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            at = MigrationContext.configure(connection).get_current_heads()
+            settings = migrator.Settings.read({}, os.environ)
+            revisions = pending(script, at, target, settings)
+            tables, obstacles = inspect(connection, revisions, strongest_locks(revisions))
+    except DBAPIError as error:
+        raise CommandError(f"The database cannot be read: {reason(error)}") from error
     if not revisions:
         obstacles = []
     return Plan(

@@ -52,6 +52,8 @@ def pending(
         revisions = list(
             script.iterate_revisions(target, tuple(heads) or "base", implicit_base=True)
         )
+    except AssertionError as error:  # such as ``head+1``, or an empty one
+        raise CommandError("There is no such revision. `history` lists the revisions.") from error
     except (CommandError, RevisionError) as error:
         raise CommandError(f"{error}. `history` lists the revisions.") from error
     return [_described(script, revision, settings) for revision in reversed(revisions)]
