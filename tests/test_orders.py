@@ -261,11 +261,9 @@ async def test_many_workers_report_in_different_orders(
         ten = reports()
         return [await record(**report) for report in ten[worker:] + ten[:worker]]
 
-    recorded = itertools.chain.from_iterable(await asyncio.gather(*map(work, range(10))))
-    by_new = {
-        is_new: {trade_id for trade_id, new, _ in recorded if new == is_new} for is_new in [True]
-    }
-    assert len(by_new[True]) == 1
+    recorded = [*itertools.chain(*await asyncio.gather(*map(work, range(10))))]
+    assert sum(result.is_new for result in recorded) == 1
+    assert len({result.trade_id for result in recorded}) == 1
     (trade,) = await stored(engine)
     await record(**(reports()[-1] | {"binance_order_id": "BTCUSDT:29"}))
     _, last = await stored(engine)

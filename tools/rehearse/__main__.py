@@ -248,10 +248,6 @@ def _show(what: str) -> None:
     print(what, file=sys.stderr)  # noqa: T201
 
 
-def _indent(text: str) -> str:
-    return "".join(f"    {line}\n" for line in text.splitlines())
-
-
 def _text(url: URL) -> str:
     return url.render_as_string(hide_password=False)
 
