@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--faults",
         action="store_true",
-        help="put faults back, and see that tests/test_money_in_motion.py finds each; minutes",
+        help="inject faults that tests/test_concurrent_trading.py must detect; takes minutes",
     )
 
 

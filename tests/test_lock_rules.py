@@ -186,7 +186,7 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
             ' id = 1001")'
         ),
         "",
-        "the result is another than that of one run",
+        "the result differs from that of a single run",
     ),
     "an index that may be left invalid": (
         "run-again",

@@ -1,8 +1,8 @@
 """A revision's effects on live tables are declared in its docstring and break no rule.
 
 Each revision is observed, up and down, on a database with rows in every table: see
-``observation.py``, ``rules.py`` and ``running_again.py`` in ``tests/support/``. CONTRIBUTING.md
-describes the lines of the docstring and the safe forms.
+``observation.py``, ``rules.py`` and ``rerun.py`` in ``tests/support/``. CONTRIBUTING.md describes
+the lines of the docstring and the safe forms.
 """
 
 from functools import cache

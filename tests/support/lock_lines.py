@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable
 from textwrap import fill
 
-from tests.support.observation import Observation, Taken, locks_taken
+from tests.support.observation import Observation, TakenLock, locks_taken
 from trading_bot_schema.docstrings import LOCKS, DeclaredLock, DocstringError, line, locks
 
 WIDTH = 99
@@ -76,7 +76,7 @@ def check_downgrade(docstring: str, observation: Observation, dropped: Collectio
     return _paste(errors, "Downgrade locks", _required(taken))
 
 
-def _covers(declared: DeclaredLock, taken: Taken) -> bool:
+def _covers(declared: DeclaredLock, taken: TakenLock) -> bool:
     return (
         taken.table in declared.tables
         and LOCKS.index(declared.lock) >= LOCKS.index(taken.lock)
@@ -85,7 +85,7 @@ def _covers(declared: DeclaredLock, taken: Taken) -> bool:
     )
 
 
-def _compare(text: str, taken: Iterable[Taken], allowed: Iterable[Taken] = ()) -> str:
+def _compare(text: str, taken: Iterable[TakenLock], allowed: Iterable[TakenLock] = ()) -> str:
     taken = set(taken)
     try:
         declared = locks(text)
@@ -121,7 +121,7 @@ def _compare(text: str, taken: Iterable[Taken], allowed: Iterable[Taken] = ()) -
     return "\n".join(errors)
 
 
-def _required(taken: Iterable[Taken]) -> list[Taken]:
+def _required(taken: Iterable[TakenLock]) -> list[TakenLock]:
     """Return what has to be declared: the strongest lock on each table, and scans."""
     taken = [lock for lock in taken if lock.lock in DECLARED]
     strongest = {
@@ -132,11 +132,11 @@ def _required(taken: Iterable[Taken]) -> list[Taken]:
     return sorted(chosen, key=lambda lock: (-_strength(lock), lock.table))
 
 
-def _strength(lock: Taken) -> int:
+def _strength(lock: TakenLock) -> int:
     return LOCKS.index(lock.lock)
 
 
-def _reads(lock: Taken) -> bool:
+def _reads(lock: TakenLock) -> bool:
     return lock.reads and not lock.rewrites and lock.lock in READS_DECLARED
 
 
@@ -146,7 +146,7 @@ def _matches(pattern: re.Pattern[str], text: str) -> bool:
     )
 
 
-def _all_named(taken: list[Taken]) -> str:
+def _all_named(taken: list[TakenLock]) -> str:
     """Return the text for locks, with the tables of the same lock together."""
     tables: dict[tuple[str, str], list[str]] = {}
     for lock in taken:
@@ -158,11 +158,11 @@ def _all_named(taken: list[Taken]) -> str:
     return "; ".join(parts) or "none"
 
 
-def _named(lock: Taken) -> str:
+def _named(lock: TakenLock) -> str:
     return _all_named([lock])
 
 
-def _text(lock: Taken) -> str:
+def _text(lock: TakenLock) -> str:
     if lock.rewrites:
         return REWRITES_TEXT
     if _reads(lock):
@@ -170,9 +170,9 @@ def _text(lock: Taken) -> str:
     return "while rows change" if lock.lock == "ROW EXCLUSIVE" else MILLISECONDS
 
 
-def _line(heading: str, taken: list[Taken]) -> str:
+def _line(heading: str, taken: list[TakenLock]) -> str:
     return fill(f"{heading}: {_all_named(taken)}.", WIDTH, break_on_hyphens=False)
 
 
-def _paste(errors: str, heading: str, taken: list[Taken]) -> str:
+def _paste(errors: str, heading: str, taken: list[TakenLock]) -> str:
     return f"{errors}\nThe docstring should have:\n\n{_line(heading, taken)}" if errors else ""

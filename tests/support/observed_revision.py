@@ -12,8 +12,8 @@ from tests.support import databases, generated_rows
 from tests.support.generated_rows import FilledDatabases
 from tests.support.lock_lines import check_downgrade, check_upgrade, upgrade_line
 from tests.support.observation import Observation, observe
+from tests.support.rerun import rerun_violations
 from tests.support.rules import Violation, judge, violations
-from tests.support.running_again import run_again
 from trading_bot_schema.docstrings import DocstringError, names
 
 MANY_ROWS = 20_000
@@ -84,7 +84,7 @@ class ObservedRevision:
             url = self._start()
             generated_rows.grow(url, large, MANY_ROWS)
             found = violations(observe(url, self._upgrade))
-        return [*found, *run_again(self.upgrade, self._upgrade, self.url, self._start)]
+        return [*found, *rerun_violations(self.upgrade, self._upgrade, self.url, self._start)]
 
     def broken_rules(self) -> list[str]:
         """Return the rules that the upgrade breaks, and what to do instead."""
