@@ -55,13 +55,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def world() -> data.World:
-    return data.World()
+def dataset() -> data.Dataset:
+    return data.Dataset()
 
 
 @pytest.fixture(scope="session")
 def stages(
-    request: pytest.FixtureRequest, world: data.World
+    request: pytest.FixtureRequest, dataset: data.Dataset
 ) -> Iterator[dict[tuple[int, str], Stage]]:
     """Grow a database, and keep two copies of it at each size."""
     sizes = sorted(int(size) for size in request.config.getoption("--trades").split(","))
@@ -77,10 +77,10 @@ def stages(
 
         growing = copy("benchmark_growing", "template0")
         databases.migrate(growing, INITIAL)
-        data.fill(growing, world)
+        data.fill(growing, dataset)
         done = 0
         for trades in sizes:
-            data.fill_trades(growing, world, done, trades, progress)
+            data.fill_trades(growing, dataset, done, trades, progress)
             data.vacuum(growing)
             for revision in REVISIONS:
                 name = f"benchmark_{trades}_{revision}"

@@ -17,7 +17,7 @@ from benchmarks.conftest import Stage
 from models import queries
 from models.database import connect_arguments, make_engine
 from models.queries import orders
-from tests.support.data import World
+from tests.support.data import Dataset
 from tests.support.hot_queries import order_of
 
 ROUNDS = 400
@@ -30,17 +30,17 @@ def head(stages: dict[tuple[int, str], Stage], trades: int) -> Stage:
 
 
 @pytest.mark.parametrize("what", ["record_trade", "tick", "page of 50"])
-def test_layers(benchmark: Any, world: World, head: Stage, what: str) -> None:
+def test_layers(benchmark: Any, dataset: Dataset, head: Stage, what: str) -> None:
     """The layers take turns, so that other work on the machine slows down all of them."""
-    seconds = benchmark.pedantic(lambda: asyncio.run(measure(head.url, world, what)), rounds=1)
+    seconds = benchmark.pedantic(lambda: asyncio.run(measure(head.url, dataset, what)), rounds=1)
     benchmark.extra_info |= {"seconds": seconds}
 
 
-async def measure(url: str, world: World, what: str) -> Mapping[str, list[float]]:
+async def measure(url: str, dataset: Dataset, what: str) -> Mapping[str, list[float]]:
     """Return the seconds of each run, by layer."""
     numbers = count(time.time_ns())
-    bot = world.by_trades()[0][0]
-    order = order_of(world, bot)
+    bot = dataset.by_trades()[0][0]
+    order = order_of(dataset, bot)
 
     def key() -> str:
         return f"BTCUSDT:{next(numbers)}"

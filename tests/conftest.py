@@ -23,7 +23,7 @@ from models.database import make_engine
 from tests.support import databases, servers
 from tests.support.alembic_cli import AlembicCli, Result
 from tests.support.conformance import Conformance
-from tests.support.drift import Built
+from tests.support.drift import ReferenceSchema
 from tests.support.generated_rows import FilledDatabases
 from tests.support.history import HEAD, Databases
 from tests.support.observed_revision import ObservedRevision, Probe
@@ -116,9 +116,9 @@ def conformance(make_database: Callable[..., str], database_at: Databases) -> Co
 
 
 @pytest.fixture(scope="session")
-def built(make_database: Callable[..., str], database_at: Databases) -> Built:
-    """The reference of the command ``drift``: ``built.differences(snapshot(url))``."""
-    return Built(make_database, database_at.at(HEAD))
+def reference_schema(make_database: Callable[..., str], database_at: Databases) -> ReferenceSchema:
+    """The reference of the command ``drift``: ``reference_schema.differences(snapshot(url))``."""
+    return ReferenceSchema(make_database, database_at.at(HEAD))
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 
 from models import BotStatus, OrderType, Side, Timeframe
 from tests import specification
-from tests.support.factories import SMALLEST
+from tests.support.factories import MINIMAL_ROWS
 from tests.support.history import HEAD, Databases
 from tests.support.inserting import insert
 
@@ -141,7 +141,7 @@ def connection(populated: str) -> Iterator[Connection]:
 def add(connection: Connection, table: str, **values: Any) -> dict[str, Any]:
     """Insert a valid row with the values given; return the stored row."""
     unique = {"email": f"{uuid4()}@example.com"} if table == "users" else {}
-    return insert(connection, table, SMALLEST[table] | unique | values)
+    return insert(connection, table, MINIMAL_ROWS[table] | unique | values)
 
 
 def refused(connection: Connection, table: str, **values: Any) -> psycopg.Error:
@@ -152,7 +152,7 @@ def refused(connection: Connection, table: str, **values: Any) -> psycopg.Error:
 
 
 def table_of(constraint: str) -> str:
-    return next(name for name in SMALLEST if constraint.startswith(f"ck_{name}_"))
+    return next(name for name in MINIMAL_ROWS if constraint.startswith(f"ck_{name}_"))
 
 
 @pytest.mark.parametrize(("constraint", "bad", "good"), list(checks()))
@@ -169,7 +169,7 @@ def test_check(
 def test_every_check_is_tested(connection: Connection) -> None:
     query = "SELECT conname FROM pg_constraint WHERE contype = 'c' AND connamespace <> 11"
     ours = "AND conrelid::regclass::text = ANY (%s)"
-    found = connection.execute(f"{query} {ours}", [list(SMALLEST)])
+    found = connection.execute(f"{query} {ours}", [list(MINIMAL_ROWS)])
     assert {name for (name,) in found} == {constraint for constraint, *_ in checks()}
 
 
@@ -328,7 +328,7 @@ def test_unusual_but_legitimate(
         add(connection, table, **values)
 
 
-@pytest.mark.parametrize("table", SMALLEST)
+@pytest.mark.parametrize("table", MINIMAL_ROWS)
 def test_raw_sql_gets_the_defaults(connection: Connection, table: str) -> None:
     stored = add(connection, table)
     (now,) = connection.execute("SELECT now()").fetchone() or [None]

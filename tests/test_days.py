@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import BotState, queries
 from tests.support import factories
-from tests.support.locks import waiting
+from tests.support.locks import wait_for_blocked_sessions
 
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
 ISTANBUL = MIDNIGHT - timedelta(hours=3)
-ORDER = {**factories.SMALLEST["trades"], "timestamp": MIDNIGHT}
+ORDER = {**factories.MINIMAL_ROWS["trades"], "timestamp": MIDNIGHT}
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +97,7 @@ async def test_beside_an_uncommitted_close(engine: AsyncEngine) -> None:
         sell = ORDER | {"bot_config_id": 2, "user_id": 2, "side": "SELL", "pnl": Decimal(-50)}
         await queries.close_position(session, sell, since=MIDNIGHT)
         refreshing = asyncio.create_task(refresh(engine, MIDNIGHT))
-        await waiting(engine)
+        await wait_for_blocked_sessions(engine)
     assert await refreshing == 1
     assert (await days(engine))[1] == (-58, 3)
 

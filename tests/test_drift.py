@@ -20,7 +20,7 @@ from sqlalchemy import URL, make_url
 
 from tests.support import commandline, databases, mutations
 from tests.support.alembic_cli import Result
-from tests.support.drift import Built
+from tests.support.drift import ReferenceSchema
 from tests.support.history import HISTORY, Databases
 from tests.support.mutations import DRIFT, MUTATIONS
 from trading_bot_schema import embedded
@@ -88,11 +88,13 @@ def assert_no_drift(result: tuple[int, str]) -> None:
 # Expected differences.
 
 
-def test_a_database_migrated_step_by_step(make_database: Callable[[], str], built: Built) -> None:
+def test_a_database_migrated_step_by_step(
+    make_database: Callable[[], str], reference_schema: ReferenceSchema
+) -> None:
     url = make_database()
     for revision in HISTORY:
         databases.migrate(url, revision.revision)
-    assert not (report := built.differences(snapshot(url))), report
+    assert not (report := reference_schema.differences(snapshot(url))), report
 
 
 def test_each_revision(database_at: Databases, drift: Drift) -> None:
@@ -115,7 +117,7 @@ def test_a_restored_database(
 
 
 def test_drift_in_a_restored_database(
-    database: str, make_database: Callable[[], str], built: Built
+    database: str, make_database: Callable[[], str], reference_schema: ReferenceSchema
 ) -> None:
     restored = make_database()
     restore(database, restored)
@@ -129,7 +131,7 @@ def test_drift_in_a_restored_database(
         "ALTER TABLE bot_states ADD CONSTRAINT ck_bot_states_status_known"
         " CHECK (status IN ('running', 'stopped', 'error'))",
     )
-    report = built.differences(snapshot(restored))
+    report = reference_schema.differences(snapshot(restored))
     changed = [line for line in report.splitlines() if line.startswith("  ")]
     assert len(changed) == 2, report
     assert all("ck_trades_side_known" in line for line in changed)
@@ -164,10 +166,10 @@ def test_another_encoding_and_locale(
 
 
 def test_roles_of_the_documentation(
-    run_roles: Callable[[], tuple[str, str]], database: str, built: Built
+    run_roles: Callable[[], tuple[str, str]], database: str, reference_schema: ReferenceSchema
 ) -> None:
     owner, app = run_roles()
-    assert not (report := built.differences(snapshot(database))), report
+    assert not (report := reference_schema.differences(snapshot(database))), report
     for change, shown in {
         f"GRANT TRUNCATE ON trades TO {app}": "TRUNCATE",
         f"REVOKE UPDATE ON bot_states FROM {app}": "bot_states",
@@ -177,12 +179,12 @@ def test_roles_of_the_documentation(
         f'ALTER TABLE users OWNER TO "{app}"': "OWNER TO",
         f'ALTER DATABASE "{make_url(database).database}" OWNER TO pg_monitor': "OWNER TO",
     }.items():
-        before = built.differences(snapshot(database))
+        before = reference_schema.differences(snapshot(database))
         execute(database, change)
-        report = built.differences(snapshot(database))
+        report = reference_schema.differences(snapshot(database))
         assert report != before, change
         assert shown in report
-    assert not built.differences(snapshot(database), {"privileges"})
+    assert not reference_schema.differences(snapshot(database), {"privileges"})
 
 
 def test_a_role_that_may_read_all_tables(
@@ -246,15 +248,17 @@ def test_the_revision_has_to_be_readable(
         ("storage", "ALTER INDEX pk_users SET (fillfactor = 70)"),
     ],
 )
-def test_ignored(ignored: str, change: str, database: str, built: Built) -> None:
+def test_ignored(
+    ignored: str, change: str, database: str, reference_schema: ReferenceSchema
+) -> None:
     execute(database, change)
     live = snapshot(database)
     everything = {"privileges", "replication", "storage"}
-    assert built.differences(live)
-    assert built.differences(live, everything - {ignored})
-    assert not (report := built.differences(live, {ignored})), report
+    assert reference_schema.differences(live)
+    assert reference_schema.differences(live, everything - {ignored})
+    assert not (report := reference_schema.differences(live, {ignored})), report
     execute(database, "CREATE INDEX odd ON trades (symbol) WITH (fillfactor = 70)")
-    assert "odd" in built.differences(snapshot(database), everything)
+    assert "odd" in reference_schema.differences(snapshot(database), everything)
 
 
 # The command line.
@@ -264,7 +268,7 @@ def test_ignored(ignored: str, change: str, database: str, built: Built) -> None
 def test_the_command_reports(kind: str, database: str, drift: Drift) -> None:
     mutation = [mutation for mutation in MUTATIONS if mutation.kind == kind][-1]
     if not mutations.apply(database, mutation):
-        pytest.skip(f"PostgreSQL {mutation.since} has it first")
+        pytest.skip(f"needs PostgreSQL {mutation.since}")
     status, output = drift(database)
     assert status != 0
     assert not output.startswith("No drift")

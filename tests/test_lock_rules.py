@@ -1,6 +1,6 @@
 """A dangerous revision is refused, with its effect and the safe form; a safe one passes.
 
-Each revision here is added to those of the project, and judged by its observed effects.
+Each revision here is added to those of the project, and checked by its observed effects.
 """
 
 import pytest
@@ -52,13 +52,13 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         'op.alter_column("bot_states", "last_updated_at", nullable=True)',
         "reads all rows of bot_states under ACCESS EXCLUSIVE on bot_states",
     ),
-    "an index that is not built concurrently": (
+    "an index that is not reference_schema concurrently": (
         "scan-under-lock",
         'op.create_index("ix_probe", "trades", ["symbol"])',
         "",
         "under SHARE on trades, which blocks writes. Safe: build it CONCURRENTLY",
     ),
-    "an index that is not built concurrently, outside a transaction": (
+    "an index that is not reference_schema concurrently, outside a transaction": (
         "scan-under-lock",
         indented('op.execute("CREATE INDEX IF NOT EXISTS ix_probe ON trades (symbol)")'),
         "",
@@ -107,22 +107,22 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         'op.add_column("trades", sa.Column("probe_id", sa.Integer()))\n'
         + FOREIGN_KEY.format("probe_id", True),
         "",
-        "asks for SHARE ROW EXCLUSIVE on api_keys while the transaction holds ACCESS EXCLUSIVE on"
-        " trades, which blocks reads and writes for as long as it waits. Make two revisions of"
-        " it. Safe: add it NOT VALID in a revision of its own, VALIDATE it in the next.",
+        "requests SHARE ROW EXCLUSIVE on api_keys while the transaction holds ACCESS EXCLUSIVE on"
+        " trades, which blocks reads and writes for as long as it waits. Split it into two"
+        " revisions. Safe: add it NOT VALID in a revision of its own, VALIDATE it in the next.",
     ),
     "columns of two tables": (
         "second-table",
         f'{ADD_COLUMN}\nop.add_column("users", sa.Column("note", sa.Text()))',
         "",
-        "asks for ACCESS EXCLUSIVE on users while the transaction holds ACCESS EXCLUSIVE on"
+        "requests ACCESS EXCLUSIVE on users while the transaction holds ACCESS EXCLUSIVE on"
         " trades",
     ),
     "a foreign key, then a column": (
         "second-table",
         f'op.execute("CREATE TABLE probe (id integer REFERENCES users)")\n{ADD_COLUMN}',
         "",
-        "asks for ACCESS EXCLUSIVE on trades while the transaction holds SHARE ROW EXCLUSIVE on"
+        "requests ACCESS EXCLUSIVE on trades while the transaction holds SHARE ROW EXCLUSIVE on"
         " users",
     ),
     "a table with two foreign keys is dropped": (
@@ -148,7 +148,7 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         "rows-under-lock",
         f"{ADD_COLUMN}\nop.execute(\"UPDATE trades SET note = '' WHERE id = 1001\")",
         "",
-        "changes rows of trades in the transaction that has ACCESS EXCLUSIVE on trades",
+        "changes rows of trades in the transaction that holds ACCESS EXCLUSIVE on trades",
     ),
     "VALIDATE in the transaction of its ADD": (
         "validate-with-add",
@@ -164,10 +164,10 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         'op.execute("ALTER TABLE trades DROP CONSTRAINT ck_probe")',
         "op.execute(\"UPDATE trades SET commission_asset = '' WHERE commission_asset IS NULL\")\n"
         + CHECK.replace("price < 1e30", "commission_asset IS NOT NULL"),
-        "asks for ACCESS EXCLUSIVE on trades, which blocks reads and writes, after ALTER TABLE"
+        "requests ACCESS EXCLUSIVE on trades, which blocks reads and writes, after ALTER TABLE"
         " trades VALIDATE CONSTRAINT ck_probe has read all rows of trades",
     ),
-    "a column before an index that is built concurrently": (
+    "a column before an index that is reference_schema concurrently": (
         "run-again",
         f"{ADD_COLUMN}\n{indented(DROP_INDEX, INDEX.format(''))}",
         "",
@@ -259,7 +259,7 @@ HARMLESS: dict[str, tuple[str, str]] = {
         "",
     ),
     "a table with one foreign key is dropped": ('op.drop_table("api_keys")', ""),
-    "an index, built concurrently": (indented(DROP_INDEX, INDEX.format("")), ""),
+    "an index, reference_schema concurrently": (indented(DROP_INDEX, INDEX.format("")), ""),
     "a unique constraint from an index": (
         'op.execute("ALTER TABLE trades ADD CONSTRAINT ix_probe UNIQUE USING INDEX ix_probe")',
         indented('op.execute("CREATE UNIQUE INDEX CONCURRENTLY ix_probe ON trades (id, symbol)")'),
@@ -310,7 +310,7 @@ INDEX_WHERE_IT_IS_BUILT = 'op.execute("CREATE INDEX ix_probe ON trades (symbol)"
         (
             "pass",
             "scan-under-lock on trades, since it has ten rows.",
-            "what the revision does not",
+            "that the revision does not have",
         ),
         ("pass", "scans on trades, since it has ten rows.", "The rules are: scan-under-lock, "),
         (

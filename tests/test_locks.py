@@ -31,7 +31,7 @@ def observed(filled_database: FilledDatabases) -> Observed:
 
 
 @each_revision
-def test_the_docstring_says_which_locks_are_taken(revision: Script, observed: Observed) -> None:
+def test_the_docstring_declares_the_locks_taken(revision: Script, observed: Observed) -> None:
     errors = observed.revision(revision.revision).wrong_locks()
     assert not errors, f"{path(revision)}: {errors}"
 

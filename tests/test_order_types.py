@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.support import databases
-from tests.support.factories import SMALLEST
+from tests.support.factories import MINIMAL_ROWS
 from tests.support.history import Databases
 
 LISTED_TYPES, VALIDATED = "3f8a6c2d417e", "e72f3d9086bc"
@@ -21,7 +21,7 @@ def url(database_at: Databases) -> str:
     """A database at the second of the two revisions, with a trade of a listed type."""
     url = database_at.at(VALIDATED)
     with psycopg.connect(url) as connection:
-        for table, row in SMALLEST.items():
+        for table, row in MINIMAL_ROWS.items():
             names, values = ", ".join(row), ", ".join(f"%({name})s" for name in row)
             connection.execute(f"INSERT INTO {table} ({names}) VALUES ({values})", row)
     return url

@@ -18,7 +18,7 @@ from models.queries import OrderConflictError, Recorded, order_key
 from tests.support import factories
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-ORDER = {**factories.SMALLEST["trades"], "binance_order_id": "BTCUSDT:28", "timestamp": NOON}
+ORDER = {**factories.MINIMAL_ROWS["trades"], "binance_order_id": "BTCUSDT:28", "timestamp": NOON}
 ONE, TWO = Decimal(1), Decimal(2)
 
 Record = Callable[..., Awaitable[Recorded]]

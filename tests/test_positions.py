@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from models import BotState, Trade, queries
 from models.queries import OrderConflictError, PositionError, Recorded
 from tests.support import factories
-from tests.support.locks import waiting
+from tests.support.locks import wait_for_blocked_sessions
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MIDNIGHT = NOON - timedelta(hours=12)
 ONE, TWO = Decimal(1), Decimal(2)
 BUY = {
-    **factories.SMALLEST["trades"],
+    **factories.MINIMAL_ROWS["trades"],
     "binance_order_id": "BTCUSDT:1",
     "timestamp": NOON,
     "price": Decimal(100),
@@ -301,7 +301,7 @@ async def test_a_worker_that_records_while_another_closes(engine: AsyncEngine, d
     async with AsyncSession(engine) as one, one.begin():
         await queries.record_trade(one, SELL)
         other = asyncio.ensure_future(do(queries.close_position, SELL))
-        await waiting(engine)
+        await wait_for_blocked_sessions(engine)
     assert not (await other).is_new
     assert_flat(await state(engine))
     assert day(await state(engine)) == (Decimal("-7.5"), 2)

@@ -13,7 +13,7 @@ from models import BotConfig, queries
 from tests.support import factories
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-ORDER = {**factories.SMALLEST["trades"], "binance_order_id": "BTCUSDT:28", "timestamp": NOON}
+ORDER = {**factories.MINIMAL_ROWS["trades"], "binance_order_id": "BTCUSDT:28", "timestamp": NOON}
 
 
 async def add_bot(session: AsyncSession, **state: Any) -> BotConfig:

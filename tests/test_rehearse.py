@@ -31,15 +31,15 @@ for _ in range(3000):
 
 
 @pytest.fixture
-def world(database: str) -> data.World:
-    world = data.World(users=50, bots=100, running=50, period=TRADES)
-    data.fill(database, world)
-    data.fill_trades(database, world, 0, TRADES)
-    return world
+def dataset(database: str) -> data.Dataset:
+    dataset = data.Dataset(users=50, bots=100, running=50, period=TRADES)
+    data.fill(database, dataset)
+    data.fill_trades(database, dataset, 0, TRADES)
+    return dataset
 
 
 @pytest.fixture
-def run(database: str, revisions: Revisions, world: data.World) -> Callable[..., Rehearsal]:
+def run(database: str, revisions: Revisions, dataset: data.Dataset) -> Callable[..., Rehearsal]:
     """Rehearse revisions, by their names."""
 
     def run(*names: str, without: Collection[str] = ()) -> Rehearsal:
@@ -47,7 +47,7 @@ def run(database: str, revisions: Revisions, world: data.World) -> Callable[...,
             database,
             revisions.config,
             dict.fromkeys(names, "A probe."),
-            world,
+            dataset,
             TRADES,
             rate=20,
             settle=0.5,

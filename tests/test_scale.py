@@ -14,7 +14,7 @@ from models import Base
 from tests.support import databases
 from tests.support.application import ONCE
 from tests.support.databases import scalar
-from tests.support.factories import SMALLEST
+from tests.support.factories import MINIMAL_ROWS
 from tests.support.generated_rows import FIRST_KEY, FilledDatabases
 from tests.support.inserting import insert
 from tests.support.measured import Measured
@@ -29,7 +29,7 @@ INT_MAX = 2**31 - 1
 def add(url: str, table: str = "trades", **values: int) -> Any:
     """Insert a row, and return its id."""
     with psycopg.connect(url) as connection:
-        return insert(connection, table, SMALLEST[table] | values)["id"]
+        return insert(connection, table, MINIMAL_ROWS[table] | values)["id"]
 
 
 @pytest.fixture

@@ -393,7 +393,7 @@ def test_a_revisions_own_timeouts(
     arguments: tuple[str, ...],
     expected: str,
 ) -> None:
-    revisions.add("probe_1", SHOW, more=REVISIONS_OWN)
+    revisions.add("probe_1", SHOW, code=REVISIONS_OWN)
     revisions.add("probe_2", SHOW)
     result = alembic_cli.run(
         *("-c", revisions.ini, *arguments, "upgrade", "head"),
@@ -423,7 +423,7 @@ def test_bad_timeouts_are_refused_before_anything_runs(
     alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe_1", "pass")
-    revisions.add("probe_2", "pass", more='timeouts = {"lock_timeout": "10"}')
+    revisions.add("probe_2", "pass", code='timeouts = {"lock_timeout": "10"}')
     result = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database)
     assert result.status > 0
     (line,) = result.messages

@@ -20,7 +20,7 @@ Write = Callable[[AsyncSession, BotConfig, Any], Awaitable[Any]]
 
 def values(bot: BotConfig, time: Any) -> dict[str, Any]:
     whose = {"bot_config_id": bot.id, "user_id": bot.user_id}
-    return factories.SMALLEST["trades"] | whose | {"timestamp": time}
+    return factories.MINIMAL_ROWS["trades"] | whose | {"timestamp": time}
 
 
 async def by_the_orm(session: AsyncSession, bot: BotConfig, time: Any) -> None:

@@ -1,4 +1,4 @@
-"""Compares the lines ``Locks:`` and ``Downgrade locks:`` of a docstring with an observation.
+"""Compares the lines ``Locks:`` and ``Downgrade locks:`` of a docstring with the locks observed.
 
 CONTRIBUTING.md describes the form, and what has to be declared.
 """
@@ -11,14 +11,14 @@ from tests.support.observation import Observation, TakenLock, locks_taken
 from trading_bot_schema.docstrings import LOCKS, DeclaredLock, DocstringError, line, locks
 
 WIDTH = 99
-# Weaker locks block nothing but another revision.
+# Weaker locks only conflict with other revisions.
 DECLARED = LOCKS[LOCKS.index("ROW EXCLUSIVE") :]
 # A statement that changes rows has to read some.
 READS_DECLARED = LOCKS[LOCKS.index("SHARE UPDATE EXCLUSIVE") :]
 
 NEGATED = re.compile(r"\b(?:no|not|none|nothing|never|without|neither|nor)\b")
 READS = re.compile(r"\brows (?:are|is|being) read|\breads? (?:all|every|each|its|the)\b|\bscan")
-# May mean it, or something else.
+# Phrases that may refer to a scan, or to something else.
 MAY_MEAN_READS = re.compile(READS.pattern + r"|\bread|\bbuil[dt]|\bvalidat|\bcheck")
 REWRITES = re.compile(r"\brewr(?:ite|itten|ote)")
 
@@ -69,7 +69,7 @@ def check_downgrade(docstring: str, observation: Observation, dropped: Collectio
         except DocstringError:
             return ""  # reported by check_upgrade()
         errors = "\n".join(
-            f"The downgrade takes {_named(lock)}, which is more than Locks: says."
+            f"The downgrade takes {_named(lock)}, which is more than Locks: declares."
             for lock in _required(taken)
             if not any(_covers(one, lock) for one in declared)
         )
@@ -99,25 +99,26 @@ def _compare(text: str, taken: Iterable[TakenLock], allowed: Iterable[TakenLock]
     for lock in _required(taken):
         texts = texts_of.get((lock.table, lock.lock))
         if texts is None:
-            errors.append(f"It takes {_named(lock)}, which the docstring does not say.")
+            errors.append(f"It takes {_named(lock)}, which the docstring does not declare.")
         elif _reads(lock) and not any(_matches(MAY_MEAN_READS, text) for text in texts):
             errors.append(
                 f"All rows of {lock.table} are read under {lock.lock}, which the docstring does"
-                " not say."
+                " not declare."
             )
         elif lock.rewrites and not any(_matches(REWRITES, text) for text in texts):
             errors.append(
-                f"{lock.table} is rewritten under {lock.lock}, which the docstring does not say."
+                f"{lock.table} is rewritten under {lock.lock}, which the docstring does not"
+                " declare."
             )
-    known = {(lock.table, lock.lock): lock for lock in {*taken, *allowed}}
+    permitted = {(lock.table, lock.lock): lock for lock in {*taken, *allowed}}
     for (table, name), texts in texts_of.items():
-        if (table, name) not in known:
-            errors.append(f"The docstring says {name} on {table}, which it does not take.")
+        if (table, name) not in permitted:
+            errors.append(f"The docstring declares {name} on {table}, which is not taken.")
             continue
-        if not known[table, name].reads and any(_matches(READS, text) for text in texts):
-            errors.append(f"The docstring says that rows of {table} are read, which they are not.")
-        if not known[table, name].rewrites and any(_matches(REWRITES, text) for text in texts):
-            errors.append(f"The docstring says that {table} is rewritten, which it is not.")
+        if not permitted[table, name].reads and any(_matches(READS, text) for text in texts):
+            errors.append(f"The docstring declares that rows of {table} are read; they are not.")
+        if not permitted[table, name].rewrites and any(_matches(REWRITES, text) for text in texts):
+            errors.append(f"The docstring declares that {table} is rewritten; it is not.")
     return "\n".join(errors)
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import make_url
 
 from models import Base
 from tests.support import databases
-from tests.support.mutations import MUTATIONS, OUT_OF_REACH, Mutation, apply
+from tests.support.mutations import MUTATIONS, NOT_DETECTABLE, Mutation, apply
 from tools.document import Measured, Texts, read, updated
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def content(table: Table) -> Iterator[str]:
             yield f"| *{kind}* | | | | |"
         yield row(mutation, answers)
     yield "\nNot reported, since a comparison of two databases cannot see it:\n"
-    for title, (_, _, reason) in OUT_OF_REACH.items():
+    for title, (_, _, reason) in NOT_DETECTABLE.items():
         yield f"- {title}. {reason}"
 
 

@@ -95,24 +95,24 @@ def _run(options: argparse.Namespace) -> None:
         print_report(options, {0: _rehearsed(options, url, None, 0)})
         return
     with embedded.temporary(SETTINGS) as server, ExitStack() as stack:
-        world = data.World()
+        dataset = data.Dataset()
         filled = stack.enter_context(copy(server, "template0"))
         databases.migrate(_text(filled), INITIAL)
-        data.fill(_text(filled), world)
+        data.fill(_text(filled), dataset)
         rehearsals: dict[int, Rehearsal] = {}
         forms: list[Form] = []
         for before, trades in pairwise([0, *options.trades]):
-            data.fill_trades(_text(filled), world, before, trades, _progress)
+            data.fill_trades(_text(filled), dataset, before, trades, _progress)
             data.vacuum(_text(filled))
             with copy(server, str(filled.database)) as url:
-                rehearsals[trades] = _rehearsed(options, url, world, trades)
+                rehearsals[trades] = _rehearsed(options, url, dataset, trades)
                 if options.forms and not forms:
-                    forms = list(_forms(options, url, world, trades))
+                    forms = list(_forms(options, url, dataset, trades))
         print_report(options, rehearsals, forms)
 
 
 def _rehearsed(
-    options: argparse.Namespace, url: URL, world: data.World | None, trades: int
+    options: argparse.Namespace, url: URL, dataset: data.Dataset | None, trades: int
 ) -> Rehearsal:
     config = alembic_config()
     script = ScriptDirectory.from_config(config)
@@ -128,7 +128,7 @@ def _rehearsed(
         _text(url),
         config,
         pending,
-        world,
+        dataset,
         trades,
         rate=options.rate,
         settle=options.settle,
@@ -137,12 +137,12 @@ def _rehearsed(
 
 
 def _forms(
-    options: argparse.Namespace, template: URL, world: data.World, trades: int
+    options: argparse.Namespace, template: URL, dataset: data.Dataset, trades: int
 ) -> Iterator[Form]:
     """Rehearse both forms of each operation of the guide."""
     # Without the guard that ends what blocks for long: the wait is to be measured.
     os.environ["MIGRATION_HOLD_TIMEOUT"] = "0"
-    form = partial(_form, options, template, world, trades)
+    form = partial(_form, options, template, dataset, trades)
     for each in OPERATIONS:
         _show(each.title)
         yield (
@@ -155,7 +155,7 @@ def _forms(
 def _form(
     options: argparse.Namespace,
     template: URL,
-    world: data.World,
+    dataset: data.Dataset,
     trades: int,
     upgrades: Sequence[str],
     without: frozenset[str] = frozenset(),
@@ -172,7 +172,7 @@ def _form(
             _text(url),
             revisions.config,
             dict.fromkeys(names, ""),
-            world,
+            dataset,
             trades,
             rate=options.rate,
             settle=min(options.settle, 2),

@@ -17,7 +17,7 @@ from sqlalchemy.sql.base import Executable
 
 from models import ApiKey, Base, BotConfig, Trade, User
 from models.queries import tick
-from tests.support.data import START, World
+from tests.support.data import START, Dataset
 from tests.support.hot_queries import hot_queries, order_of
 
 READ, WRITE, HOT = "read of", "write to", "hot queries"
@@ -50,7 +50,7 @@ class Canary:
     samples: list[Sample] = field(default_factory=list)
 
 
-class ExistingData(World):
+class ExistingData(Dataset):
     """The parameters of the hot queries, in a database with any data."""
 
     def __init__(self, engine: Engine) -> None:
@@ -91,20 +91,22 @@ class ExistingData(World):
 
 
 def canaries(
-    engine: Engine, world: World | None, trades: int, without: Collection[str] = ()
+    engine: Engine, dataset: Dataset | None, trades: int, without: Collection[str] = ()
 ) -> list[Canary]:
     """Return a read of and a write to each table, and the hot queries, one after the other.
 
     They do not use the tables and columns (``trades``, ``trades.pnl``) in ``without``.
     """
-    world = world or ExistingData(engine)
+    dataset = dataset or ExistingData(engine)
     with engine.connect() as connection:
         ids = {
             name: connection.scalars(select(model.id).order_by(model.id.desc()).limit(1000)).all()
             for name, model in MODELS.items()
         }
     draw = random.Random(1).choice  # noqa: S311 - not a secret
-    hot = cycle([each for each in hot_queries(world, trades).values() if not _uses(each, without)])
+    hot = cycle(
+        [each for each in hot_queries(dataset, trades).values() if not _uses(each, without)]
+    )
     found = [Canary(HOT, lambda: next(hot), commits=False, share=0.2)]
     used = [name for name in TABLES if ids[name] and name not in without]
     for name in used:
@@ -116,7 +118,7 @@ def canaries(
 
     def trade() -> Executable:
         bot = draw(bots)
-        row = order_of(world, bot) | {
+        row = order_of(dataset, bot) | {
             "binance_order_id": f"CANARY:{next(orders)}",
             "commission_amount": Decimal("0.000001"),
             "commission_asset": "BNB",
@@ -158,11 +160,11 @@ def _uses(statement: Executable, names: Collection[str]) -> bool:
 
 @contextmanager
 def running(
-    url: str, world: World | None, trades: int, rate: float, without: Collection[str] = ()
+    url: str, dataset: Dataset | None, trades: int, rate: float, without: Collection[str] = ()
 ) -> Iterator[list[Canary]]:
     """Run all canaries in the background, each ``rate`` times a second."""
     engine = _engine(url, "rehearsal")
-    found = canaries(engine, world, trades, without)
+    found = canaries(engine, dataset, trades, without)
     engine.dispose()
     stop = Event()
     threads = [

@@ -15,7 +15,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Engine, event
 
-from tests.support.data import World
+from tests.support.data import Dataset
 from tools.rehearse.canaries import Canary, running
 from trading_bot_schema.url import ENVIRONMENT_VARIABLE
 
@@ -116,7 +116,7 @@ def rehearse(
     url: str,
     config: Config,
     revisions: Mapping[str, str],
-    world: World | None,
+    dataset: Dataset | None,
     trades: int,
     *,
     rate: float = 10,
@@ -130,7 +130,7 @@ def rehearse(
     last one.
     """
     steps = []
-    with running(url, world, trades, rate, without) as canaries:
+    with running(url, dataset, trades, rate, without) as canaries:
         began = time.monotonic()
         time.sleep(settle)
         for name, title in revisions.items():
