@@ -18,7 +18,7 @@ Connection = psycopg.Connection[Any]
 
 CHECKS = """
 constraint
-    a bad row                                          | the nearest good one
+    invalid row                                        | nearest valid row
 
 ck_users_email_not_empty
     email=                                             | email=a
@@ -95,7 +95,7 @@ ck_trades_side_known
 ck_trades_order_type_upper_case
     order_type=Market                                  | order_type=MARKET
     order_type=2_LEGS                                  | order_type=LEGS_2
-    order_type=_PEGGED                                 | order_type=PEGGED_TO_A_NEW_THING
+    order_type=_PEGGED                                 | order_type=PEGGED_TO_INDEX
     order_type=                                        | order_type=X
 ck_trades_price_non_negative
     price=-0.000000000000000001                        | price=0
@@ -117,8 +117,8 @@ def checks() -> Iterator[tuple[str, dict[str, str], dict[str, str]]]:
         if len(cells) == 1:
             (constraint,) = cells
         else:
-            bad, good = (dict(pair.split("=") for pair in cell.split()) for cell in cells)
-            yield constraint, bad, good
+            invalid, valid = (dict(pair.split("=") for pair in cell.split()) for cell in cells)
+            yield constraint, invalid, valid
 
 
 @pytest.fixture(scope="module")
@@ -155,22 +155,24 @@ def table_of(constraint: str) -> str:
     return next(name for name in MINIMAL_ROWS if constraint.startswith(f"ck_{name}_"))
 
 
-@pytest.mark.parametrize(("constraint", "bad", "good"), list(checks()))
+@pytest.mark.parametrize(("constraint", "invalid", "valid"), list(checks()))
 def test_check(
-    connection: Connection, constraint: str, bad: dict[str, str], good: dict[str, str]
+    connection: Connection, constraint: str, invalid: dict[str, str], valid: dict[str, str]
 ) -> None:
     table = table_of(constraint)
-    error = refused(connection, table, **bad)
+    error = refused(connection, table, **invalid)
     assert isinstance(error, psycopg.errors.CheckViolation)
     assert error.diag.constraint_name == constraint
-    add(connection, table, **good)
+    add(connection, table, **valid)
 
 
 def test_every_check_is_tested(connection: Connection) -> None:
-    query = "SELECT conname FROM pg_constraint WHERE contype = 'c' AND connamespace <> 11"
-    ours = "AND conrelid::regclass::text = ANY (%s)"
-    found = connection.execute(f"{query} {ours}", [list(MINIMAL_ROWS)])
-    assert {name for (name,) in found} == {constraint for constraint, *_ in checks()}
+    query = (
+        "SELECT conname FROM pg_constraint WHERE contype = 'c' AND connamespace <> 11"
+        " AND conrelid::regclass::text = ANY (%s)"
+    )
+    names = connection.execute(query, [list(MINIMAL_ROWS)])
+    assert {name for (name,) in names} == {constraint for constraint, *_ in checks()}
 
 
 @pytest.mark.parametrize("column", specification.numeric_columns())
@@ -268,7 +270,7 @@ def test_a_bot_has_one_state(connection: Connection) -> None:
         ("bot_states", {"id": 99}, "fk_bot_states_id_bot_configs"),
     ],
 )
-def test_reference_to_nothing(
+def test_dangling_reference(
     connection: Connection, table: str, values: dict[str, int], constraint: str
 ) -> None:
     error = refused(connection, table, **values)
@@ -321,7 +323,7 @@ def test_a_bot_with_trades_keeps_its_owner(connection: Connection) -> None:
         ),
     ],
 )
-def test_unusual_but_legitimate(
+def test_unusual_but_valid_rows(
     connection: Connection, rows: list[tuple[str, dict[str, Any]]]
 ) -> None:
     for table, values in rows:

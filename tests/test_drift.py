@@ -36,8 +36,8 @@ def drift(server: str, package_command: Callable[..., Result]) -> Drift:
     """Run the command; return its exit status and its output."""
 
     def run(url: str, *arguments: str, scratch: str = server) -> tuple[int, str]:
-        given = ["--scratch", scratch] if scratch else []
-        result = package_command("drift", *given, *arguments, database=url)
+        options = ["--scratch", scratch] if scratch else []
+        result = package_command("drift", *options, *arguments, database=url)
         return result.status, result.output
 
     return run
@@ -111,7 +111,7 @@ def test_a_restored_database(
 ) -> None:
     restored = make_database()
     restore(database, restored)
-    # It is printed differently, otherwise there is nothing to test.
+    # The definitions are printed differently; otherwise there is nothing to test.
     assert snapshot(restored).objects != snapshot(database).objects
     assert_no_drift(drift(restored))
 
@@ -126,7 +126,7 @@ def test_drift_in_a_restored_database(
         "ALTER TABLE trades DROP CONSTRAINT ck_trades_side_known",
         "ALTER TABLE trades ADD CONSTRAINT ck_trades_side_known"
         " CHECK (side IN ('BUY', 'SELL', 'SWAP'))",
-        # As before the dump.
+        # The definition from before the dump.
         "ALTER TABLE bot_states DROP CONSTRAINT ck_bot_states_status_known",
         "ALTER TABLE bot_states ADD CONSTRAINT ck_bot_states_status_known"
         " CHECK (status IN ('running', 'stopped', 'error'))",
@@ -190,7 +190,7 @@ def test_roles_of_the_documentation(
 def test_a_role_that_may_read_all_tables(
     make_role: Callable[..., str], database: str, drift: Drift
 ) -> None:
-    url = databases.as_role(database, make_role(of="pg_read_all_data"))
+    url = databases.as_role(database, make_role(member_of="pg_read_all_data"))
     assert_no_drift(drift(url))
     execute(database, "ALTER TABLE trades ALTER price DROP NOT NULL")
     status, output = drift(url)
@@ -222,7 +222,7 @@ def test_what_a_role_may_not_read_is_unknown(
     assert "users" not in output
 
 
-def test_the_revision_has_to_be_readable(
+def test_the_revision_must_be_readable(
     make_role: Callable[..., str], database: str, drift: Drift
 ) -> None:
     status, output = drift(databases.as_role(database, make_role()))
@@ -253,12 +253,12 @@ def test_ignored(
 ) -> None:
     execute(database, change)
     live = snapshot(database)
-    everything = {"privileges", "replication", "storage"}
+    all_kinds = {"privileges", "replication", "storage"}
     assert reference_schema.differences(live)
-    assert reference_schema.differences(live, everything - {ignored})
+    assert reference_schema.differences(live, all_kinds - {ignored})
     assert not (report := reference_schema.differences(live, {ignored})), report
     execute(database, "CREATE INDEX odd ON trades (symbol) WITH (fillfactor = 70)")
-    assert "odd" in reference_schema.differences(snapshot(database), everything)
+    assert "odd" in reference_schema.differences(snapshot(database), all_kinds)
 
 
 # The command line.
@@ -274,7 +274,7 @@ def test_the_command_reports(kind: str, database: str, drift: Drift) -> None:
     assert not output.startswith("No drift")
 
 
-def test_what_it_prints(database: str, drift: Drift) -> None:
+def test_the_report(database: str, drift: Drift) -> None:
     execute(database, "ALTER TABLE trades ALTER price TYPE numeric(38, 8)")
     assert drift(database) == (
         1,
@@ -284,7 +284,7 @@ def test_what_it_prints(database: str, drift: Drift) -> None:
     )
 
 
-def test_by_default_on_an_embedded_server(server: str, database: str) -> None:
+def test_the_default_scratch_server_is_embedded(server: str, database: str) -> None:
     with psycopg.connect(server) as connection:
         version = connection.info.server_version // 10_000
     result = commandline.run("trading_bot_schema", "drift", DATABASE_URL=database)
@@ -397,10 +397,10 @@ def test_a_locked_table(database: str, drift: Drift, monkeypatch: pytest.MonkeyP
 # Nothing is left behind.
 
 
-@pytest.mark.parametrize("way", ["scratch", "embedded"])
+@pytest.mark.parametrize("location", ["scratch", "embedded"])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(
-    way: str,
+    location: str,
     sent: signal.Signals,
     server: str,
     database: str,
@@ -412,22 +412,22 @@ def test_interrupted(
     monkeypatch.setattr(scratch, "PREFIX", prefix := f"test_{uuid4().hex[:12]}_")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     tmp_path.chmod(0o755)
-    seen = []
+    interrupted = []
 
     def interrupt(url: URL, *_: object, **__: object) -> Catalogue:
         if str(url.database).startswith(prefix):
-            seen.append(url)
+            interrupted.append(url)
             os.kill(os.getpid(), sent)
         return snapshot(url)
 
     monkeypatch.setattr(comparison, "snapshot", interrupt)
-    if way == "embedded":
+    if location == "embedded":
         live = snapshot(database)
         if live.server != embedded.major_version():
             pytest.skip("needs a server of the embedded version")
-    status, output = drift(database, scratch=server if way == "scratch" else "")
+    status, output = drift(database, scratch=server if location == "scratch" else "")
     assert status == 128 + sent
-    assert len(seen) == 1
+    assert len(interrupted) == 1
     assert output == f"ERROR Interrupted by {sent.name}.\n"
     with psycopg.connect(server) as connection:
         assert not connection.execute(

@@ -77,7 +77,7 @@ def test_an_empty_database(empty_database: str) -> None:
     assert not any(table.exists for table in plan.tables)
 
 
-def test_what_the_docstrings_say(initial: str, package_command: Run) -> None:
+def test_the_declarations_of_the_docstrings(initial: str, package_command: Run) -> None:
     result = package_command("plan", INDEXES, database=initial)
     assert result.status == 0, result.output
     assert f"is at {INITIAL}." in result.stdout
@@ -102,7 +102,7 @@ def test_json(initial: str, package_command: Run) -> None:
 
 
 def test_the_password_is_not_shown(initial: str, make_role: Callable[..., str]) -> None:
-    url = make_url(databases.as_role(initial, make_role(of="pg_read_all_data")))
+    url = make_url(databases.as_role(initial, make_role(member_of="pg_read_all_data")))
     assert "pw" not in make_plan(url.set(password="hush")).database
 
 
@@ -113,7 +113,7 @@ def test_the_strongest_lock_on_each_table(empty_database: str) -> None:
         assert lock == LOCKS[max(LOCKS.index(one) for one in taken if one)]
 
 
-def test_which_locks_conflict(database: str) -> None:
+def test_conflicts_of_locks(database: str) -> None:
     with psycopg.connect(database) as first, psycopg.connect(database) as second:
         for wanted, held in product(LOCKS, LOCKS):
             first.execute(f"LOCK TABLE trades IN {held} MODE".encode())
@@ -234,7 +234,7 @@ def test_a_pooler(initial: str, package_command: Run) -> None:
 def test_a_role_that_may_only_read(
     initial: str, make_role: Callable[..., str], package_command: Run
 ) -> None:
-    url = databases.as_role(initial, make_role(of="pg_read_all_data"))
+    url = databases.as_role(initial, make_role(member_of="pg_read_all_data"))
     result = package_command("plan", INDEXES, database=url)
     assert result.status == 0, result.output
     assert "note:      this role may not migrate: run the migration as" in result.stdout
@@ -246,7 +246,7 @@ def test_a_role_that_may_only_read(
 
 
 def test_a_role_that_also_sees_sessions(initial: str, make_role: Callable[..., str]) -> None:
-    url = databases.as_role(initial, make_role(of="pg_read_all_data, pg_monitor"))
+    url = databases.as_role(initial, make_role(member_of="pg_read_all_data, pg_monitor"))
     assert obstacles_with(url, Effect.UNKNOWN) == []
     with transaction(initial, "DELETE FROM trades"):
         (what,) = obstacles_with(url, Effect.DELAYS)

@@ -15,7 +15,7 @@ from tools.rehearse.canaries import HOT, READ, TABLES, WRITE
 from tools.rehearse.rehearsal import Rehearsal, rehearse
 
 TRADES = 300
-# Until statements of the application wait for a table, with a limit.
+# Holds the lock until statements of the application wait for it, for a limited time.
 BLOCK = """
 op.execute("LOCK TABLE {table} IN {lock} MODE")
 waiting = sa.text(
@@ -86,7 +86,7 @@ def test_what_a_dangerous_revision_blocks(
     assert "ms, users" in text
 
 
-def test_a_revision_that_blocks_nobody(
+def test_a_revision_that_blocks_no_query(
     revisions: Revisions, run: Callable[..., Rehearsal], database: str
 ) -> None:
     before = trades(database)
@@ -103,7 +103,7 @@ def test_a_revision_that_blocks_nobody(
 
 @pytest.mark.parametrize("deployed", [False, True])
 @pytest.mark.parametrize("dropped", ["trades.commission_asset", "trades"])
-def test_code_fails_if_it_uses_what_is_dropped(
+def test_code_that_uses_a_dropped_object_fails(
     dropped: str, deployed: bool, revisions: Revisions, run: Callable[..., Rehearsal]
 ) -> None:
     table, _, column = dropped.partition(".")

@@ -62,7 +62,7 @@ def servers() -> Iterator[Servers]:
     shutil.rmtree(home, ignore_errors=True)
 
 
-async def test_a_standby_answers_but_takes_nothing(servers: Servers) -> None:
+async def test_a_standby_answers_queries_and_refuses_writes(servers: Servers) -> None:
     databases.migrate(servers.primary)
     with psycopg.connect(servers.primary) as connection:
         user = insert(connection, "users", MINIMAL_ROWS["users"])
