@@ -31,7 +31,7 @@ def head(stages: dict[tuple[int, str], Stage], trades: int) -> Stage:
 
 @pytest.mark.parametrize("what", ["record_trade", "tick", "page of 50"])
 def test_layers(benchmark: Any, dataset: Dataset, head: Stage, what: str) -> None:
-    """The layers take turns, so that other work on the machine slows down all of them."""
+    """Measure the layers alternately, so that other load on the machine affects all of them."""
     seconds = benchmark.pedantic(lambda: asyncio.run(measure(head.url, dataset, what)), rounds=1)
     benchmark.extra_info |= {"seconds": seconds}
 
@@ -111,9 +111,9 @@ async def measure(url: str, dataset: Dataset, what: str) -> Mapping[str, list[fl
 async def engines(url: str) -> AsyncIterator[list[AsyncEngine]]:
     """Yield an engine that does not check its connections, the application's, and SQLAlchemy's."""
     options: list[dict[str, bool]] = [{"pool_pre_ping": False}, {}, {"pool_pre_ping": True}]
-    all_of_them = [make_engine(url, **each) for each in options]
-    yield all_of_them
-    for engine in all_of_them:
+    created = [make_engine(url, **each) for each in options]
+    yield created
+    for engine in created:
         await engine.dispose()
 
 
@@ -123,12 +123,12 @@ async def sent_to_driver(
     """Return the SQL and the parameters that SQLAlchemy hands to asyncpg."""
     sent: list[tuple[str, tuple[Any, ...]]] = []
 
-    def note(_: Any, __: Any, sql: str, parameters: tuple[Any, ...], *___: Any) -> None:
+    def record(_: Any, __: Any, sql: str, parameters: tuple[Any, ...], *___: Any) -> None:
         sent.append((sql, parameters))
 
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    event.listen(engine.sync_engine, "before_cursor_execute", record)
     async with AsyncSession(engine) as session, session.begin():
         await run(session)
-    event.remove(engine.sync_engine, "before_cursor_execute", note)
-    (only,) = sent
-    return only
+    event.remove(engine.sync_engine, "before_cursor_execute", record)
+    (statement,) = sent
+    return statement

@@ -1,4 +1,4 @@
-"""What inserts and ticks cost. They run after the reads, as they change the databases."""
+"""The cost of inserts and ticks. They run after the reads, as they change the databases."""
 
 import asyncio
 import random
@@ -76,7 +76,7 @@ def test_insert(
     how: str,
     number: int,
 ) -> None:
-    """Both revisions take turns, as other work on the machine slows down one or the other."""
+    """Measure both revisions alternately, so that other load on the machine affects both."""
     seconds: dict[str, list[float]] = {revision: [] for revision in REVISIONS}
 
     def insert(revision: str) -> None:
@@ -107,7 +107,7 @@ def test_insert(
 def test_import(
     benchmark: Any, dataset: Dataset, stages: dict[tuple[int, str], Stage], trades: int
 ) -> None:
-    """One transaction for each report, and all in one call, in turn."""
+    """Measure one transaction per report and one call for all reports alternately."""
     stage = stages[trades, "head"]
     names = [column.strip() for column in TRADE_COLUMNS.split(",")]
     seconds: dict[str, list[float]] = {"record_trade": [], "record_trades": []}
@@ -138,7 +138,7 @@ def test_import(
 
 @pytest.mark.parametrize("snapshot", [False, True], ids=["alone", "beside a snapshot"])
 def test_tick(benchmark: Any, dataset: Dataset, stage: Stage, snapshot: bool) -> None:
-    """Every running bot once a round; a snapshot such as a dump's keeps old versions of rows."""
+    """Tick every running bot once a round; an open snapshot retains old versions of rows."""
     bots = list(dataset.running)
     engine = databases.sync_engine(stage.url).execution_options(isolation_level="AUTOCOMMIT")
     vacuum(stage.url)

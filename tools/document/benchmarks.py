@@ -137,8 +137,8 @@ def texts() -> Texts:
 
 def results() -> Results:
     """Return the last measurement."""
-    found: Results = json.loads(read(RESULTS))
-    return found
+    results: Results = json.loads(read(RESULTS))
+    return results
 
 
 DOCUMENT = Document(NAME, texts)

@@ -34,19 +34,19 @@ class Sample:
     due: float
     """When it was to begin, in seconds on the clock of ``time.monotonic()``."""
     seconds: float
-    """From then to its end, so that what waits for the statement before it counts too."""
+    """From then to its end, which includes waiting for the previous statement."""
     failed: bool
 
 
 @dataclass
 class Canary:
-    """A statement that is run again and again, on a connection of its own."""
+    """A statement that is run repeatedly, on its own connection."""
 
     name: str
     make: Make
     commits: bool
     share: float = 1
-    """Of the rate at which the others run."""
+    """Its rate, as a fraction of that of the others."""
     samples: list[Sample] = field(default_factory=list)
 
 
@@ -93,7 +93,7 @@ class ExistingData(Dataset):
 def canaries(
     engine: Engine, dataset: Dataset | None, trades: int, without: Collection[str] = ()
 ) -> list[Canary]:
-    """Return a read of and a write to each table, and the hot queries, one after the other.
+    """Return a read and a write of each table, and one canary that runs the hot queries in turn.
 
     They do not use the tables and columns (``trades``, ``trades.pnl``) in ``without``.
     """
@@ -107,14 +107,14 @@ def canaries(
     hot = cycle(
         [each for each in hot_queries(dataset, trades).values() if not _uses(each, without)]
     )
-    found = [Canary(HOT, lambda: next(hot), commits=False, share=0.2)]
+    selected = [Canary(HOT, lambda: next(hot), commits=False, share=0.2)]
     used = [name for name in TABLES if ids[name] and name not in without]
     for name in used:
         table = MODELS[name].__table__
         columns = [column for column in table.columns if f"{name}.{column.name}" not in without]
-        found.append(Canary(f"{READ} {name}", _read(columns, draw, ids[name]), commits=True))
+        selected.append(Canary(f"{READ} {name}", _read(columns, draw, ids[name]), commits=True))
     bots = ids["bot_states"]
-    orders = count(time.time_ns())  # also new where a rehearsal has left trades
+    orders = count(time.time_ns())  # so that the keys differ from those of earlier rehearsals
 
     def trade() -> Executable:
         bot = draw(bots)
@@ -127,7 +127,7 @@ def canaries(
             {name: row[name] for name in row if f"trades.{name}" not in without}
         )
 
-    def same(model: Any, column: str) -> Make:
+    def rewrite(model: Any, column: str) -> Make:
         name = model.__tablename__
         return lambda: (
             update(model)
@@ -136,15 +136,15 @@ def canaries(
         )
 
     writes: dict[str, Make] = {
-        "users": same(User, "is_active"),
-        "api_keys": same(ApiKey, "is_valid"),
-        "bot_configs": same(BotConfig, "name"),
+        "users": rewrite(User, "is_active"),
+        "api_keys": rewrite(ApiKey, "is_valid"),
+        "bot_configs": rewrite(BotConfig, "name"),
         "bot_states": lambda: tick(draw(bots), max_price_since_entry=Decimal("65000.5")),
         "trades": trade,
     }
     if bots and "trades" not in without:
         used = [*{*used, "trades"}]
-    return found + [Canary(f"{WRITE} {name}", writes[name], commits=True) for name in used]
+    return selected + [Canary(f"{WRITE} {name}", writes[name], commits=True) for name in used]
 
 
 def _read(
@@ -164,20 +164,20 @@ def running(
 ) -> Iterator[list[Canary]]:
     """Run all canaries in the background, each ``rate`` times a second."""
     engine = _engine(url, "rehearsal")
-    found = canaries(engine, dataset, trades, without)
+    selected = canaries(engine, dataset, trades, without)
     engine.dispose()
     stop = Event()
     threads = [
         Thread(
             target=_repeat,
-            args=(canary, url, rate * canary.share, number / len(found) / rate, stop),
+            args=(canary, url, rate * canary.share, number / len(selected) / rate, stop),
         )
-        for number, canary in enumerate(found)
+        for number, canary in enumerate(selected)
     ]
     for thread in threads:
         thread.start()
     try:
-        yield found
+        yield selected
     finally:
         stop.set()
         for thread in threads:

@@ -9,20 +9,20 @@ from tools.rehearse.rehearsal import Form, Rehearsal, Step, percentiles
 
 BEGIN, END = "<!-- Measured by: tox -e rehearse -->", "<!-- End -->"
 BUCKET_SECONDS, BUCKETS = 0.2, 200
-"""How long one point of a picture is at least, and how many a line has at most."""
+"""Minimum duration of one point of a picture, and maximum number of points of a line."""
 NOTICEABLE_SECONDS = 0.05
-"""What an application may be blocked for beyond its usual time."""
+"""Minimum duration of a statement to be highlighted."""
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#d62728")
 
 
 def longest(rehearsal: Rehearsal, what: str) -> tuple[float, str]:
     """Return the longest wait of the reads, or writes, for a lock, and on which table."""
-    found = [
+    waits = [
         (step.blocked.get(f"{what} {table}", 0.0), table)
         for step in rehearsal.steps
         for table in TABLES
     ]
-    return max(found, default=(0.0, ""))
+    return max(waits, default=(0.0, ""))
 
 
 def steps(rehearsal: Rehearsal) -> Iterator[str]:
@@ -124,7 +124,7 @@ def draw(rehearsal: Rehearsal, path: Path) -> None:
 
 
 def draw_forms(measured: Sequence[Form], path: Path) -> None:
-    """Draw the slowest read and write over time, each dangerous form beside the safe one."""
+    """Draw the slowest read and write over time, each dangerous form next to the safe one."""
     pyplot = _pyplot()
     shown = [form for form in measured if form[1] is not None]
     figure, panels = pyplot.subplots(
