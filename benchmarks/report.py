@@ -47,7 +47,7 @@ def summary(benchmarks: list[dict[str, Any]]) -> dict[str, Any]:
         elif test == "test_sizes":
             sizes[trades, parameters["stage"]] = info
         elif test == "test_layers":
-            layers[parameters["what"]][trades] = info["seconds"]
+            layers[parameters["transaction"]][trades] = info["seconds"]
         else:
             ticks.append(
                 {
@@ -90,7 +90,7 @@ def summary(benchmarks: list[dict[str, Any]]) -> dict[str, Any]:
         "megabytes": dict(
             sorted(megabytes.items(), key=lambda item: item[1].get("head", 0), reverse=True)
         ),
-        "layers": {what: transaction(by_trades[first]) for what, by_trades in layers.items()},
+        "layers": {name: transaction(by_trades[first]) for name, by_trades in layers.items()},
         "upgrade seconds": [
             round(sizes[trades, "head"]["upgrade_seconds"], 1) for trades in all_trades
         ],

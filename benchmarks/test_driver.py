@@ -29,14 +29,16 @@ def head(stages: dict[tuple[int, str], Stage], trades: int) -> Stage:
     return stages[trades, "head"]
 
 
-@pytest.mark.parametrize("what", ["record_trade", "tick", "page of 50"])
-def test_layers(benchmark: Any, dataset: Dataset, head: Stage, what: str) -> None:
+@pytest.mark.parametrize("transaction", ["record_trade", "tick", "page of 50"])
+def test_layers(benchmark: Any, dataset: Dataset, head: Stage, transaction: str) -> None:
     """Measure the layers alternately, so that other load on the machine affects all of them."""
-    seconds = benchmark.pedantic(lambda: asyncio.run(measure(head.url, dataset, what)), rounds=1)
+    seconds = benchmark.pedantic(
+        lambda: asyncio.run(measure(head.url, dataset, transaction)), rounds=1
+    )
     benchmark.extra_info |= {"seconds": seconds}
 
 
-async def measure(url: str, dataset: Dataset, what: str) -> Mapping[str, list[float]]:
+async def measure(url: str, dataset: Dataset, transaction: str) -> Mapping[str, list[float]]:
     """Return the seconds of each run, by layer."""
     numbers = count(time.time_ns())
     bot = dataset.by_trades()[0][0]
@@ -49,12 +51,12 @@ async def measure(url: str, dataset: Dataset, what: str) -> Mapping[str, list[fl
         return order | {"binance_order_id": key()}
 
     def build() -> Executable:
-        if what == "tick":
+        if transaction == "tick":
             return queries.tick(bot, max_price_since_entry=Decimal("65000.5"))
         return queries.trades_of_bot(bot)
 
     async def in_session(session: AsyncSession) -> object:
-        if what == "record_trade":
+        if transaction == "record_trade":
             return await queries.record_trade(session, new_order())
         return (await session.scalars(build())).all()
 
@@ -77,7 +79,7 @@ async def measure(url: str, dataset: Dataset, what: str) -> Mapping[str, list[fl
 
         async def by_core() -> None:
             async with engine.begin() as connection:
-                if what == "record_trade":
+                if transaction == "record_trade":
                     (await connection.execute(orders.RECORD, new_order())).all()
                 else:
                     (await connection.execute(build())).all()

@@ -136,5 +136,5 @@ async def test_trading_continues(
         # Each trade came with its tick: both or neither.
         ticks = await session.scalar(select(func.sum(BotState.daily_trades_count)))
         assert ticks == len(stored)
-        # A commit may succeed although its answer is lost; there are no other trades.
+        # A commit may succeed although its acknowledgement is lost; there are no other trades.
         assert len(stored - committed) <= failures

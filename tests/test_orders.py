@@ -317,9 +317,9 @@ async def test_imports_of_the_same_orders_do_not_deadlock(
     ]
 
     async def work(worker: int) -> None:
-        for own in (rows[worker::2], rows[::-1], rows[worker:] + rows[:worker]):
+        for batch in (rows[worker::2], rows[::-1], rows[worker:] + rows[:worker]):
             async with AsyncSession(engine) as session, session.begin():
-                await queries.record_trades(session, own)
+                await queries.record_trades(session, batch)
 
     await asyncio.gather(*map(work, range(6)))
     async with AsyncSession(engine) as session:

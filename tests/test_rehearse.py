@@ -96,7 +96,7 @@ def test_a_revision_that_blocks_no_query(
     assert rehearsal.failures(step) == 0
     assert step.wal_bytes > 0
     assert databases.version(database) == "probe"
-    for name in (HOT, *(f"{what} {table}" for what in (READ, WRITE) for table in TABLES)):
+    for name in (HOT, *(f"{access} {table}" for access in (READ, WRITE) for table in TABLES)):
         assert rehearsal.before(step, name)
     assert trades(database) > before
 

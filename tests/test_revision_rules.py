@@ -106,8 +106,8 @@ def test_docstring_has_the_required_lines(revision: Script) -> None:
     assert re.search(r"^Downgrade: (loses|keeps all data)", documented, re.MULTILINE), (
         "say 'Downgrade: keeps all data.' or 'Downgrade: loses' with tables and columns"
     )
-    for what in ("upgrade", "downgrade"):
-        assert ast.get_docstring(function(revision, what)), f"{what}() has no docstring"
+    for name in ("upgrade", "downgrade"):
+        assert ast.get_docstring(function(revision, name)), f"{name}() has no docstring"
 
 
 @each_revision

@@ -145,15 +145,15 @@ async def fail(_: AsyncConnection) -> None:
     raise LookupError
 
 
-@pytest.mark.parametrize("what", [leave_open, abort, fail])
+@pytest.mark.parametrize("action", [leave_open, abort, fail])
 async def test_a_lease_ends_with_the_block(
-    engine: AsyncEngine, what: Callable[[AsyncConnection], Awaitable[None]]
+    engine: AsyncEngine, action: Callable[[AsyncConnection], Awaitable[None]]
 ) -> None:
     async with engine.connect() as connection:
         try:
             async with queries.bot_lease(connection, 1) as leased:
                 assert leased
-                await what(connection)
+                await action(connection)
         except LookupError:
             pass
         assert not connection.in_transaction()

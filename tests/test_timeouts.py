@@ -338,7 +338,7 @@ def test_a_later_transaction_is_never_cancelled(
     hold.check(watching, pid)
     assert hold.expired == ""
     assert not any("pg_cancel_backend" in statement for statement in statements)
-    # It is still watched, from its own start.
+    # The later transaction is still watched, from its start.
     _expire(hold, watching, pid)
     assert "on users" in hold.expired
 
@@ -408,7 +408,7 @@ def test_a_revisions_own_timeouts(
 
 
 @pytest.mark.parametrize(
-    ("own", "message"),
+    ("timeouts", "message"),
     [
         ({"lock_timeout": "10"}, "lock_timeout in timeouts is '10', but should be a time"),
         ({"hold_timeout": 10}, "hold_timeout in timeouts is '10', but should be a time"),
@@ -418,9 +418,9 @@ def test_a_revisions_own_timeouts(
         ("10s", "timeouts is '10s', but should be a mapping"),
     ],
 )
-def test_bad_timeouts(own: object, message: str) -> None:
+def test_bad_timeouts(timeouts: object, message: str) -> None:
     with pytest.raises(CommandError, match=message):
-        Settings().for_revision(own)
+        Settings().for_revision(timeouts)
 
 
 def test_bad_timeouts_are_refused_before_anything_runs(

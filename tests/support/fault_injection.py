@@ -29,7 +29,7 @@ def before_change(number: int, action: Callable[[], object], target: Any = Engin
 
 
 def stop_before_change(number: int, control: Connection) -> None:
-    """Stop before the nth change: report it to the other end of a pipe and wait for an answer."""
+    """Pause before the nth change: report it through a pipe, and wait for an answer."""
 
     def stop() -> None:
         control.send(True)

@@ -33,19 +33,19 @@ def hot_queries(dataset: Dataset, trades: int) -> Mapping[str, Executable]:
     days_30, days_90 = today - timedelta(days=29), today - timedelta(days=89)
     before = (today - timedelta(hours=1), trades)
     statements: dict[str, Executable] = {"1 claim due bots": scheduling.claim(limit=100)}
-    for who, rank in (("busy", 0), ("ordinary", len(bots) // 10)):
+    for activity, rank in (("busy", 0), ("ordinary", len(bots) // 10)):
         bot, user = bots[rank], users[rank]
         statements |= {
-            f"2 last trades of a bot, {who}": queries.trades_of_bot(bot),
-            f"2 next page of a bot, {who}": queries.trades_of_bot(bot, before),
-            f"3 last trades of a user, {who}": queries.trades_of_user(user),
-            f"3 next page of a user, {who}": queries.trades_of_user(user, before),
-            f"4 day of a bot, {who}": queries.bot_result(bot, today),
-            f"5 daily pnl, 90 days, {who}": queries.daily_pnl(user, days_90),
-            f"5 fees by asset, 30 days, {who}": queries.fees_by_asset(user, days_30),
-            f"7 positions of a user, {who}": queries.positions_of_user(user),
-            f"7 bots of a user, {who}": queries.bots_of_user(user),
-            f"9 pnl by symbol, 90 days, {who}": queries.pnl_by_symbol(user, days_90),
+            f"2 last trades of a bot, {activity}": queries.trades_of_bot(bot),
+            f"2 next page of a bot, {activity}": queries.trades_of_bot(bot, before),
+            f"3 last trades of a user, {activity}": queries.trades_of_user(user),
+            f"3 next page of a user, {activity}": queries.trades_of_user(user, before),
+            f"4 day of a bot, {activity}": queries.bot_result(bot, today),
+            f"5 daily pnl, 90 days, {activity}": queries.daily_pnl(user, days_90),
+            f"5 fees by asset, 30 days, {activity}": queries.fees_by_asset(user, days_30),
+            f"7 positions of a user, {activity}": queries.positions_of_user(user),
+            f"7 bots of a user, {activity}": queries.bots_of_user(user),
+            f"9 pnl by symbol, 90 days, {activity}": queries.pnl_by_symbol(user, days_90),
         }
     bot, user = bots[0], users[0]
     order = order_of(dataset, bot)

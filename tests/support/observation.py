@@ -266,7 +266,7 @@ class _Observer:
             self._before = self._state(raw, COMMITTED)
             self._capture.begin(raw.info.backend_pid)
             self._is_capturing = True
-        except psycopg.Error:  # It will fail again.
+        except psycopg.Error:  # The statement itself will fail in the same way.
             raw.execute("ROLLBACK")
         else:
             raw.execute("ROLLBACK")

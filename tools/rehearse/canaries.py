@@ -1,4 +1,4 @@
-"""The application's statements, run at a fixed rate while something else happens."""
+"""The application's statements, run at a fixed rate during a rehearsal."""
 
 import random
 import re
