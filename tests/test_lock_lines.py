@@ -52,7 +52,7 @@ READS_ONLY = observation(taking("ACCESS SHARE", reads=True))
         ("ACCESS EXCLUSIVE on trades, for milliseconds: no row is read or rewritten", ADDS),
         ("ACCESS EXCLUSIVE on trades", ADDS),
         (READING, VALIDATES),
-        ("SHARE UPDATE EXCLUSIVE on trades, while the index is reference_schema", VALIDATES),
+        ("SHARE UPDATE EXCLUSIVE on trades, while the index is built", VALIDATES),
         (f"{BRIEFLY}; {READING}", BOTH),
         (REWRITING, REWRITES),
         ("SHARE on trades and users, while they can be read", TWO_TABLES),

@@ -52,13 +52,13 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         'op.alter_column("bot_states", "last_updated_at", nullable=True)',
         "reads all rows of bot_states under ACCESS EXCLUSIVE on bot_states",
     ),
-    "an index that is not reference_schema concurrently": (
+    "an index that is not built concurrently": (
         "scan-under-lock",
         'op.create_index("ix_probe", "trades", ["symbol"])',
         "",
         "under SHARE on trades, which blocks writes. Safe: build it CONCURRENTLY",
     ),
-    "an index that is not reference_schema concurrently, outside a transaction": (
+    "an index that is not built concurrently, outside a transaction": (
         "scan-under-lock",
         indented('op.execute("CREATE INDEX IF NOT EXISTS ix_probe ON trades (symbol)")'),
         "",
@@ -167,7 +167,7 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         "requests ACCESS EXCLUSIVE on trades, which blocks reads and writes, after ALTER TABLE"
         " trades VALIDATE CONSTRAINT ck_probe has read all rows of trades",
     ),
-    "a column before an index that is reference_schema concurrently": (
+    "a column before an index that is built concurrently": (
         "run-again",
         f"{ADD_COLUMN}\n{indented(DROP_INDEX, INDEX.format(''))}",
         "",
@@ -259,7 +259,7 @@ SAFE: dict[str, tuple[str, str]] = {
         "",
     ),
     "a table with one foreign key is dropped": ('op.drop_table("api_keys")', ""),
-    "an index, reference_schema concurrently": (indented(DROP_INDEX, INDEX.format("")), ""),
+    "an index, built concurrently": (indented(DROP_INDEX, INDEX.format("")), ""),
     "a unique constraint from an index": (
         'op.execute("ALTER TABLE trades ADD CONSTRAINT ix_probe UNIQUE USING INDEX ix_probe")',
         indented('op.execute("CREATE UNIQUE INDEX CONCURRENTLY ix_probe ON trades (id, symbol)")'),

@@ -143,7 +143,7 @@ def literal(clause: ClauseElement, values: dict[str, Any]) -> str:
 
 
 def watch(forbidden: list[str]) -> None:
-    """Record the forbidden resources that revisions use from current on."""
+    """Record the forbidden resources that revisions use from now on."""
 
     def record(resource: str) -> None:
         if file := running_revision():
