@@ -1,6 +1,6 @@
 """Includes the migrations in the wheel, in ``trading_bot_schema/``.
 
-They cannot be installed at the same place as in a checkout: a top-level ``alembic`` would shadow
+They cannot be installed at their place in a checkout: a top-level ``alembic`` would shadow
 the library. An editable installation uses those of the checkout, so it gets no copy.
 """
 

@@ -22,9 +22,9 @@ SETTINGS = {
     "maintenance_work_mem": "256MB",
     "max_wal_size": "16GB",
     "checkpoint_timeout": "1h",
-    # Else commits would wait for the disk most of the time, and hide what an index costs.
+    # Otherwise commits would wait for the disk most of the time, and hide the cost of an index.
     "synchronous_commit": "off",
-    # At the moments that the benchmarks choose instead.
+    # The benchmarks vacuum explicitly.
     "autovacuum": "off",
 }
 
@@ -55,17 +55,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def world() -> data.World:
-    return data.World()
+def dataset() -> data.Dataset:
+    return data.Dataset()
 
 
 @pytest.fixture(scope="session")
 def stages(
-    request: pytest.FixtureRequest, world: data.World
+    request: pytest.FixtureRequest, dataset: data.Dataset
 ) -> Iterator[dict[tuple[int, str], Stage]]:
-    """Grow a database, and keep two copies of it at each size."""
+    """Fill a database step by step, and keep two copies of it at each size."""
     sizes = sorted(int(size) for size in request.config.getoption("--trades").split(","))
-    found: dict[tuple[int, str], Stage] = {}
+    stages: dict[tuple[int, str], Stage] = {}
     with ExitStack() as stack:
         server = stack.enter_context(servers.server(SETTINGS))
 
@@ -77,10 +77,10 @@ def stages(
 
         growing = copy("benchmark_growing", "template0")
         databases.migrate(growing, INITIAL)
-        data.fill(growing, world)
+        data.fill(growing, dataset)
         done = 0
         for trades in sizes:
-            data.fill_trades(growing, world, done, trades, progress)
+            data.fill_trades(growing, dataset, done, trades, progress)
             data.vacuum(growing)
             for revision in REVISIONS:
                 name = f"benchmark_{trades}_{revision}"
@@ -90,9 +90,9 @@ def stages(
                     databases.migrate(stage.url)
                     stage.upgrade_seconds = time.perf_counter() - start
                     data.vacuum(stage.url)
-                found[trades, revision] = stage
+                stages[trades, revision] = stage
             done = trades
-        yield found
+        yield stages
 
 
 @pytest.fixture(params=REVISIONS)

@@ -1,7 +1,7 @@
-"""What a migration that waits for its lock does to a table's queries, by ``lock_timeout``.
+"""How long a migration that waits for its lock blocks a table's queries, by ``lock_timeout``.
 
-``python -m benchmarks.lock_timeouts`` migrates beside a session that reads the table, and measures
-how long the queries of another one take meanwhile.
+``python -m benchmarks.lock_timeouts`` migrates while one session reads the table, and measures how
+long the queries of another session take.
 """
 
 import shutil
@@ -20,7 +20,7 @@ from tests.support.probe_revisions import Revisions
 from trading_bot_schema import embedded
 
 ADD_COLUMN = 'op.add_column("trades", sa.Column("probe", sa.Integer()))'
-PATIENCE = [("5s", 5), ("1s", 9), ("500ms", 12), ("200ms", 13)]
+SETTINGS = [("5s", 5), ("1s", 9), ("500ms", 12), ("200ms", 13)]
 BLOCKED_SECONDS = 0.05
 """A query that takes longer was blocked."""
 
@@ -43,20 +43,20 @@ def reports(url: str, stop: threading.Event) -> None:
 
 
 def measure(
-    url: str, beside: Callable[[str, threading.Event], None], timeout: str, attempts: int
+    url: str, reader: Callable[[str, threading.Event], None], timeout: str, attempts: int
 ) -> str:
-    """Migrate beside a session; return a row of the table."""
+    """Migrate while a session reads; return a row of the table."""
     stop = threading.Event()
-    taken: list[float] = []
+    durations: list[float] = []
 
     def query() -> None:
         with psycopg.connect(url, autocommit=True) as connection:
             while not stop.wait(0.005):
                 started = time.monotonic()
                 connection.execute("SELECT count(*) FROM trades")
-                taken.append(time.monotonic() - started)
+                durations.append(time.monotonic() - started)
 
-    threads = [threading.Thread(target=beside, args=(url, stop)), threading.Thread(target=query)]
+    threads = [threading.Thread(target=reader, args=(url, stop)), threading.Thread(target=query)]
     for thread in threads:
         thread.start()
     with tempfile.TemporaryDirectory() as directory:
@@ -71,15 +71,15 @@ def measure(
             capture_output=True,
             check=False,
         )
-        seconds = time.monotonic() - started
+        total = time.monotonic() - started
     stop.set()
     for thread in threads:
         thread.join()
-    result = "given up" if done.returncode else "done"
-    blocked = sum(one for one in taken if one > BLOCKED_SECONDS)
+    result = "failed" if done.returncode else "done"
+    blocked = sum(seconds for seconds in durations if seconds > BLOCKED_SECONDS)
     return (
-        f"| {beside.__name__} | {timeout}, {attempts} | {result} after {seconds:.0f} s"
-        f" | {blocked:.1f} s | {max(taken):.1f} s |"
+        f"| {reader.__name__} | {timeout}, {attempts} | {result} after {total:.0f} s"
+        f" | {blocked:.1f} s | {max(durations):.1f} s |"
     )
 
 
@@ -91,12 +91,12 @@ def main() -> None:
     try:
         with databases.database(server, "migrated") as template:
             databases.migrate(template)
-            print("| Beside | `lock_timeout`, `lock_attempts` | Result | Blocked | Longest |")  # noqa: T201
+            print("| Reader | `lock_timeout`, `lock_attempts` | Result | Blocked | Longest |")  # noqa: T201
             print("|---|---|---|---|---|")  # noqa: T201
-            for beside in (idle, reports):
-                for timeout, attempts in PATIENCE:
+            for reader in (idle, reports):
+                for timeout, attempts in SETTINGS:
                     with databases.database(server, "copy", "migrated") as url:
-                        print(measure(url, beside, timeout, attempts), flush=True)  # noqa: T201
+                        print(measure(url, reader, timeout, attempts), flush=True)  # noqa: T201
     finally:
         embedded.stop(home / "server")
         shutil.rmtree((home / "server").resolve())

@@ -47,7 +47,7 @@ def summary(benchmarks: list[dict[str, Any]]) -> dict[str, Any]:
         elif test == "test_sizes":
             sizes[trades, parameters["stage"]] = info
         elif test == "test_layers":
-            layers[parameters["what"]][trades] = info["seconds"]
+            layers[parameters["transaction"]][trades] = info["seconds"]
         else:
             ticks.append(
                 {
@@ -59,7 +59,7 @@ def summary(benchmarks: list[dict[str, Any]]) -> dict[str, Any]:
             )
     all_trades = sorted({trades for trades, _ in sizes})
     first, last = all_trades[0], all_trades[-1]
-    hows = [*dict.fromkeys(insert["how"] for insert in inserts)]
+    methods = [*dict.fromkeys(insert["how"] for insert in inserts)]
     megabytes: dict[str, dict[str, float]] = defaultdict(dict)
     for revision in REVISIONS:
         for name, size in sizes[last, revision]["sizes"].items():
@@ -83,14 +83,14 @@ def summary(benchmarks: list[dict[str, Any]]) -> dict[str, Any]:
             for name in sorted(queries, key=lambda name: (int(name.split()[0]), name))
         },
         "inserts": sorted(
-            inserts, key=lambda insert: (hows.index(insert["how"]), insert["trades"])
+            inserts, key=lambda insert: (methods.index(insert["how"]), insert["trades"])
         ),
         "imports": sorted(imports, key=lambda run: run["trades"]),
         "ticks": sorted(ticks, key=lambda run: (run["beside"], run["revision"], run["trades"])),
         "megabytes": dict(
             sorted(megabytes.items(), key=lambda item: item[1].get("head", 0), reverse=True)
         ),
-        "layers": {what: transaction(by_trades[first]) for what, by_trades in layers.items()},
+        "layers": {name: transaction(by_trades[first]) for name, by_trades in layers.items()},
         "upgrade seconds": [
             round(sizes[trades, "head"]["upgrade_seconds"], 1) for trades in all_trades
         ],

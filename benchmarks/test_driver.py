@@ -17,7 +17,7 @@ from benchmarks.conftest import Stage
 from models import queries
 from models.database import connect_arguments, make_engine
 from models.queries import orders
-from tests.support.data import World
+from tests.support.data import Dataset
 from tests.support.hot_queries import order_of
 
 ROUNDS = 400
@@ -29,18 +29,20 @@ def head(stages: dict[tuple[int, str], Stage], trades: int) -> Stage:
     return stages[trades, "head"]
 
 
-@pytest.mark.parametrize("what", ["record_trade", "tick", "page of 50"])
-def test_layers(benchmark: Any, world: World, head: Stage, what: str) -> None:
-    """The layers take turns, so that other work on the machine slows down all of them."""
-    seconds = benchmark.pedantic(lambda: asyncio.run(measure(head.url, world, what)), rounds=1)
+@pytest.mark.parametrize("transaction", ["record_trade", "tick", "page of 50"])
+def test_layers(benchmark: Any, dataset: Dataset, head: Stage, transaction: str) -> None:
+    """Measure the layers alternately, so that other load on the machine affects all of them."""
+    seconds = benchmark.pedantic(
+        lambda: asyncio.run(measure(head.url, dataset, transaction)), rounds=1
+    )
     benchmark.extra_info |= {"seconds": seconds}
 
 
-async def measure(url: str, world: World, what: str) -> Mapping[str, list[float]]:
+async def measure(url: str, dataset: Dataset, transaction: str) -> Mapping[str, list[float]]:
     """Return the seconds of each run, by layer."""
     numbers = count(time.time_ns())
-    bot = world.by_trades()[0][0]
-    order = order_of(world, bot)
+    bot = dataset.by_trades()[0][0]
+    order = order_of(dataset, bot)
 
     def key() -> str:
         return f"BTCUSDT:{next(numbers)}"
@@ -49,12 +51,12 @@ async def measure(url: str, world: World, what: str) -> Mapping[str, list[float]
         return order | {"binance_order_id": key()}
 
     def build() -> Executable:
-        if what == "tick":
+        if transaction == "tick":
             return queries.tick(bot, max_price_since_entry=Decimal("65000.5"))
         return queries.trades_of_bot(bot)
 
     async def in_session(session: AsyncSession) -> object:
-        if what == "record_trade":
+        if transaction == "record_trade":
             return await queries.record_trade(session, new_order())
         return (await session.scalars(build())).all()
 
@@ -77,7 +79,7 @@ async def measure(url: str, world: World, what: str) -> Mapping[str, list[float]
 
         async def by_core() -> None:
             async with engine.begin() as connection:
-                if what == "record_trade":
+                if transaction == "record_trade":
                     (await connection.execute(orders.RECORD, new_order())).all()
                 else:
                     (await connection.execute(build())).all()
@@ -111,9 +113,9 @@ async def measure(url: str, world: World, what: str) -> Mapping[str, list[float]
 async def engines(url: str) -> AsyncIterator[list[AsyncEngine]]:
     """Yield an engine that does not check its connections, the application's, and SQLAlchemy's."""
     options: list[dict[str, bool]] = [{"pool_pre_ping": False}, {}, {"pool_pre_ping": True}]
-    all_of_them = [make_engine(url, **each) for each in options]
-    yield all_of_them
-    for engine in all_of_them:
+    created = [make_engine(url, **each) for each in options]
+    yield created
+    for engine in created:
         await engine.dispose()
 
 
@@ -123,12 +125,12 @@ async def sent_to_driver(
     """Return the SQL and the parameters that SQLAlchemy hands to asyncpg."""
     sent: list[tuple[str, tuple[Any, ...]]] = []
 
-    def note(_: Any, __: Any, sql: str, parameters: tuple[Any, ...], *___: Any) -> None:
+    def record(_: Any, __: Any, sql: str, parameters: tuple[Any, ...], *___: Any) -> None:
         sent.append((sql, parameters))
 
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    event.listen(engine.sync_engine, "before_cursor_execute", record)
     async with AsyncSession(engine) as session, session.begin():
         await run(session)
-    event.remove(engine.sync_engine, "before_cursor_execute", note)
-    (only,) = sent
-    return only
+    event.remove(engine.sync_engine, "before_cursor_execute", record)
+    (statement,) = sent
+    return statement

@@ -7,11 +7,11 @@ from sqlalchemy import text
 
 from benchmarks.conftest import Stage
 from tests.support import databases
-from tests.support.data import World
+from tests.support.data import Dataset
 from tests.support.hot_queries import hot_queries
 from tests.support.plans import explain
 
-NAMES = sorted(hot_queries(World(users=50, bots=50, running=20, period=500), 500))
+NAMES = sorted(hot_queries(Dataset(users=50, bots=50, running=20, period=500), 500))
 SIZES = text(
     "SELECT relname, pg_table_size(oid) FROM pg_class"
     " WHERE oid IN ('trades'::regclass, 'bot_states'::regclass, 'bot_configs'::regclass)"
@@ -21,8 +21,8 @@ SIZES = text(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_query(benchmark: Any, world: World, stage: Stage, name: str) -> None:
-    statement = hot_queries(world, stage.trades)[name]
+def test_query(benchmark: Any, dataset: Dataset, stage: Stage, name: str) -> None:
+    statement = hot_queries(dataset, stage.trades)[name]
     with databases.sync_engine(stage.url).connect() as connection:
 
         def run() -> None:

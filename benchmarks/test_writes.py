@@ -1,4 +1,4 @@
-"""What inserts and ticks cost. They run after the reads, as they change the databases."""
+"""The cost of inserts and ticks. They run after the reads, as they change the databases."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ from benchmarks.conftest import Stage
 from models.database import connect_arguments, make_engine
 from models.queries import record_trade, record_trades, tick
 from tests.support import databases
-from tests.support.data import TRADE_COLUMNS, World, vacuum
+from tests.support.data import TRADE_COLUMNS, Dataset, vacuum
 from tools.document.benchmarks import REVISIONS
 
 INSERT = (
@@ -28,9 +28,9 @@ ROUNDS = 7
 IMPORTED = 2_000
 
 
-def rows(world: World, first: int, last: int) -> Iterator[tuple[Any, ...]]:
+def rows(dataset: Dataset, first: int, last: int) -> Iterator[tuple[Any, ...]]:
     """Yield trades as values for asyncpg."""
-    for line in world.trades(first, last):
+    for line in dataset.trades(first, last):
         bot, user, order, symbol, side, kind, *amounts, fee, pnl, moment = line.split("\t")
         yield (
             *(int(bot), int(user), None if order == r"\N" else order, symbol, side, kind),
@@ -70,21 +70,21 @@ def by_copy(url: str, lines: str) -> None:
 )
 def test_insert(
     benchmark: Any,
-    world: World,
+    dataset: Dataset,
     stages: dict[tuple[int, str], Stage],
     trades: int,
     how: str,
     number: int,
 ) -> None:
-    """Both revisions take turns, as other work on the machine slows down one or the other."""
+    """Measure both revisions alternately, so that other load on the machine affects both."""
     seconds: dict[str, list[float]] = {revision: [] for revision in REVISIONS}
 
     def insert(revision: str) -> None:
         stage = stages[trades, revision]
         first, last = stage.next_trade, stage.next_trade + number
         stage.next_trade = last
-        lines = "".join(world.trades(first, last))
-        values = list(rows(world, first, last))
+        lines = "".join(dataset.trades(first, last))
+        values = list(rows(dataset, first, last))
         start = time.perf_counter()
         if how == "by COPY":
             by_copy(stage.url, lines)
@@ -105,9 +105,9 @@ def test_insert(
 
 
 def test_import(
-    benchmark: Any, world: World, stages: dict[tuple[int, str], Stage], trades: int
+    benchmark: Any, dataset: Dataset, stages: dict[tuple[int, str], Stage], trades: int
 ) -> None:
-    """One transaction for each report, and all in one call, in turn."""
+    """Measure one transaction per report and one call for all reports alternately."""
     stage = stages[trades, "head"]
     names = [column.strip() for column in TRADE_COLUMNS.split(",")]
     seconds: dict[str, list[float]] = {"record_trade": [], "record_trades": []}
@@ -125,7 +125,7 @@ def test_import(
         engine = make_engine(stage.url)
         for name, run in (("record_trade", singly), ("record_trades", together)):
             first, stage.next_trade = stage.next_trade, stage.next_trade + IMPORTED
-            values = rows(world, first, stage.next_trade)
+            values = rows(dataset, first, stage.next_trade)
             reports = [dict(zip(names, row, strict=True)) for row in values]
             start = time.perf_counter()
             await run(engine, reports)
@@ -137,9 +137,9 @@ def test_import(
 
 
 @pytest.mark.parametrize("snapshot", [False, True], ids=["alone", "beside a snapshot"])
-def test_tick(benchmark: Any, world: World, stage: Stage, snapshot: bool) -> None:
-    """Every running bot once a round; a snapshot such as a dump's keeps old versions of rows."""
-    bots = list(world.running)
+def test_tick(benchmark: Any, dataset: Dataset, stage: Stage, snapshot: bool) -> None:
+    """Tick every running bot once a round; an open snapshot retains old versions of rows."""
+    bots = list(dataset.running)
     engine = databases.sync_engine(stage.url).execution_options(isolation_level="AUTOCOMMIT")
     vacuum(stage.url)
 

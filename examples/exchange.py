@@ -1,4 +1,4 @@
-"""A simulated spot exchange, as unreliable as a real one.
+"""A simulated spot exchange, with the faults of a real one.
 
 It repeats, splits and reorders its reports, and drops connections before or after it has accepted
 an order. Its own books are always correct. Everything is determined by the seed.

@@ -1,7 +1,7 @@
 """Two days of a small trading bot: ``python examples/trading_day.py --seed 7``.
 
 Three workers run four bots against a simulated exchange that repeats, splits and reorders its
-reports and drops connections. One worker is killed in the middle, and another takes its place. At
+reports and drops connections. One worker is killed midway, and another replaces it. At
 the end, the positions, days and profits in the database are compared with the exchange's own
 books; the exit status is 1 if they differ. It works on the database that DATABASE_URL names, else
 on the embedded one, after ``alembic upgrade head``. docs/life-of-a-bot.md explains what it does.
@@ -171,15 +171,15 @@ async def compare(user_id: int, exchange: Exchange) -> bool:
             trades = (await session.scalars(bot.trades.select())).all()
             state = bot.state
             assert state is not None  # noqa: S101
-            found = (
+            recorded = (
                 state.current_position_size_coins or Decimal(0),
                 sum((trade.pnl or Decimal(0) for trade in trades), Decimal(0)),
                 state.daily_pnl,
                 state.daily_trades_count,
             )
-            same = found == books(exchange, bot) and trades_agree(exchange, bot, trades)
+            same = recorded == books(exchange, bot) and trades_agree(exchange, bot, trades)
             agree &= same
-            held, pnl, today, count = found
+            held, pnl, today, count = recorded
             print(
                 f"{bot.name:24}{held:12.8f}{pnl:12.2f}{today:12.2f}{count:14}"
                 f"   {'agree' if same else f'differ: {books(exchange, bot)}'}"
@@ -189,15 +189,15 @@ async def compare(user_id: int, exchange: Exchange) -> bool:
 
 def trades_agree(exchange: Exchange, bot: BotConfig, trades: Sequence[Trade]) -> bool:
     """Return whether each order of a bot is recorded once, with all its fills."""
-    wanted = {
+    expected = {
         order_key(report.symbol, report.order_id): (report.quantity, report.quote_quantity)
         for report in orders_of(exchange, bot)
     }
-    found = {
+    recorded = {
         trade.binance_order_id: (trade.quantity_filled, trade.quote_quantity_filled)
         for trade in trades
     }
-    return found == wanted and len(trades) == len(wanted)
+    return recorded == expected and len(trades) == len(expected)
 
 
 async def report(user_id: int) -> None:
@@ -211,11 +211,11 @@ async def report(user_id: int) -> None:
             print(f"{asset:14}{amount:12.6f}")
 
 
-async def leave(user_id: int, exchange: Exchange) -> None:
+async def close_account(user_id: int, exchange: Exchange) -> None:
     """Sell everything, then erase the user's personal data; the trades remain."""
     worker = Worker(engine, exchange, user_id)
     for bot in await load_bots(user_id):
-        await worker.run_until_settled(bot, must_leave=True)
+        await worker.run_until_settled(bot, must_exit=True)
     async with SessionLocal.begin() as session:
         await forget_user(session, user_id)
 
@@ -230,8 +230,8 @@ async def run(seed: int) -> bool:
     print(f"{len(exchange.orders)} orders; the import of the history added {added}.\n")
     agree = await compare(user_id, exchange)
     await report(user_id)
-    await leave(user_id, exchange)
-    print("\nAfter the user has left, and everything is sold:")
+    await close_account(user_id, exchange)
+    print("\nAfter the account is closed, and everything is sold:")
     agree &= await compare(user_id, exchange)
     await engine.dispose()
     return agree

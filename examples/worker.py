@@ -1,7 +1,7 @@
-"""A worker of the trading bot: claims bots that are due, and enters, watches and leaves positions.
+"""A worker of the trading bot: claims due bots, and opens, monitors and closes positions.
 
 Any number of workers may run at once, and each may be killed at any point: the next run of a bot,
-on any worker, reads from the database and the exchange what the last one did.
+on any worker, reads the result of the last run from the database and the exchange.
 """
 
 from contextlib import suppress
@@ -34,7 +34,7 @@ class Worker:
     """Runs bots that are due."""
 
     def __init__(self, engine: AsyncEngine, exchange: Exchange, user_id: int) -> None:
-        """Use the bots of one user: the exchange does not know those of earlier simulations."""
+        """Use the bots of one user: the exchange has no orders of earlier simulations."""
         self.engine = engine
         self.session = async_sessionmaker(engine, expire_on_commit=False)
         self.exchange = exchange
@@ -49,7 +49,7 @@ class Worker:
         """Run all bots that are due now."""
         while True:
             async with self.session.begin() as session:
-                # One at a time: a worker that dies leaves the other bots to the other workers.
+                # One at a time: if a worker is killed, others can claim the remaining bots.
                 due = await claim_due_bots(session, limit=1)
             if not due:
                 return
@@ -62,15 +62,15 @@ class Worker:
                     with suppress(ConnectionDropped):  # the next run settles it
                         await self.run(state.config)
 
-    async def run_until_settled(self, bot: BotConfig, *, must_leave: bool = False) -> None:
-        """Run a bot until its orders are settled, with ``must_leave`` its position too."""
+    async def run_until_settled(self, bot: BotConfig, *, must_exit: bool = False) -> None:
+        """Run a bot until its orders are settled; with ``must_exit``, until it has no position."""
         while True:
             with suppress(ConnectionDropped):
-                await self.run(bot, may_trade=False, must_leave=must_leave)
+                await self.run(bot, may_trade=False, must_exit=must_exit)
                 return
 
     async def run(
-        self, bot: BotConfig, *, may_trade: bool = True, must_leave: bool = False
+        self, bot: BotConfig, *, may_trade: bool = True, must_exit: bool = False
     ) -> None:
         """Run a bot once, under its lease.
 
@@ -85,12 +85,12 @@ class Worker:
             )
         if state.in_position and state.entry_price is not None:
             number = (entries or 1) - 1
-            await self.watch(
+            await self.monitor(
                 bot,
                 f"bot-{bot.id}-entry-{number}",
                 f"bot-{bot.id}-exit-{number}",
                 may_trade=may_trade,
-                must_leave=must_leave,
+                must_exit=must_exit,
             )
         elif state.in_position:
             await self.settle_entry(bot, f"bot-{bot.id}-entry-{entries}")
@@ -136,8 +136,8 @@ class Worker:
                 size = BotState.current_position_size_coins - report.fees.get(BASE, Decimal(0))
                 await session.execute(tick(bot.id, current_position_size_coins=size))
 
-    async def watch(
-        self, bot: BotConfig, entry: str, exit_: str, *, may_trade: bool, must_leave: bool
+    async def monitor(
+        self, bot: BotConfig, entry: str, exit_: str, *, may_trade: bool, must_exit: bool
     ) -> None:
         """Check the price of an open position, and exit at its limits."""
         # A broken stream may lack the last report, or its fees.
@@ -149,7 +149,7 @@ class Worker:
         low, high = state.stop_loss_price, state.take_profit_price
         is_within = low is not None and high is not None and low < price < high
         is_sent = self.exchange.order(exit_) is not None
-        if must_leave or is_sent or (may_trade and not is_within):
+        if must_exit or is_sent or (may_trade and not is_within):
             size = state.current_position_size_coins or Decimal(0)
             self.exchange.place_order(exit_, Side.SELL, size.quantize(LOT, ROUND_DOWN))
             for report in self.exchange.stream(exit_):

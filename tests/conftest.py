@@ -23,7 +23,7 @@ from models.database import make_engine
 from tests.support import databases, servers
 from tests.support.alembic_cli import AlembicCli, Result
 from tests.support.conformance import Conformance
-from tests.support.drift import Built
+from tests.support.drift import ReferenceSchema
 from tests.support.generated_rows import FilledDatabases
 from tests.support.history import HEAD, Databases
 from tests.support.observed_revision import ObservedRevision, Probe
@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--faults",
         action="store_true",
-        help="put faults back, and see that tests/test_money_in_motion.py finds each; minutes",
+        help="inject faults that tests/test_concurrent_trading.py must detect; takes minutes",
     )
 
 
@@ -116,9 +116,9 @@ def conformance(make_database: Callable[..., str], database_at: Databases) -> Co
 
 
 @pytest.fixture(scope="session")
-def built(make_database: Callable[..., str], database_at: Databases) -> Built:
-    """The reference of the command ``drift``: ``built.differences(snapshot(url))``."""
-    return Built(make_database, database_at.at(HEAD))
+def reference_schema(make_database: Callable[..., str], database_at: Databases) -> ReferenceSchema:
+    """The reference of the command ``drift``: ``reference_schema.differences(snapshot(url))``."""
+    return ReferenceSchema(make_database, database_at.at(HEAD))
 
 
 @pytest.fixture(scope="session")
@@ -175,9 +175,9 @@ def package_command(
 ) -> Callable[..., Result]:
     """The package's own commands, in this process: ``package_command("plan", database=...)``."""
 
-    def run(*words: str, database: str) -> Result:
+    def run(*arguments: str, database: str) -> Result:
         monkeypatch.setenv("DATABASE_URL", database)
-        monkeypatch.setattr(sys, "argv", ["trading_bot_schema", *words])
+        monkeypatch.setattr(sys, "argv", ["trading_bot_schema", *arguments])
         with pytest.raises(SystemExit) as stop:
             __main__.main()
         return Result(int(stop.value.code or 0), *capsys.readouterr())
@@ -187,13 +187,15 @@ def package_command(
 
 @pytest.fixture
 def make_role(server: str) -> Iterator[Callable[..., str]]:
-    """Create a role with LOGIN: ``make_role("_End_of_its_name", of="others")``."""
+    """Create a role with LOGIN: ``make_role("_Suffix", member_of="others")``."""
     roles = []
 
-    def make(end: str = "", of: str = "") -> str:
-        role = f"test_{uuid4().hex[:12]}{end}"
+    def make(suffix: str = "", member_of: str = "") -> str:
+        role = f"test_{uuid4().hex[:12]}{suffix}"
         roles.append(role)
-        statement = "CREATE ROLE {} LOGIN PASSWORD 'pw'" + (f" IN ROLE {of}" if of else "")
+        statement = "CREATE ROLE {} LOGIN PASSWORD 'pw'" + (
+            f" IN ROLE {member_of}" if member_of else ""
+        )
         databases.execute(server, sql.SQL(statement).format(sql.Identifier(role)))
         return role
 
@@ -210,18 +212,18 @@ def revisions(tmp_path: Path) -> Revisions:
 
 @pytest.fixture
 def probe(revisions: Revisions, filled_database: FilledDatabases) -> Probe:
-    """Observe an added revision: ``probe(upgrade, downgrade, docstring, after=earlier)``."""
+    """Observe an added revision: ``probe(upgrade, downgrade, docstring, earlier=upgrade)``."""
 
     def observed(
-        upgrade: str, downgrade: str = "pass", docstring: str = "", *, after: str = ""
+        upgrade: str, downgrade: str = "pass", docstring: str = "", *, earlier: str = ""
     ) -> ObservedRevision:
-        if after:
-            revisions.add("earlier", after)
+        if earlier:
+            revisions.add("earlier", earlier)
         revisions.add("probe", upgrade, downgrade, docstring=docstring or "A probe.")
 
         def start() -> str:
             url = filled_database.at(HEAD)
-            if after:
+            if earlier:
                 databases.migrate(url, "earlier", revisions.config)
             return url
 

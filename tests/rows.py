@@ -10,15 +10,15 @@ from decimal import Decimal
 from typing import Any
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
-ALMOST = datetime(2026, 3, 29, 0, 59, 59, 999_999, tzinfo=UTC)
+BEFORE_CLOCK_CHANGE = datetime(2026, 3, 29, 0, 59, 59, 999_999, tzinfo=UTC)
 EAST = datetime(1999, 12, 31, 23, 59, 59, 1, tzinfo=timezone(timedelta(hours=14)))
-LAST = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
-MOST = Decimal("99999999999999999999.999999999999999999")
-LEAST = Decimal("0.000000000000000001")
-# Not -MOST: arithmetic rounds to the 28 digits of Python's decimal context.
-LOWEST = MOST.copy_negate()
-MOST_PERCENT = Decimal("999999.999999")
-LEAST_PERCENT = Decimal("0.000001")
+LATEST = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+MAX_AMOUNT = Decimal("99999999999999999999.999999999999999999")
+SMALLEST_AMOUNT = Decimal("0.000000000000000001")
+# Not -MAX_AMOUNT: arithmetic rounds to the 28 digits of Python's decimal context.
+MIN_AMOUNT = MAX_AMOUNT.copy_negate()
+MAX_PERCENT = Decimal("999999.999999")
+SMALLEST_PERCENT = Decimal("0.000001")
 
 ROWS: dict[str, list[dict[str, Any]]] = {
     "users": [
@@ -28,7 +28,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "hashed_password": "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA",
             "is_active": True,
             "created_at": NEW_YEAR,
-            "updated_at": ALMOST,
+            "updated_at": BEFORE_CLOCK_CHANGE,
         },
         {
             "id": 2_147_483_647,
@@ -36,7 +36,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "hashed_password": " ",
             "is_active": False,
             "created_at": EAST,
-            "updated_at": LAST,
+            "updated_at": LATEST,
         },
     ],
     "api_keys": [
@@ -48,7 +48,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "label": None,
             "is_valid": True,
             "created_at": NEW_YEAR,
-            "updated_at": ALMOST,
+            "updated_at": BEFORE_CLOCK_CHANGE,
         },
         {
             "id": 2,
@@ -58,7 +58,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "label": "e\u0301 is not \u00e9",
             "is_valid": False,
             "created_at": EAST,
-            "updated_at": LAST,
+            "updated_at": LATEST,
         },
         {
             "id": 3,
@@ -79,13 +79,13 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "symbol": "BTC/USDT",
             "timeframe": "1m",
             "is_active": True,
-            "initial_capital": MOST,
-            "daily_target_perc": MOST_PERCENT,
+            "initial_capital": MAX_AMOUNT,
+            "daily_target_perc": MAX_PERCENT,
             "max_daily_loss_perc": Decimal(100),
-            "position_size_perc": LEAST_PERCENT,
-            "position_size_fixed": LEAST,
+            "position_size_perc": SMALLEST_PERCENT,
+            "position_size_fixed": SMALLEST_AMOUNT,
             "stop_loss_perc": Decimal("2.5"),
-            "take_profit_perc": MOST_PERCENT,
+            "take_profit_perc": MAX_PERCENT,
             "trailing_stop_perc": Decimal("99.999999"),
             "trailing_stop_active": True,
             "ema_fast": 1,
@@ -96,7 +96,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "max_daily_trades": 0,
             "check_interval_seconds": 1,
             "created_at": NEW_YEAR,
-            "updated_at": ALMOST,
+            "updated_at": BEFORE_CLOCK_CHANGE,
         },
         {
             "id": 2,
@@ -122,7 +122,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "max_daily_trades": None,
             "check_interval_seconds": 2_147_483_647,
             "created_at": EAST,
-            "updated_at": LAST,
+            "updated_at": LATEST,
         },
     ],
     "bot_states": [
@@ -130,17 +130,17 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "id": 1,
             "status": "running",
             "in_position": True,
-            "entry_price": MOST,
-            "current_position_size_coins": LEAST,
+            "entry_price": MAX_AMOUNT,
+            "current_position_size_coins": SMALLEST_AMOUNT,
             "trailing_stop_price": Decimal("63999.120000000000000001"),
-            "max_price_since_entry": MOST,
-            "take_profit_price": MOST,
+            "max_price_since_entry": MAX_AMOUNT,
+            "take_profit_price": MAX_AMOUNT,
             "stop_loss_price": Decimal(0),
-            "daily_pnl": LOWEST,
+            "daily_pnl": MIN_AMOUNT,
             "daily_trades_count": 2_147_483_647,
-            "last_run_at": ALMOST,
+            "last_run_at": BEFORE_CLOCK_CHANGE,
             "last_error_message": "-1003: Too many requests\n" * 400,
-            "last_updated_at": LAST,
+            "last_updated_at": LATEST,
         },
         {
             "id": 2,
@@ -152,7 +152,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "max_price_since_entry": None,
             "take_profit_price": None,
             "stop_loss_price": None,
-            "daily_pnl": LEAST,
+            "daily_pnl": SMALLEST_AMOUNT,
             "daily_trades_count": 1,
             "last_run_at": None,
             "last_error_message": None,
@@ -169,9 +169,9 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "side": "BUY",
             "order_type": "TAKE_PROFIT_LIMIT",
             "price": Decimal("64000.123456789012345678"),
-            "quantity_filled": LEAST,
-            "quote_quantity_filled": MOST,
-            "commission_amount": -LEAST,
+            "quantity_filled": SMALLEST_AMOUNT,
+            "quote_quantity_filled": MAX_AMOUNT,
+            "commission_amount": -SMALLEST_AMOUNT,
             "commission_asset": "BNB",
             "pnl": None,
             "timestamp": NEW_YEAR,
@@ -184,13 +184,13 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "symbol": "币安人生/USDT",
             "side": "SELL",
             "order_type": "MARKET",
-            "price": MOST,
+            "price": MAX_AMOUNT,
             "quantity_filled": Decimal(0),
             "quote_quantity_filled": Decimal(0),
             "commission_amount": None,
             "commission_asset": None,
-            "pnl": LOWEST,
-            "timestamp": LAST,
+            "pnl": MIN_AMOUNT,
+            "timestamp": LATEST,
         },
         {
             "id": 3,
@@ -200,12 +200,12 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "symbol": "BTC/USDT",
             "side": "SELL",
             "order_type": "LIMIT_MAKER",
-            "price": LEAST,
-            "quantity_filled": MOST,
-            "quote_quantity_filled": LEAST,
-            "commission_amount": MOST,
+            "price": SMALLEST_AMOUNT,
+            "quantity_filled": MAX_AMOUNT,
+            "quote_quantity_filled": SMALLEST_AMOUNT,
+            "commission_amount": MAX_AMOUNT,
             "commission_asset": "",
-            "pnl": LEAST,
+            "pnl": SMALLEST_AMOUNT,
             "timestamp": EAST,
         },
     ],

@@ -21,7 +21,7 @@ def ahead(alembic_cli: AlembicCli, database: str, revisions: Revisions) -> str:
 
 
 @pytest.mark.parametrize("target", ["head", str(HEAD)])
-def test_accepted(alembic_cli: AlembicCli, ahead: str, target: str) -> None:
+def test_upgrade_to_head_succeeds(alembic_cli: AlembicCli, ahead: str, target: str) -> None:
     before = snapshot(ahead)
     for arguments, environment in (
         ((*ACCEPT, "upgrade", target), {}),
@@ -39,7 +39,7 @@ def test_accepted(alembic_cli: AlembicCli, ahead: str, target: str) -> None:
     assert databases.version(ahead) == "next"
 
 
-def test_refused_without_it(alembic_cli: AlembicCli, ahead: str) -> None:
+def test_upgrade_is_refused_by_default(alembic_cli: AlembicCli, ahead: str) -> None:
     result = alembic_cli.run("upgrade", "head", database=ahead)
     assert result.status != 0
     assert "-x ahead=accept" in result.messages[0]
@@ -48,7 +48,7 @@ def test_refused_without_it(alembic_cli: AlembicCli, ahead: str) -> None:
 @pytest.mark.parametrize(
     "arguments", [("downgrade", "base"), ("downgrade", "-1"), ("upgrade", "+1"), ("check",)]
 )
-def test_other_commands_are_refused_with_it(
+def test_other_commands_are_refused(
     alembic_cli: AlembicCli, ahead: str, arguments: tuple[str, ...]
 ) -> None:
     result = alembic_cli.run(*ACCEPT, *arguments, database=ahead)
@@ -57,6 +57,8 @@ def test_other_commands_are_refused_with_it(
     assert databases.version(ahead) == "next"
 
 
-def test_other_migrations_run_with_it(alembic_cli: AlembicCli, empty_database: str) -> None:
+def test_a_database_that_is_not_ahead_is_migrated(
+    alembic_cli: AlembicCli, empty_database: str
+) -> None:
     assert alembic_cli.run(*ACCEPT, "upgrade", "head", database=empty_database).status == 0
     assert databases.version(empty_database) == HEAD

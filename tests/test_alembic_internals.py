@@ -21,15 +21,15 @@ def configured(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Calla
     """Run a command with an environment that only configures Alembic; return its context."""
 
     def run(function: Callable[..., None], *arguments: str) -> MigrationContext:
-        seen: list[MigrationContext] = []
+        contexts: list[MigrationContext] = []
 
         def run_env(_: ScriptDirectory) -> None:
             context.configure(connection=connection)
-            seen.append(context.get_context())
+            contexts.append(context.get_context())
 
         monkeypatch.setattr(ScriptDirectory, "run_env", run_env)
         function(databases.alembic_config(), *arguments)
-        return seen[0]
+        return contexts[0]
 
     return run
 
@@ -66,7 +66,7 @@ def test_options(connection: Connection) -> None:
     assert not inspect(connection).has_table("alembic_version"), RENAMED
 
 
-def test_autocommit_blocks_are_seen(configured: Callable[..., MigrationContext]) -> None:
+def test_autocommit_blocks_are_detected(configured: Callable[..., MigrationContext]) -> None:
     upgrade = configured(command.upgrade, "head")
     steps = list(alembic_internals.steps_of_command(upgrade)((), upgrade))
     assert [

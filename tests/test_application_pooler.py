@@ -79,17 +79,17 @@ async def test_the_next_transaction_is_in_another_session(database: str, option:
         await engine.dispose()
 
 
-async def test_documented_arguments_arrive(database: str) -> None:
+async def test_documented_arguments_are_used(database: str) -> None:
     names = itertools.count()
     engine = make_engine(
         database,
         connect_args={
             "statement_cache_size": 0,
             "prepared_statement_cache_size": 0,
-            "prepared_statement_name_func": lambda: f"of_my_own_{next(names)}",
+            "prepared_statement_name_func": lambda: f"custom_{next(names)}",
         },
     )
     async with engine.connect() as connection:
         prepared = await connection.scalars(text("SELECT name FROM pg_prepared_statements"))
-        assert any(name.startswith("of_my_own_") for name in prepared)
+        assert any(name.startswith("custom_") for name in prepared)
     await engine.dispose()

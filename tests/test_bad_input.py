@@ -1,4 +1,4 @@
-"""Bad input gets one clear line and a non-zero status, changes nothing and shows no secret.
+"""Bad input causes a one-line error and a non-zero status, changes nothing and exposes no secret.
 
 Each case runs the real command line twice, the second time with every logger at DEBUG.
 """
@@ -250,7 +250,7 @@ def test_unknown_revision(
 @pytest.mark.parametrize(
     "arguments", [("upgrade", "head"), ("downgrade", "base"), ("current",), ("check",)]
 )
-def test_database_at_a_revision_that_is_not_here(
+def test_database_at_an_unknown_revision(
     refused: Callable[..., str], database: str, arguments: tuple[str, ...]
 ) -> None:
     with psycopg.connect(database) as connection:
@@ -283,12 +283,12 @@ def home(reachable_directory: Path) -> Path:
 
 def test_unwritable_data_directory(refused: Callable[..., str], home: Path) -> None:
     # No user, not even root, can write below a file.
-    home.write_text("in the way")
+    home.write_text("not a directory")
     for path in (home, home / "deeper" / "server"):
         line = refused(f"embedded:///{path}")
         assert f"The embedded PostgreSQL cannot use {path}: Not a directory." in line
         assert "Make the directory writable, or set DATABASE_URL to another server." in line
-    assert home.read_text() == "in the way"
+    assert home.read_text() == "not a directory"
 
 
 def test_corrupted_data_directory(refused: Callable[..., str], home: Path) -> None:
@@ -318,7 +318,9 @@ def test_missing_driver(tmp_path: Path, empty_database: str) -> None:
     assert snapshot(empty_database).columns == {}
 
 
-def test_debug_logs_are_on(alembic_cli: AlembicCli, debug_ini: str, empty_database: str) -> None:
+def test_debug_logging_is_enabled(
+    alembic_cli: AlembicCli, debug_ini: str, empty_database: str
+) -> None:
     result = alembic_cli.run("-c", debug_ini, "upgrade", "head", database=empty_database)
     assert "DEBUG [psycopg] connection attempt" in result.stderr
     assert "INFO  [sqlalchemy.engine.Engine] INSERT INTO alembic_version" in result.stderr

@@ -1,4 +1,4 @@
-"""The migrator waits for a server that is starting, full or briefly away, and names the cause."""
+"""The migrator waits for a server that is starting, unreachable or at its connection limit."""
 
 import shutil
 from collections.abc import Iterator
@@ -34,12 +34,12 @@ def start(home: Path, **settings: str) -> str:
     return embedded.start(home, SETTINGS | settings).render_as_string()
 
 
-def waits(command: Command) -> None:
-    """Wait until the command logs that it tries again."""
+def wait_for_retry(command: Command) -> None:
+    """Wait until the command logs a retry."""
     wait_for(lambda: "Trying again for " in command.stderr())
 
 
-def succeeds(command: Command) -> str:
+def assert_success(command: Command) -> str:
     """Wait until the command succeeds; return its only message."""
     result = command.result()
     assert result.status == 0, result.output
@@ -52,9 +52,9 @@ def test_a_server_that_restarts(alembic_cli: AlembicCli, home: Path) -> None:
     url = start(home)
     embedded.stop(home)
     upgrade = alembic_cli.start("upgrade", "head", database=url)
-    waits(upgrade)
+    wait_for_retry(upgrade)
     start(home)
-    assert "Check that it is up, and host and port in DATABASE_URL." in succeeds(upgrade)
+    assert "Check that it is up, and host and port in DATABASE_URL." in assert_success(upgrade)
     assert databases.version(url) == HEAD
 
 
@@ -69,10 +69,10 @@ def test_a_server_that_starts(alembic_cli: AlembicCli, home: Path) -> None:
         shutil.chown(data / "standby.signal", account)
     url = start(home, hot_standby="off")
     upgrade = alembic_cli.start("upgrade", "head", database=url)
-    waits(upgrade)
+    wait_for_retry(upgrade)
     result = embedded._run(account, embedded.programs(account) / "pg_ctl", "promote", data=data)
     assert result.returncode == 0, result.stderr
-    message = succeeds(upgrade)
+    message = assert_success(upgrade)
     assert "the database system is" in message
     assert "DATABASE_URL" not in message
 
@@ -83,14 +83,14 @@ def test_a_server_without_a_free_connection(alembic_cli: AlembicCli, home: Path)
         for _ in range(int(SETTINGS["max_connections"])):
             others.enter_context(psycopg.connect(url))
         upgrade = alembic_cli.start("upgrade", "head", database=url)
-        waits(upgrade)
-    message = succeeds(upgrade)
+        wait_for_retry(upgrade)
+    message = assert_success(upgrade)
     assert "too many clients" in message
     assert "All connections that it allows are in use" in message
     assert "DATABASE_URL" not in message
 
 
-def test_the_wait_ends(alembic_cli: AlembicCli) -> None:
+def test_the_wait_is_limited(alembic_cli: AlembicCli) -> None:
     environment = {"MIGRATION_CONNECT_WAIT": "500ms"}
     url = "postgresql:///bot?host=/nonexistent"
     result = alembic_cli.run("current", database=url, environment=environment)
@@ -119,7 +119,7 @@ def limited(empty_database: str) -> Iterator[str]:
 def test_a_role_without_a_free_connection(alembic_cli: AlembicCli, limited: str) -> None:
     with psycopg.connect(limited):
         upgrade = alembic_cli.start("upgrade", "head", database=limited)
-        waits(upgrade)
+        wait_for_retry(upgrade)
     result = upgrade.result()
     assert result.status == 0, result.output
     assert "too many connections for role" in result.messages[0]

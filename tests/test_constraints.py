@@ -10,7 +10,7 @@ import pytest
 
 from models import BotStatus, OrderType, Side, Timeframe
 from tests import specification
-from tests.support.factories import SMALLEST
+from tests.support.factories import MINIMAL_ROWS
 from tests.support.history import HEAD, Databases
 from tests.support.inserting import insert
 
@@ -18,7 +18,7 @@ Connection = psycopg.Connection[Any]
 
 CHECKS = """
 constraint
-    a bad row                                          | the nearest good one
+    invalid row                                        | nearest valid row
 
 ck_users_email_not_empty
     email=                                             | email=a
@@ -95,7 +95,7 @@ ck_trades_side_known
 ck_trades_order_type_upper_case
     order_type=Market                                  | order_type=MARKET
     order_type=2_LEGS                                  | order_type=LEGS_2
-    order_type=_PEGGED                                 | order_type=PEGGED_TO_A_NEW_THING
+    order_type=_PEGGED                                 | order_type=PEGGED_TO_INDEX
     order_type=                                        | order_type=X
 ck_trades_price_non_negative
     price=-0.000000000000000001                        | price=0
@@ -117,8 +117,8 @@ def checks() -> Iterator[tuple[str, dict[str, str], dict[str, str]]]:
         if len(cells) == 1:
             (constraint,) = cells
         else:
-            bad, good = (dict(pair.split("=") for pair in cell.split()) for cell in cells)
-            yield constraint, bad, good
+            invalid, valid = (dict(pair.split("=") for pair in cell.split()) for cell in cells)
+            yield constraint, invalid, valid
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def connection(populated: str) -> Iterator[Connection]:
 def add(connection: Connection, table: str, **values: Any) -> dict[str, Any]:
     """Insert a valid row with the values given; return the stored row."""
     unique = {"email": f"{uuid4()}@example.com"} if table == "users" else {}
-    return insert(connection, table, SMALLEST[table] | unique | values)
+    return insert(connection, table, MINIMAL_ROWS[table] | unique | values)
 
 
 def refused(connection: Connection, table: str, **values: Any) -> psycopg.Error:
@@ -152,25 +152,27 @@ def refused(connection: Connection, table: str, **values: Any) -> psycopg.Error:
 
 
 def table_of(constraint: str) -> str:
-    return next(name for name in SMALLEST if constraint.startswith(f"ck_{name}_"))
+    return next(name for name in MINIMAL_ROWS if constraint.startswith(f"ck_{name}_"))
 
 
-@pytest.mark.parametrize(("constraint", "bad", "good"), list(checks()))
+@pytest.mark.parametrize(("constraint", "invalid", "valid"), list(checks()))
 def test_check(
-    connection: Connection, constraint: str, bad: dict[str, str], good: dict[str, str]
+    connection: Connection, constraint: str, invalid: dict[str, str], valid: dict[str, str]
 ) -> None:
     table = table_of(constraint)
-    error = refused(connection, table, **bad)
+    error = refused(connection, table, **invalid)
     assert isinstance(error, psycopg.errors.CheckViolation)
     assert error.diag.constraint_name == constraint
-    add(connection, table, **good)
+    add(connection, table, **valid)
 
 
 def test_every_check_is_tested(connection: Connection) -> None:
-    query = "SELECT conname FROM pg_constraint WHERE contype = 'c' AND connamespace <> 11"
-    ours = "AND conrelid::regclass::text = ANY (%s)"
-    found = connection.execute(f"{query} {ours}", [list(SMALLEST)])
-    assert {name for (name,) in found} == {constraint for constraint, *_ in checks()}
+    query = (
+        "SELECT conname FROM pg_constraint WHERE contype = 'c' AND connamespace <> 11"
+        " AND conrelid::regclass::text = ANY (%s)"
+    )
+    names = connection.execute(query, [list(MINIMAL_ROWS)])
+    assert {name for (name,) in names} == {constraint for constraint, *_ in checks()}
 
 
 @pytest.mark.parametrize("column", specification.numeric_columns())
@@ -268,7 +270,7 @@ def test_a_bot_has_one_state(connection: Connection) -> None:
         ("bot_states", {"id": 99}, "fk_bot_states_id_bot_configs"),
     ],
 )
-def test_reference_to_nothing(
+def test_dangling_reference(
     connection: Connection, table: str, values: dict[str, int], constraint: str
 ) -> None:
     error = refused(connection, table, **values)
@@ -321,14 +323,14 @@ def test_a_bot_with_trades_keeps_its_owner(connection: Connection) -> None:
         ),
     ],
 )
-def test_unusual_but_legitimate(
+def test_unusual_but_valid_rows(
     connection: Connection, rows: list[tuple[str, dict[str, Any]]]
 ) -> None:
     for table, values in rows:
         add(connection, table, **values)
 
 
-@pytest.mark.parametrize("table", SMALLEST)
+@pytest.mark.parametrize("table", MINIMAL_ROWS)
 def test_raw_sql_gets_the_defaults(connection: Connection, table: str) -> None:
     stored = add(connection, table)
     (now,) = connection.execute("SELECT now()").fetchone() or [None]

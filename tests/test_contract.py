@@ -12,7 +12,7 @@ EXPAND = "A probe.\n\nOld code: fails once: users.\n"
 CONTRACT = (
     "A probe.\n\nOld code: breaks: insert into users, select\nusers.probe. It is not used.\n"
 )
-WHAT = "breaks old code: insert into users, select users.probe."
+BREAKAGE = "breaks old code: insert into users, select users.probe."
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_a_warning_before_it(alembic_cli: AlembicCli, database: str, contract: R
     result = alembic_cli.run("-c", contract.ini, "upgrade", "head", database=database)
     assert result.status == 0, result.output
     (message,) = result.messages
-    assert message.endswith(f"Revision contract {WHAT} That code must not run any more.")
+    assert message.endswith(f"Revision contract {BREAKAGE} That code must not run any more.")
     _, _, after = result.stderr.partition(message)
     assert "Running upgrade expand -> contract" in after
     assert databases.version(database) == "contract"
@@ -48,21 +48,21 @@ def test_the_first_of_two_deploy_jobs_stops_before_it(
         result = alembic_cli.run(*arguments, database=database, environment=environment)
         assert result.status == 0, result.output
         (message,) = result.messages
-        assert f"{WHAT} Stopping before it, as contract=refuse says." in message
+        assert f"{BREAKAGE} Stopping before it, as contract=refuse says." in message
         assert databases.version(database) == "expand"
     result = alembic_cli.run("-c", contract.ini, "upgrade", "head", database=database)
     assert result.status == 0, result.output
     assert databases.version(database) == "contract"
 
 
-def test_what_follows_and_breaks_nothing_cannot_wait(
+def test_a_compatible_revision_after_it_is_refused(
     alembic_cli: AlembicCli, database: str, contract: Revisions
 ) -> None:
     contract.add("needed", 'op.execute("SELECT 3")', docstring=EXPAND)
     result = alembic_cli.run("-c", contract.ini, *REFUSE, "upgrade", "head", database=database)
     assert result.status != 0
     (message,) = result.messages
-    assert f"Revision contract {WHAT}" in message
+    assert f"Revision contract {BREAKAGE}" in message
     assert "but revision needed follows" in message
     assert "Nothing is changed." in message
     assert databases.version(database) == HEAD

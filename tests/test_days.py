@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import BotState, queries
 from tests.support import factories
-from tests.support.locks import waiting
+from tests.support.locks import wait_for_blocked_sessions
 
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
 ISTANBUL = MIDNIGHT - timedelta(hours=3)
-ORDER = {**factories.SMALLEST["trades"], "timestamp": MIDNIGHT}
+ORDER = {**factories.MINIMAL_ROWS["trades"], "timestamp": MIDNIGHT}
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ async def refresh(engine: AsyncEngine, *args: Any) -> int:
 
 
 @pytest.mark.parametrize(("since", "day"), [(MIDNIGHT, (-8, 2)), (ISTANBUL, (-6, 4))])
-async def test_midnight_may_come_twice(
+async def test_refreshing_twice(
     engine: AsyncEngine, since: datetime, day: tuple[int, int]
 ) -> None:
     async with AsyncSession(engine) as session, session.begin():
@@ -69,7 +69,7 @@ async def test_the_bots_of_a_user(engine: AsyncEngine) -> None:
     assert await days(engine) == [(0, 9), (-8, 2), (0, 9)]
 
 
-async def test_states_that_are_loaded(session: AsyncSession) -> None:
+async def test_loaded_states_are_updated(session: AsyncSession) -> None:
     state = await session.get_one(BotState, 2)
     await queries.refresh_day(session, MIDNIGHT)
     assert (state.daily_pnl, state.daily_trades_count) == (Decimal(-8), 2)
@@ -80,7 +80,7 @@ async def test_a_naive_midnight(session: AsyncSession) -> None:
         await queries.refresh_day(session, MIDNIGHT.replace(tzinfo=None))
 
 
-async def test_beside_an_uncommitted_close(engine: AsyncEngine) -> None:
+async def test_refresh_waits_for_an_uncommitted_close(engine: AsyncEngine) -> None:
     """The refresh waits for the close, and counts its trade.
 
     The state is such that the sum from before the close would seem correct after it: 42
@@ -97,12 +97,12 @@ async def test_beside_an_uncommitted_close(engine: AsyncEngine) -> None:
         sell = ORDER | {"bot_config_id": 2, "user_id": 2, "side": "SELL", "pnl": Decimal(-50)}
         await queries.close_position(session, sell, since=MIDNIGHT)
         refreshing = asyncio.create_task(refresh(engine, MIDNIGHT))
-        await waiting(engine)
+        await wait_for_blocked_sessions(engine)
     assert await refreshing == 1
     assert (await days(engine))[1] == (-58, 3)
 
 
-async def test_many_workers(engine: AsyncEngine) -> None:
+async def test_concurrent_refreshes(engine: AsyncEngine) -> None:
     async with AsyncSession(engine) as session, session.begin():
         await session.execute(update(BotState).values(daily_trades_count=9))
     assert sum(await asyncio.gather(*(refresh(engine, MIDNIGHT) for _ in range(6)))) == 3

@@ -137,7 +137,7 @@ def test_a_change_of_the_models_changes_the_documents(changed: MetaData) -> None
     assert "        integer bot_id FK" in diagram(changed)
 
 
-def test_every_line_between_tables_is_right() -> None:
+def test_the_lines_between_tables() -> None:
     drawn = [line.strip() for line in diagram(Base.metadata) if "--" in line]
     assert drawn == [
         'users ||--o{ api_keys : "on delete cascade"',

@@ -20,7 +20,7 @@ from sqlalchemy import URL, make_url
 
 from tests.support import commandline, databases, mutations
 from tests.support.alembic_cli import Result
-from tests.support.drift import Built
+from tests.support.drift import ReferenceSchema
 from tests.support.history import HISTORY, Databases
 from tests.support.mutations import DRIFT, MUTATIONS
 from trading_bot_schema import embedded
@@ -36,8 +36,8 @@ def drift(server: str, package_command: Callable[..., Result]) -> Drift:
     """Run the command; return its exit status and its output."""
 
     def run(url: str, *arguments: str, scratch: str = server) -> tuple[int, str]:
-        given = ["--scratch", scratch] if scratch else []
-        result = package_command("drift", *given, *arguments, database=url)
+        options = ["--scratch", scratch] if scratch else []
+        result = package_command("drift", *options, *arguments, database=url)
         return result.status, result.output
 
     return run
@@ -88,11 +88,13 @@ def assert_no_drift(result: tuple[int, str]) -> None:
 # Expected differences.
 
 
-def test_a_database_migrated_step_by_step(make_database: Callable[[], str], built: Built) -> None:
+def test_a_database_migrated_step_by_step(
+    make_database: Callable[[], str], reference_schema: ReferenceSchema
+) -> None:
     url = make_database()
     for revision in HISTORY:
         databases.migrate(url, revision.revision)
-    assert not (report := built.differences(snapshot(url))), report
+    assert not (report := reference_schema.differences(snapshot(url))), report
 
 
 def test_each_revision(database_at: Databases, drift: Drift) -> None:
@@ -109,13 +111,13 @@ def test_a_restored_database(
 ) -> None:
     restored = make_database()
     restore(database, restored)
-    # It is printed differently, otherwise there is nothing to test.
+    # The definitions are printed differently; otherwise there is nothing to test.
     assert snapshot(restored).objects != snapshot(database).objects
     assert_no_drift(drift(restored))
 
 
 def test_drift_in_a_restored_database(
-    database: str, make_database: Callable[[], str], built: Built
+    database: str, make_database: Callable[[], str], reference_schema: ReferenceSchema
 ) -> None:
     restored = make_database()
     restore(database, restored)
@@ -124,12 +126,12 @@ def test_drift_in_a_restored_database(
         "ALTER TABLE trades DROP CONSTRAINT ck_trades_side_known",
         "ALTER TABLE trades ADD CONSTRAINT ck_trades_side_known"
         " CHECK (side IN ('BUY', 'SELL', 'SWAP'))",
-        # As before the dump.
+        # The definition from before the dump.
         "ALTER TABLE bot_states DROP CONSTRAINT ck_bot_states_status_known",
         "ALTER TABLE bot_states ADD CONSTRAINT ck_bot_states_status_known"
         " CHECK (status IN ('running', 'stopped', 'error'))",
     )
-    report = built.differences(snapshot(restored))
+    report = reference_schema.differences(snapshot(restored))
     changed = [line for line in report.splitlines() if line.startswith("  ")]
     assert len(changed) == 2, report
     assert all("ck_trades_side_known" in line for line in changed)
@@ -164,10 +166,10 @@ def test_another_encoding_and_locale(
 
 
 def test_roles_of_the_documentation(
-    run_roles: Callable[[], tuple[str, str]], database: str, built: Built
+    run_roles: Callable[[], tuple[str, str]], database: str, reference_schema: ReferenceSchema
 ) -> None:
     owner, app = run_roles()
-    assert not (report := built.differences(snapshot(database))), report
+    assert not (report := reference_schema.differences(snapshot(database))), report
     for change, shown in {
         f"GRANT TRUNCATE ON trades TO {app}": "TRUNCATE",
         f"REVOKE UPDATE ON bot_states FROM {app}": "bot_states",
@@ -177,18 +179,18 @@ def test_roles_of_the_documentation(
         f'ALTER TABLE users OWNER TO "{app}"': "OWNER TO",
         f'ALTER DATABASE "{make_url(database).database}" OWNER TO pg_monitor': "OWNER TO",
     }.items():
-        before = built.differences(snapshot(database))
+        before = reference_schema.differences(snapshot(database))
         execute(database, change)
-        report = built.differences(snapshot(database))
+        report = reference_schema.differences(snapshot(database))
         assert report != before, change
         assert shown in report
-    assert not built.differences(snapshot(database), {"privileges"})
+    assert not reference_schema.differences(snapshot(database), {"privileges"})
 
 
 def test_a_role_that_may_read_all_tables(
     make_role: Callable[..., str], database: str, drift: Drift
 ) -> None:
-    url = databases.as_role(database, make_role(of="pg_read_all_data"))
+    url = databases.as_role(database, make_role(member_of="pg_read_all_data"))
     assert_no_drift(drift(url))
     execute(database, "ALTER TABLE trades ALTER price DROP NOT NULL")
     status, output = drift(url)
@@ -220,7 +222,7 @@ def test_what_a_role_may_not_read_is_unknown(
     assert "users" not in output
 
 
-def test_the_revision_has_to_be_readable(
+def test_the_revision_must_be_readable(
     make_role: Callable[..., str], database: str, drift: Drift
 ) -> None:
     status, output = drift(databases.as_role(database, make_role()))
@@ -246,15 +248,17 @@ def test_the_revision_has_to_be_readable(
         ("storage", "ALTER INDEX pk_users SET (fillfactor = 70)"),
     ],
 )
-def test_ignored(ignored: str, change: str, database: str, built: Built) -> None:
+def test_ignored(
+    ignored: str, change: str, database: str, reference_schema: ReferenceSchema
+) -> None:
     execute(database, change)
     live = snapshot(database)
-    everything = {"privileges", "replication", "storage"}
-    assert built.differences(live)
-    assert built.differences(live, everything - {ignored})
-    assert not (report := built.differences(live, {ignored})), report
+    all_kinds = {"privileges", "replication", "storage"}
+    assert reference_schema.differences(live)
+    assert reference_schema.differences(live, all_kinds - {ignored})
+    assert not (report := reference_schema.differences(live, {ignored})), report
     execute(database, "CREATE INDEX odd ON trades (symbol) WITH (fillfactor = 70)")
-    assert "odd" in built.differences(snapshot(database), everything)
+    assert "odd" in reference_schema.differences(snapshot(database), all_kinds)
 
 
 # The command line.
@@ -264,13 +268,13 @@ def test_ignored(ignored: str, change: str, database: str, built: Built) -> None
 def test_the_command_reports(kind: str, database: str, drift: Drift) -> None:
     mutation = [mutation for mutation in MUTATIONS if mutation.kind == kind][-1]
     if not mutations.apply(database, mutation):
-        pytest.skip(f"PostgreSQL {mutation.since} has it first")
+        pytest.skip(f"needs PostgreSQL {mutation.since}")
     status, output = drift(database)
     assert status != 0
     assert not output.startswith("No drift")
 
 
-def test_what_it_prints(database: str, drift: Drift) -> None:
+def test_the_report(database: str, drift: Drift) -> None:
     execute(database, "ALTER TABLE trades ALTER price TYPE numeric(38, 8)")
     assert drift(database) == (
         1,
@@ -280,7 +284,7 @@ def test_what_it_prints(database: str, drift: Drift) -> None:
     )
 
 
-def test_by_default_on_an_embedded_server(server: str, database: str) -> None:
+def test_the_default_scratch_server_is_embedded(server: str, database: str) -> None:
     with psycopg.connect(server) as connection:
         version = connection.info.server_version // 10_000
     result = commandline.run("trading_bot_schema", "drift", DATABASE_URL=database)
@@ -393,10 +397,10 @@ def test_a_locked_table(database: str, drift: Drift, monkeypatch: pytest.MonkeyP
 # Nothing is left behind.
 
 
-@pytest.mark.parametrize("way", ["scratch", "embedded"])
+@pytest.mark.parametrize("location", ["scratch", "embedded"])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(
-    way: str,
+    location: str,
     sent: signal.Signals,
     server: str,
     database: str,
@@ -408,22 +412,22 @@ def test_interrupted(
     monkeypatch.setattr(scratch, "PREFIX", prefix := f"test_{uuid4().hex[:12]}_")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     tmp_path.chmod(0o755)
-    seen = []
+    interrupted = []
 
     def interrupt(url: URL, *_: object, **__: object) -> Catalogue:
         if str(url.database).startswith(prefix):
-            seen.append(url)
+            interrupted.append(url)
             os.kill(os.getpid(), sent)
         return snapshot(url)
 
     monkeypatch.setattr(comparison, "snapshot", interrupt)
-    if way == "embedded":
+    if location == "embedded":
         live = snapshot(database)
         if live.server != embedded.major_version():
             pytest.skip("needs a server of the embedded version")
-    status, output = drift(database, scratch=server if way == "scratch" else "")
+    status, output = drift(database, scratch=server if location == "scratch" else "")
     assert status == 128 + sent
-    assert len(seen) == 1
+    assert len(interrupted) == 1
     assert output == f"ERROR Interrupted by {sent.name}.\n"
     with psycopg.connect(server) as connection:
         assert not connection.execute(

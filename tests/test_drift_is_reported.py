@@ -7,50 +7,54 @@ from psycopg.errors import InsufficientPrivilege
 
 from tests.support import mutations
 from tests.support.conformance import Conformance
-from tests.support.drift import Built
-from tests.support.mutations import HARMLESS, MUTATIONS, OUT_OF_REACH, Mutation
+from tests.support.drift import ReferenceSchema
+from tests.support.mutations import HARMLESS, MUTATIONS, NOT_DETECTABLE, Mutation
 from trading_bot_schema.drift.catalogue import snapshot
 
 
 def apply(url: str, mutation: Mutation) -> None:
     try:
         if not mutations.apply(url, mutation):
-            pytest.skip(f"PostgreSQL {mutation.since} has it first")
+            pytest.skip(f"needs PostgreSQL {mutation.since}")
     except InsufficientPrivilege as error:
         pytest.skip(f"the user of the test server may not: {error}")
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
 def test_drift_is_reported(
-    mutation: Mutation, database: str, conformance: Conformance, built: Built
+    mutation: Mutation, database: str, conformance: Conformance, reference_schema: ReferenceSchema
 ) -> None:
     apply(database, mutation)
     catalogue = snapshot(database)
     assert conformance.differences(catalogue)
-    assert built.differences(catalogue)
+    assert reference_schema.differences(catalogue)
 
 
 @pytest.mark.parametrize("mutation", HARMLESS, ids=str)
 def test_harmless_change_is_not_reported(
-    mutation: Mutation, database: str, conformance: Conformance, built: Built
+    mutation: Mutation, database: str, conformance: Conformance, reference_schema: ReferenceSchema
 ) -> None:
     apply(database, mutation)
     catalogue = snapshot(database)
     assert not (report := conformance.differences(catalogue)), report
-    assert not (report := built.differences(catalogue)), report
+    assert not (report := reference_schema.differences(catalogue)), report
 
 
-def test_no_change_is_not_reported(database: str, conformance: Conformance, built: Built) -> None:
+def test_no_change_is_not_reported(
+    database: str, conformance: Conformance, reference_schema: ReferenceSchema
+) -> None:
     assert not (report := conformance.drift(database)), report
-    assert not (report := built.differences(snapshot(database))), report
+    assert not (report := reference_schema.differences(snapshot(database))), report
 
 
-@pytest.mark.parametrize("title", OUT_OF_REACH)
-def test_what_is_out_of_reach(title: str, database: str, conformance: Conformance) -> None:
+@pytest.mark.parametrize("title", NOT_DETECTABLE)
+def test_undetectable_change_is_not_reported(
+    title: str, database: str, conformance: Conformance
+) -> None:
     name = f"test_{uuid4().hex}"
-    do, undo, _ = (text.format(name=name) for text in OUT_OF_REACH[title])
-    apply(database, Mutation("out of reach", title, do))
+    do, undo, _ = (text.format(name=name) for text in NOT_DETECTABLE[title])
+    apply(database, Mutation("not detectable", title, do))
     report = conformance.drift(database)
     if undo:
-        apply(database, Mutation("out of reach", title, undo))
+        apply(database, Mutation("not detectable", title, undo))
     assert not report, "it is reported: move it to DRIFT"

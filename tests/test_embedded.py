@@ -56,7 +56,7 @@ def new_home(reachable_directory: Path) -> Iterator[Callable[..., Path]]:
             shutil.rmtree(home.resolve())
 
 
-def test_started_found_again_and_data_kept(new_home: Callable[..., Path]) -> None:
+def test_a_running_server_is_reused_and_data_is_kept(new_home: Callable[..., Path]) -> None:
     home = new_home()
     url = start(home)
     with psycopg.connect(url) as connection:
@@ -80,7 +80,7 @@ def test_several_processes_at_once(new_home: Callable[..., Path]) -> None:
     assert len(urls) == 1
 
 
-def test_no_permission_of_a_foreign_directory_changes(
+def test_permissions_of_other_directories_are_unchanged(
     new_home: Callable[..., Path], reachable_directory: Path
 ) -> None:
     home = new_home("private", "project")

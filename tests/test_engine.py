@@ -1,4 +1,4 @@
-"""The engine finds its database when it connects, and replaces broken connections."""
+"""The engine reads ``DATABASE_URL`` when it connects, and replaces broken connections."""
 
 import psycopg
 import pytest
@@ -21,7 +21,7 @@ def test_the_session_factory() -> None:
     assert session.sync_session.expire_on_commit is False
 
 
-async def test_the_default_engine_finds_the_database_when_it_connects(
+async def test_the_default_engine_reads_the_url_when_it_connects(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database)
@@ -58,7 +58,7 @@ async def test_pooled_connections_are_checked_in_one_round_trip(engine: AsyncEng
     assert statements == ["SELECT"]
 
 
-async def test_options_of_the_caller_win(database: str) -> None:
+async def test_options_of_the_caller_take_precedence(database: str) -> None:
     engine = make_engine(database, pool_size=1, max_overflow=0)
     assert engine.pool.size() == 1  # type: ignore[attr-defined]
     await engine.dispose()

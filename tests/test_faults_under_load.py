@@ -16,7 +16,7 @@ from models.database import make_engine
 from tests.support import factories
 from tests.support.alembic_cli import AlembicCli
 from tests.support.databases import version
-from tests.support.factories import SMALLEST
+from tests.support.factories import MINIMAL_ROWS
 from tests.support.probe_revisions import ADD_COLUMN, CONCURRENT_INDEX, Revisions
 
 BOTS = 4
@@ -42,7 +42,7 @@ class Bot:
         try:
             async with self._sessions.begin() as session:
                 ids = {"bot_config_id": self._config.id, "user_id": self._config.user_id}
-                session.add(Trade(**SMALLEST["trades"] | ids, binance_order_id=order))
+                session.add(Trade(**MINIMAL_ROWS["trades"] | ids, binance_order_id=order))
                 state = await session.get_one(BotState, self._config.id)
                 state.status = BotStatus.RUNNING
                 # By the database, since a bot may have several trades at a time.
@@ -136,5 +136,5 @@ async def test_trading_continues(
         # Each trade came with its tick: both or neither.
         ticks = await session.scalar(select(func.sum(BotState.daily_trades_count)))
         assert ticks == len(stored)
-        # A commit may succeed although its answer is lost; there are no other trades.
+        # A commit may succeed although its acknowledgement is lost; there are no other trades.
         assert len(stored - committed) <= failures

@@ -1,7 +1,7 @@
 """The recipes in CONTRIBUTING.md are safe, and its table of dangerous operations is measured.
 
 Every revision of a recipe runs on a database with rows, after the previous ones, and is checked by
-the rules for revisions, by squawk, and by an application that runs meanwhile.
+the rules for revisions, by squawk, and by an application that is connected meanwhile.
 """
 
 import re
@@ -37,8 +37,8 @@ def check(release: int) -> Callable[..., None]:
     """Compare a measurement with the table: ``check("safe", title, measured)``."""
 
     def compare(form: str, title: str, measured: Measured) -> None:
-        if known := results().get(str(release)):
-            assert known[form][title] == measured.effect, f"run: {COMMAND} {NAME}"
+        if recorded := results().get(str(release)):
+            assert recorded[form][title] == measured.effect, f"run: {COMMAND} {NAME}"
 
     return compare
 
@@ -67,7 +67,7 @@ def test_recipes_are_safe(
 
 
 @pytest.mark.parametrize("operation", DANGEROUS, ids=[each.title for each in DANGEROUS])
-def test_the_table_says_what_is_dangerous(
+def test_dangerous_forms_match_the_table(
     operation: Operation,
     check: Callable[..., None],
     revisions: Revisions,
@@ -77,7 +77,7 @@ def test_the_table_says_what_is_dangerous(
     check("dangerous", operation.title, measured)
 
 
-def test_every_link_leads_to_a_section() -> None:
+def test_every_link_points_to_a_section() -> None:
     sections = re.findall(r"^##+ (.*)", PAGE, re.MULTILINE)
     assert set(re.findall(r"\(#([^)]+)\)", PAGE)) <= {anchor(title) for title in sections}
     assert {form.safe for form in OPERATIONS} <= GUIDE.keys()

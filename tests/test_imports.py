@@ -27,7 +27,7 @@ from models.database import Base, SessionLocal, engine
 
 
 @pytest.mark.parametrize("url", [None, "", "nonsense"])
-def test_importing_does_nothing_and_loads_no_driver(
+def test_importing_has_no_side_effect_and_loads_no_driver(
     url: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if url is not None:
@@ -84,14 +84,14 @@ def import_graph() -> dict[str, set[str]]:
     return graph
 
 
-def test_imports_have_no_circle() -> None:
+def test_imports_have_no_cycle() -> None:
     # `models.__getattr__` imports `models.database`, which imports `models.base`, on demand.
     graph = import_graph()
     graph["models"].discard("models.database")
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
+        pytest.fail(f"an import cycle: {' -> '.join(error.args[1])}")
 
 
 @pytest.mark.parametrize(
@@ -103,11 +103,11 @@ def test_imports_have_no_circle() -> None:
         ("tests", {"benchmarks"}),
     ],
 )
-def test_arrows_point_one_way(package: str, others: set[str]) -> None:
-    wrong = {
+def test_packages_depend_in_one_direction(package: str, others: set[str]) -> None:
+    forbidden = {
         f"{name} -> {module}"
         for name, modules in import_graph().items()
         for module in modules
         if name.split(".")[0] == package and module.split(".")[0] in others
     }
-    assert not wrong, f"{package} must not import {', '.join(sorted(others))}"
+    assert not forbidden, f"{package} must not import {', '.join(sorted(others))}"

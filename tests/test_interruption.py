@@ -1,4 +1,4 @@
-"""An interrupted migration leaves all or nothing, and can be run again."""
+"""An interrupted migration is applied completely or not at all, and can be run again."""
 
 import itertools
 import signal
@@ -47,10 +47,10 @@ def state(url: str) -> State:
     return {name: text for name, text in objects if "alembic_version" not in name}, version(url)
 
 
-def interrupted(url: str, name: str, before: State, expected: State) -> bool:
-    """Return whether the migration was done completely or not at all.
+def is_applied_or_unchanged(url: str, name: str, before: State, expected: State) -> bool:
+    """Return whether the migration was applied completely or not at all.
 
-    Outside transactions, a part may be done, as long as ``alembic_version`` is unchanged.
+    Outside transactions, a part may be applied, as long as ``alembic_version`` is unchanged.
     """
     revision = (expected if name == "upgrade" else before)[1]
     if revision in OUTSIDE_TRANSACTIONS and version(url) == before[1]:
@@ -64,9 +64,9 @@ OTHERS = (
 )
 
 
-def terminate_others(url: str, spared: int = 0) -> None:
+def terminate_other_sessions(url: str, excluded: int = 0) -> None:
     """Terminate all other sessions except one."""
-    scalar(url, f"SELECT count(pg_terminate_backend(pid)) {OTHERS} AND pid <> %s", spared)
+    scalar(url, f"SELECT count(pg_terminate_backend(pid)) {OTHERS} AND pid <> %s", excluded)
 
 
 def wait_until_alone(url: str) -> None:
@@ -81,11 +81,11 @@ def test_connection_terminated_before_every_statement(
     before = state(url)
     for number in itertools.count(1):
         engine = databases.sync_engine(url)
-        before_change(number, lambda: terminate_others(url), engine)
+        before_change(number, lambda: terminate_other_sessions(url), engine)
         try:
             getattr(command, name)(databases.alembic_config(engine), target)
         except (OperationalError, PendingRollbackError):  # a broken connection, nothing else
-            assert interrupted(url, name, before, expected)
+            assert is_applied_or_unchanged(url, name, before, expected)
         else:
             break
     assert number > 2
@@ -114,20 +114,20 @@ def test_process_interrupted(
             assert migrator.result().status == -signal.SIGKILL
             wait_until_alone(url)
         else:
-            terminate_others(url)
+            terminate_other_sessions(url)
             migrator.resume()
             result = migrator.result()
             assert result.status > 0
             (message,) = result.messages
             assert "The connection broke and what was not committed is undone" in message
-        assert interrupted(url, name, before, expected)
+        assert is_applied_or_unchanged(url, name, before, expected)
     else:
         assert alembic_cli.run(name, target, database=url).status == 0
     assert number > 1
     assert state(url) == expected
 
 
-def test_concurrent_index_terminated_half_way(
+def test_concurrent_index_build_terminated(
     alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
@@ -137,8 +137,8 @@ def test_concurrent_index_terminated_half_way(
         writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
         migrator = alembic_cli.start(*arguments, database=database)
         wait_for(lambda: scalar(database, valid) is False)
-        # Not the writer, without which the index could be finished.
-        terminate_others(database, spared=writer.info.backend_pid)
+        # Not the writer: without it, the build would complete.
+        terminate_other_sessions(database, excluded=writer.info.backend_pid)
         assert "The connection broke" in migrator.result().messages[0]
         assert scalar(database, valid) is False
     assert alembic_cli.run(*arguments, database=database).status == 0

@@ -10,7 +10,7 @@ from tests.support.observation import Observation, Statement
 from tests.support.observed_revision import Probe
 from tools.document.locks import with_lines
 
-NOTE = 'op.add_column("trades", sa.Column("note", sa.Text()))'
+ADD_NOTE = 'op.add_column("trades", sa.Column("note", sa.Text()))'
 BRIEFLY = "ACCESS EXCLUSIVE on trades, for milliseconds"
 READING = "SHARE UPDATE EXCLUSIVE on trades, while its rows are read"
 REWRITING = "ACCESS EXCLUSIVE on trades, while it is rewritten"
@@ -46,7 +46,7 @@ READS_ONLY = observation(taking("ACCESS SHARE", reads=True))
 
 
 @pytest.mark.parametrize(
-    ("text", "did"),
+    ("text", "observed"),
     [
         (BRIEFLY, ADDS),
         ("ACCESS EXCLUSIVE on trades, for milliseconds: no row is read or rewritten", ADDS),
@@ -62,27 +62,42 @@ READS_ONLY = observation(taking("ACCESS SHARE", reads=True))
         ("none", observation()),
     ],
 )
-def test_a_correct_line_passes(text: str, did: Observation) -> None:
-    assert check_upgrade(f"Locks: {text}.", did) == ""
+def test_a_correct_line_passes(text: str, observed: Observation) -> None:
+    assert check_upgrade(f"Locks: {text}.", observed) == ""
 
 
 @pytest.mark.parametrize(
-    ("text", "did", "message", "paste"),
+    ("text", "observed", "message", "paste"),
     [
         ("none", ADDS, "It takes ACCESS EXCLUSIVE on trades", BRIEFLY),
         ("none that matters", ADDS, "is not of the form", BRIEFLY),
-        ("SHARE on trades", ADDS, "The docstring says SHARE on trades, which it", BRIEFLY),
-        (f"{BRIEFLY}; SHARE on users", ADDS, "says SHARE on users, which it does not", BRIEFLY),
-        (REWRITING, ADDS, "says that trades is rewritten, which it is not", BRIEFLY),
+        (
+            "SHARE on trades",
+            ADDS,
+            "The docstring declares SHARE on trades, which is",
+            BRIEFLY,
+        ),
+        (
+            f"{BRIEFLY}; SHARE on users",
+            ADDS,
+            "declares SHARE on users, which is not",
+            BRIEFLY,
+        ),
+        (REWRITING, ADDS, "declares that trades is rewritten; it is not", BRIEFLY),
         (READING.replace("read", "not read"), VALIDATES, "All rows of trades are", READING),
         ("SHARE UPDATE EXCLUSIVE on trades, briefly", VALIDATES, "All rows of trades", READING),
-        (BRIEFLY, BOTH, "It takes SHARE UPDATE EXCLUSIVE on trades", f"{BRIEFLY}; {READING}"),
+        (
+            BRIEFLY,
+            BOTH,
+            "It takes SHARE UPDATE EXCLUSIVE on trades",
+            f"{BRIEFLY}; {READING}",
+        ),
         (READING, BOTH, "It takes ACCESS EXCLUSIVE on trades", f"{BRIEFLY}; {READING}"),
         (BRIEFLY, REWRITES, "trades is rewritten under ACCESS EXCLUSIVE", REWRITING),
         (
             "ACCESS EXCLUSIVE on trades, while its rows are read",
             ADDS,
-            "says that rows of trades are read, which they are not",
+            "declares that rows of trades are read; they are not",
             BRIEFLY,
         ),
         (
@@ -91,22 +106,24 @@ def test_a_correct_line_passes(text: str, did: Observation) -> None:
             "It takes SHARE on users",
             "SHARE on trades and users, for milliseconds",
         ),
-        (BRIEFLY, observation(), "says ACCESS EXCLUSIVE on trades", "none"),
+        (BRIEFLY, observation(), "declares ACCESS EXCLUSIVE on trades", "none"),
     ],
 )
-def test_a_wrong_line_is_refused(text: str, did: Observation, message: str, paste: str) -> None:
-    errors = check_upgrade(f"Locks: {text}.", did)
+def test_a_wrong_line_is_refused(
+    text: str, observed: Observation, message: str, paste: str
+) -> None:
+    errors = check_upgrade(f"Locks: {text}.", observed)
     assert message in errors
     pasted = " ".join(errors.partition("The docstring should have:\n\n")[2].split())
     assert pasted == f"Locks: {paste}."
-    assert check_upgrade(pasted, did) == ""
+    assert check_upgrade(pasted, observed) == ""
 
 
 def test_a_docstring_without_the_line() -> None:
     assert "Locks: none." in check_upgrade("A revision.", observation())
 
 
-def test_a_downgrade_does_no_more_than_the_line_says() -> None:
+def test_a_downgrade_takes_no_more_than_the_line_declares() -> None:
     assert check_downgrade(f"Locks: {BRIEFLY}.", ADDS, set()) == ""
     assert check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES, {"users"}) == ""
     errors = check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES, set())
@@ -116,10 +133,10 @@ def test_a_downgrade_does_no_more_than_the_line_says() -> None:
     assert f"Downgrade locks: {REWRITING}." in errors
 
 
-def test_a_downgrade_does_what_its_own_line_says() -> None:
+def test_a_downgrade_with_its_own_line() -> None:
     docstring = f"Locks: none.\nDowngrade locks: {REWRITING}."
     assert check_downgrade(docstring, REWRITES, set()) == ""
-    assert "says that trades is rewritten" in check_downgrade(docstring, ADDS, set())
+    assert "declares that trades is rewritten" in check_downgrade(docstring, ADDS, set())
     # A table that is dropped may be named.
     docstring = f"Locks: none.\nDowngrade locks: {BRIEFLY}."
     assert check_downgrade(docstring, ADDS, {"trades"}) == ""
@@ -128,7 +145,7 @@ def test_a_downgrade_does_what_its_own_line_says() -> None:
 def test_a_revision_with_two_wrong_lines(probe: Probe) -> None:
     rewrite = 'op.execute("ALTER TABLE bot_states ADD COLUMN r float DEFAULT random()")'
     docstring = "A probe.\n\nLocks: SHARE on trades.\nDowngrade: keeps all data."
-    errors = probe(NOTE, rewrite, docstring).wrong_locks()
+    errors = probe(ADD_NOTE, rewrite, docstring).wrong_locks()
     assert f"Locks: {BRIEFLY}." in errors
     assert "Downgrade locks: ACCESS EXCLUSIVE on bot_states, while it is rewritten." in errors
 

@@ -1,6 +1,6 @@
 """A dangerous revision is refused, with its effect and the safe form; a safe one passes.
 
-Each revision here is added to those of the project, and judged by its observed effects.
+Each revision here is added to those of the project, and checked by its observed effects.
 """
 
 import pytest
@@ -46,7 +46,7 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         "ACCESS EXCLUSIVE on trades, which blocks reads and writes. Safe: add it NOT VALID,"
         " VALIDATE it in the next revision. See “Add or change a CHECK” in CONTRIBUTING.md.",
     ),
-    "SET NOT NULL without a proof": (
+    "SET NOT NULL without a validated CHECK": (
         "scan-under-lock",
         'op.alter_column("bot_states", "last_updated_at", nullable=False)',
         'op.alter_column("bot_states", "last_updated_at", nullable=True)',
@@ -76,21 +76,21 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         'op.add_column("trades", sa.Column("probe_id", sa.Integer()))',
         "SHARE ROW EXCLUSIVE on trades, which block writes. Safe: add it NOT VALID",
     ),
-    "a new table that is filled beside its foreign key": (
+    "a new table that is filled in the transaction of its foreign key": (
         "scan-under-lock",
         'op.execute("CREATE TABLE probe (id integer REFERENCES users)")\n'
         'op.execute("INSERT INTO probe SELECT id FROM users")',
         "",
         "reads all rows of users under SHARE ROW EXCLUSIVE on users",
     ),
-    "another type": (
+    "a change of type": (
         "rewrite-under-lock",
         'op.alter_column("bot_states", "daily_trades_count", type_=sa.BigInteger())',
         "",
         "rewrites bot_states under ACCESS EXCLUSIVE on bot_states, which blocks reads and writes."
         " Safe: add a column of the new type",
     ),
-    "a default that is another value in each row": (
+    "a volatile default": (
         "rewrite-under-lock",
         'op.execute("ALTER TABLE trades ADD COLUMN tag uuid DEFAULT gen_random_uuid()")',
         "",
@@ -107,22 +107,22 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         'op.add_column("trades", sa.Column("probe_id", sa.Integer()))\n'
         + FOREIGN_KEY.format("probe_id", True),
         "",
-        "asks for SHARE ROW EXCLUSIVE on api_keys while the transaction holds ACCESS EXCLUSIVE on"
-        " trades, which blocks reads and writes for as long as it waits. Make two revisions of"
-        " it. Safe: add it NOT VALID in a revision of its own, VALIDATE it in the next.",
+        "requests SHARE ROW EXCLUSIVE on api_keys while the transaction holds ACCESS EXCLUSIVE on"
+        " trades, which blocks reads and writes for as long as it waits. Split it into two"
+        " revisions. Safe: add it NOT VALID in a revision of its own, VALIDATE it in the next.",
     ),
     "columns of two tables": (
         "second-table",
         f'{ADD_COLUMN}\nop.add_column("users", sa.Column("note", sa.Text()))',
         "",
-        "asks for ACCESS EXCLUSIVE on users while the transaction holds ACCESS EXCLUSIVE on"
+        "requests ACCESS EXCLUSIVE on users while the transaction holds ACCESS EXCLUSIVE on"
         " trades",
     ),
-    "a foreign key, then a column": (
+    "a foreign key, then a column of another table": (
         "second-table",
         f'op.execute("CREATE TABLE probe (id integer REFERENCES users)")\n{ADD_COLUMN}',
         "",
-        "asks for ACCESS EXCLUSIVE on trades while the transaction holds SHARE ROW EXCLUSIVE on"
+        "requests ACCESS EXCLUSIVE on trades while the transaction holds SHARE ROW EXCLUSIVE on"
         " users",
     ),
     "a table with two foreign keys is dropped": (
@@ -144,11 +144,11 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         "Safe: in batches of some thousands, each committed by autocommit_block()",
     ),
     "TRUNCATE": ("every-row", 'op.execute("TRUNCATE bot_states")', "", "every row of bot_states"),
-    "rows change in the transaction of a strong lock": (
+    "changed rows in the transaction of a strong lock": (
         "rows-under-lock",
         f"{ADD_COLUMN}\nop.execute(\"UPDATE trades SET note = '' WHERE id = 1001\")",
         "",
-        "changes rows of trades in the transaction that has ACCESS EXCLUSIVE on trades",
+        "changes rows of trades in the transaction that holds ACCESS EXCLUSIVE on trades",
     ),
     "VALIDATE in the transaction of its ADD": (
         "validate-with-add",
@@ -157,14 +157,14 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         "validates a constraint in the transaction that added it, so all rows of trades are read"
         " under ACCESS EXCLUSIVE on trades",
     ),
-    "NOT NULL in three statements": (
+    "VALIDATE before SET NOT NULL": (
         "scan-before-lock",
         f"{VALIDATE.format('ck_probe')}\n"
         'op.execute("ALTER TABLE trades ALTER COLUMN commission_asset SET NOT NULL")\n'
         'op.execute("ALTER TABLE trades DROP CONSTRAINT ck_probe")',
         "op.execute(\"UPDATE trades SET commission_asset = '' WHERE commission_asset IS NULL\")\n"
         + CHECK.replace("price < 1e30", "commission_asset IS NOT NULL"),
-        "asks for ACCESS EXCLUSIVE on trades, which blocks reads and writes, after ALTER TABLE"
+        "requests ACCESS EXCLUSIVE on trades, which blocks reads and writes, after ALTER TABLE"
         " trades VALIDATE CONSTRAINT ck_probe has read all rows of trades",
     ),
     "a column before an index that is built concurrently": (
@@ -179,14 +179,14 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         'op.add_column("trades", sa.Column("probe_id", sa.Integer()))',
         'constraint "fk_probe" for relation "trades" already exists',
     ),
-    "an UPDATE that does its work twice": (
+    "an UPDATE that is not idempotent": (
         "run-again",
         indented(
             "op.execute(\"UPDATE users SET hashed_password = hashed_password || 'x' WHERE"
             ' id = 1001")'
         ),
         "",
-        "the result is another than that of one run",
+        "the result differs from that of a single run",
     ),
     "an index that may be left invalid": (
         "run-again",
@@ -215,15 +215,15 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", DANGEROUS)
-def test_a_dangerous_revision_is_refused(what: str, probe: Probe) -> None:
-    rule, upgrade, after, message = DANGEROUS[what]
-    broken = probe(upgrade, after=after).broken_rules()
+@pytest.mark.parametrize("title", DANGEROUS)
+def test_a_dangerous_revision_is_refused(title: str, probe: Probe) -> None:
+    rule, upgrade, earlier, message = DANGEROUS[title]
+    broken = probe(upgrade, earlier=earlier).broken_rules()
     assert any(text.startswith(f"[{rule}] ") and message in text for text in broken), broken
     assert {text.split("]")[0] for text in broken} == {f"[{rule}"}, broken
 
 
-HARMLESS: dict[str, tuple[str, str]] = {
+SAFE: dict[str, tuple[str, str]] = {
     # Title: upgrade, earlier revision.
     "nothing": ("pass", ""),
     "a column": (ADD_COLUMN, ""),
@@ -237,13 +237,13 @@ HARMLESS: dict[str, tuple[str, str]] = {
         "",
     ),
     "a CHECK that is not validated": (CHECK, ""),
-    "another CHECK in the place of one": (
+    "a CHECK that replaces another": (
         f'op.drop_constraint("ck_trades_side_known", "trades")\n{CHECK}',
         "",
     ),
     "VALIDATE": (VALIDATE.format("ck_probe"), CHECK),
     "VALIDATE outside a transaction": (indented(VALIDATE.format("ck_probe")), CHECK),
-    "NOT NULL behind a proof": (
+    "SET NOT NULL with a validated CHECK": (
         'op.execute("ALTER TABLE trades ALTER COLUMN price SET NOT NULL")\n'
         'op.execute("ALTER TABLE trades DROP CONSTRAINT ck_probe")',
         'op.execute("ALTER TABLE trades ALTER COLUMN price DROP NOT NULL")\n'
@@ -286,41 +286,41 @@ HARMLESS: dict[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", HARMLESS)
-def test_a_safe_revision_passes(what: str, probe: Probe) -> None:
-    upgrade, after = HARMLESS[what]
-    assert probe(upgrade, after=after).broken_rules() == []
+@pytest.mark.parametrize("title", SAFE)
+def test_a_safe_revision_passes(title: str, probe: Probe) -> None:
+    upgrade, earlier = SAFE[title]
+    assert probe(upgrade, earlier=earlier).broken_rules() == []
 
 
-INDEX_WHERE_IT_IS_BUILT = 'op.execute("CREATE INDEX ix_probe ON trades (symbol)")'
+PLAIN_INDEX = 'op.execute("CREATE INDEX ix_probe ON trades (symbol)")'
 
 
 @pytest.mark.parametrize(
     ("upgrade", "accepts", "message"),
     [
-        (INDEX_WHERE_IT_IS_BUILT, "scan-under-lock on trades, since it has ten rows.", None),
+        (PLAIN_INDEX, "scan-under-lock on trades, since it has ten rows.", None),
         (
-            INDEX_WHERE_IT_IS_BUILT,
+            PLAIN_INDEX,
             "scan-under-lock on trades and users, because both have ten rows.",
             None,
         ),
-        (INDEX_WHERE_IT_IS_BUILT, "scan-under-lock on users, since it has ten rows.", "[scan-"),
-        (INDEX_WHERE_IT_IS_BUILT, "every-row on trades, since it has ten rows.", "[scan-"),
-        (INDEX_WHERE_IT_IS_BUILT, "scan-under-lock on trades.", "is not of the form"),
+        (PLAIN_INDEX, "scan-under-lock on users, since it has ten rows.", "[scan-"),
+        (PLAIN_INDEX, "every-row on trades, since it has ten rows.", "[scan-"),
+        (PLAIN_INDEX, "scan-under-lock on trades.", "is not of the form"),
         (
             "pass",
             "scan-under-lock on trades, since it has ten rows.",
-            "what the revision does not",
+            "that the revision does not have",
         ),
         ("pass", "scans on trades, since it has ten rows.", "The rules are: scan-under-lock, "),
         (
             'op.execute("SET LOCAL lock_timeout = 0")',
-            "timeout, since nobody is there at night.",
+            "timeout, since the service is stopped at night.",
             None,
         ),
     ],
 )
-def test_an_exception_is_meant_and_has_a_reason(
+def test_an_exception_matches_a_violation_and_has_a_reason(
     upgrade: str, accepts: str, message: str | None, probe: Probe
 ) -> None:
     broken = probe(upgrade, docstring=f"A probe.\n\nAccepts: {accepts}").broken_rules()

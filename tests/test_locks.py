@@ -1,8 +1,8 @@
 """A revision's effects on live tables are declared in its docstring and break no rule.
 
 Each revision is observed, up and down, on a database with rows in every table: see
-``observation.py``, ``rules.py`` and ``running_again.py`` in ``tests/support/``. CONTRIBUTING.md
-describes the lines of the docstring and the safe forms.
+``observation.py``, ``rules.py`` and ``rerun.py`` in ``tests/support/``. CONTRIBUTING.md describes
+the lines of the docstring and the safe forms.
 """
 
 from functools import cache
@@ -31,7 +31,7 @@ def observed(filled_database: FilledDatabases) -> Observed:
 
 
 @each_revision
-def test_the_docstring_says_which_locks_are_taken(revision: Script, observed: Observed) -> None:
+def test_the_docstring_declares_the_locks_taken(revision: Script, observed: Observed) -> None:
     errors = observed.revision(revision.revision).wrong_locks()
     assert not errors, f"{path(revision)}: {errors}"
 

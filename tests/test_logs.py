@@ -21,11 +21,11 @@ JSON = {"MIGRATION_LOG": "json"}
 PASSWORD = "hunter2"  # noqa: S105
 
 
-def objects(result: Result) -> list[dict[str, object]]:
+def json_lines(result: Result) -> list[dict[str, object]]:
     return [json.loads(line) for line in result.stderr.splitlines()]
 
 
-def test_every_line_in_a_log_has_the_time(alembic_cli: AlembicCli, database: str) -> None:
+def test_every_line_of_a_log_has_a_timestamp(alembic_cli: AlembicCli, database: str) -> None:
     started = datetime.now(UTC) - timedelta(milliseconds=1)
     for target in ("base", "nosuch"):
         lines = alembic_cli.run("downgrade", target, database=database).stderr.splitlines()
@@ -37,13 +37,13 @@ def test_every_line_in_a_log_has_the_time(alembic_cli: AlembicCli, database: str
             assert re.match(r"(INFO |ERROR) \[alembic\.", rest), line
 
 
-def test_a_json_object_a_line(alembic_cli: AlembicCli, empty_database: str) -> None:
+def test_one_json_object_per_line(alembic_cli: AlembicCli, empty_database: str) -> None:
     url = make_url(empty_database).set(password=PASSWORD)
     password = url.render_as_string(hide_password=False)
     result = alembic_cli.run("upgrade", "head", database=password, environment=JSON)
     assert result.status == 0
     assert PASSWORD not in result.stderr
-    target, *steps, finished = objects(result)
+    target, *steps, finished = json_lines(result)
     for number, revision in enumerate(HISTORY):
         started, done = steps[2 * number : 2 * number + 2]
         for step in (started, done):
@@ -73,13 +73,13 @@ def test_json_of_errors(alembic_cli: AlembicCli, database: str, revisions: Revis
         result = alembic_cli.run(
             "-c", revisions.ini, *limits, "upgrade", "head", database=database
         )
-        by = f"pid {reader.info.backend_pid} "
+        blocker = f"pid {reader.info.backend_pid} "
     assert result.status != 0
-    blocked, failed = (line for line in objects(result) if line["level"] != "INFO")
+    blocked, failed = (line for line in json_lines(result) if line["level"] != "INFO")
     assert (blocked["event"], blocked["revision"], blocked["attempt"]) == ("blocked", "probe", 1)
-    assert str(blocked["blockers"]).startswith(by)
+    assert str(blocked["blockers"]).startswith(blocker)
     assert failed["event"] == "failed"
-    assert by in str(failed["message"])
+    assert blocker in str(failed["message"])
 
 
 def test_other_formats_are_refused(alembic_cli: AlembicCli, database: str) -> None:

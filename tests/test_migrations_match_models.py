@@ -24,7 +24,7 @@ def test_models_and_migrations(empty_database: str, conformance: Conformance) ->
 def test_up_down_up(revision: Script, database_at: Databases) -> None:
     start = history.before(revision)
     url = database_at.at(start)
-    # A database that was ever migrated has alembic_version.
+    # A database that has been migrated has alembic_version.
     command.stamp(databases.alembic_config(databases.sync_engine(url)), start)
     before = snapshot(url)
     databases.migrate(url, revision.revision)

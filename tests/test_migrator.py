@@ -58,7 +58,7 @@ def other_migrator(database: str) -> Iterator[psycopg.Connection]:
 @pytest.mark.parametrize(
     "arguments", [("upgrade", "head"), ("downgrade", "-1"), ("stamp", "base")]
 )
-def test_a_migrator_waits_and_names_the_other(
+def test_a_migrator_waits_and_reports_the_other(
     alembic_cli: AlembicCli,
     database: str,
     other_migrator: psycopg.Connection,
@@ -128,7 +128,7 @@ def test_a_callers_transaction_keeps_the_lock(alembic_cli: AlembicCli, database:
     assert version(database) == HEAD
 
 
-def test_a_callers_connection_gives_the_lock_back(connection: Connection, database: str) -> None:
+def test_a_callers_connection_releases_the_lock(connection: Connection, database: str) -> None:
     config = databases.alembic_config(connection)
     command.downgrade(config, "-1")
     assert _lock_is_free(database)
@@ -209,7 +209,7 @@ def test_a_partially_built_index_is_rebuilt(
     assert version(database) == "probe"
 
 
-def test_a_deadlock_is_tried_again(
+def test_a_deadlock_is_retried(
     alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     lock = 'op.execute("LOCK TABLE {}")\n'
@@ -230,9 +230,7 @@ def test_a_deadlock_is_tried_again(
     assert version(database) == "probe"
 
 
-def test_a_statement_that_takes_too_long(
-    alembic_cli: AlembicCli, database: str, revisions: Revisions
-) -> None:
+def test_statement_timeout(alembic_cli: AlembicCli, database: str, revisions: Revisions) -> None:
     revisions.add("probe", 'op.execute("SELECT pg_sleep(60)")')
     arguments = ("-c", revisions.ini, "upgrade", "head")
     environment = {"MIGRATION_STATEMENT_TIMEOUT": "100ms"}
@@ -243,7 +241,7 @@ def test_a_statement_that_takes_too_long(
     assert version(database) == HEAD
 
 
-def test_settings_hold_on_the_migration_connection(
+def test_settings_apply_to_the_migration_connection(
     alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add(

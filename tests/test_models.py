@@ -25,7 +25,7 @@ MONEY = [
 
 
 @pytest.mark.parametrize("amount", MONEY)
-async def test_money_comes_back_exactly(session: AsyncSession, amount: str) -> None:
+async def test_money_is_read_back_exactly(session: AsyncSession, amount: str) -> None:
     bot = factories.bot_config(owner=factories.user())
     trade = factories.trade(bot, price=Decimal(amount), pnl=Decimal(f"-{amount}"))
     session.add(trade)
@@ -35,7 +35,7 @@ async def test_money_comes_back_exactly(session: AsyncSession, amount: str) -> N
 
 
 @pytest.mark.parametrize("amount", MONEY)
-def test_money_comes_back_exactly_through_psycopg(connection: Connection, amount: str) -> None:
+def test_money_is_read_back_exactly_through_psycopg(connection: Connection, amount: str) -> None:
     with Session(connection) as session:
         bot = factories.bot_config(owner=factories.user(), initial_capital=Decimal(amount))
         session.add(bot)
@@ -44,7 +44,7 @@ def test_money_comes_back_exactly_through_psycopg(connection: Connection, amount
         assert bot.initial_capital == Decimal(amount)
 
 
-async def test_defaults_are_there_after_flush(session: AsyncSession) -> None:
+async def test_defaults_are_loaded_by_flush(session: AsyncSession) -> None:
     key = factories.api_key()
     state = factories.bot_state()
     bot = factories.bot_config(state=state)
@@ -99,7 +99,7 @@ async def test_update_sets_the_time_of_change(session: AsyncSession, kind: str) 
         assert getattr(row, "created_at") == before  # noqa: B009 - not all kinds have it
 
 
-async def test_moments_come_back_aware_and_equal(session: AsyncSession) -> None:
+async def test_timestamps_are_read_back_aware_and_equal(session: AsyncSession) -> None:
     await session.execute(text("SET TIME ZONE 'Asia/Tokyo'"))
     istanbul = timezone(timedelta(hours=3))
     moment = datetime(2026, 11, 24, 3, 0, 0, 123456, tzinfo=istanbul)
@@ -110,18 +110,18 @@ async def test_moments_come_back_aware_and_equal(session: AsyncSession) -> None:
     await session.refresh(trade)
     assert trade.timestamp == moment
     assert trade.timestamp.utcoffset() is not None
-    found = await session.scalars(select(Trade).where(Trade.timestamp == moment.astimezone(UTC)))
-    assert found.one() is trade
+    same = await session.scalars(select(Trade).where(Trade.timestamp == moment.astimezone(UTC)))
+    assert same.one() is trade
 
 
-async def test_relationships_lead_both_ways(session: AsyncSession) -> None:
+async def test_relationships_are_bidirectional(session: AsyncSession) -> None:
     user = factories.user(api_keys=[factories.api_key(), factories.api_key()])
     bot = factories.bot_config(owner=user, state=factories.bot_state())
     session.add_all([user, factories.trade(bot), factories.trade(bot)])
     await session.commit()
     session.expunge_all()
 
-    found = (
+    owner = (
         await session.scalars(
             select(User).options(
                 selectinload(User.api_keys),
@@ -129,9 +129,9 @@ async def test_relationships_lead_both_ways(session: AsyncSession) -> None:
             )
         )
     ).one()
-    (bot,) = found.bot_configs
-    assert {key.owner for key in found.api_keys} == {found}
-    assert bot.owner is found
+    (bot,) = owner.bot_configs
+    assert {key.owner for key in owner.api_keys} == {owner}
+    assert bot.owner is owner
     assert bot.state is not None
     assert bot.state.config is bot
     trades = (
@@ -141,7 +141,7 @@ async def test_relationships_lead_both_ways(session: AsyncSession) -> None:
     ).all()
     assert len(trades) == 2
     assert {trade.bot for trade in trades} == {bot}
-    assert {trade.user for trade in trades} == {found}
+    assert {trade.user for trade in trades} == {owner}
 
 
 async def test_a_bots_trades_are_paged_not_loaded(session: AsyncSession) -> None:
@@ -155,7 +155,7 @@ async def test_a_bots_trades_are_paged_not_loaded(session: AsyncSession) -> None
     assert days == [5, 4]
 
 
-async def test_no_relationship_loads_by_itself(session: AsyncSession) -> None:
+async def test_no_relationship_is_lazy_loaded(session: AsyncSession) -> None:
     owner = factories.user(api_keys=[factories.api_key()])
     bot = factories.bot_config(owner=owner, state=factories.bot_state())
     session.add(factories.trade(bot))
@@ -176,12 +176,12 @@ async def test_enums_are_stored_and_compared_as_strings(session: AsyncSession) -
     session.add(trade)
     await session.commit()
     session.expunge_all()
-    found = (await session.scalars(select(Trade).where(Trade.side == Side.SELL))).one()
-    assert (found.side, found.order_type) == (Side.SELL, OrderType.LIMIT)
+    stored = (await session.scalars(select(Trade).where(Trade.side == Side.SELL))).one()
+    assert (stored.side, stored.order_type) == (Side.SELL, OrderType.LIMIT)
     assert await session.scalar(select(BotConfig.timeframe)) == "1M"
 
 
-def test_the_essentials_through_psycopg(connection: Connection) -> None:
+def test_a_synchronous_session(connection: Connection) -> None:
     with Session(connection) as session:
         user = factories.user(api_keys=[factories.api_key()])
         bot = factories.bot_config(

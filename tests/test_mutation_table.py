@@ -16,7 +16,7 @@ OUTDATED = f"{mutation_table.PATH} is out of date. Run: {COMMAND} {mutation_tabl
 
 
 @pytest.mark.parametrize("mutation", FIRST_OF_KIND, ids=str)
-def test_the_tools_answer_as_documented(
+def test_the_tools_report_as_documented(
     mutation: Mutation, database: str, conformance: Conformance
 ) -> None:
     with psycopg.connect(database) as connection:

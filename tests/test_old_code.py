@@ -58,7 +58,7 @@ def outcome(change: Change, owned_database: FilledDatabases, role_databases: Rol
         ),
     ],
 )
-def test_a_change_is_judged_by_what_it_does(
+def test_the_outcome_of_a_change(
     title: str, expected: str, owned_database: FilledDatabases, role_databases: RoleDatabases
 ) -> None:
     (change,) = (change for change in CHANGES if change.title == title)

@@ -16,22 +16,22 @@ MEASURED = {"widen a varchar", "rename a table, with a view of the old name"}
 
 
 @pytest.fixture(scope="module")
-def measuring(role_databases: RoleDatabases) -> old_code.Measuring:
+def measurer(role_databases: RoleDatabases) -> old_code.ChangeMeasurer:
     """Databases to which changes are applied."""
-    return old_code.Measuring(role_databases)
+    return old_code.ChangeMeasurer(role_databases)
 
 
 @pytest.mark.parametrize(
     "change", [change for change in CHANGES if change.title in MEASURED], ids=str
 )
-def test_what_is_measured_is_in_the_table(
-    change: Change, measuring: old_code.Measuring, server: str
+def test_the_table_has_the_measured_outcomes(
+    change: Change, measurer: old_code.ChangeMeasurer, server: str
 ) -> None:
     with psycopg.connect(server) as connection:
         postgresql = connection.info.server_version // 10_000
     if f"PostgreSQL {postgresql} " not in PAGE:
         pytest.skip("the table is measured on another release of PostgreSQL")
-    assert old_code.row(change, measuring.measure(change)) in PAGE.splitlines(), OUTDATED
+    assert old_code.row(change, measurer.measure(change)) in PAGE.splitlines(), OUTDATED
 
 
 def test_the_table_has_all_changes_and_the_versions_installed() -> None:

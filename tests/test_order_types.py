@@ -6,10 +6,10 @@ import psycopg
 import pytest
 
 from tests.support import databases
-from tests.support.factories import SMALLEST
+from tests.support.factories import MINIMAL_ROWS
 from tests.support.history import Databases
 
-LISTED, UNPROVED, PROVED = "3f8a6c2d417e", "b5e09c7a41d3", "e72f3d9086bc"
+LISTED_TYPES, VALIDATED = "3f8a6c2d417e", "e72f3d9086bc"
 CHECKS = """
     SELECT conname, convalidated FROM pg_constraint
     WHERE conrelid = 'trades'::regclass AND conname LIKE 'ck_trades_order_type%'
@@ -18,10 +18,10 @@ CHECKS = """
 
 @pytest.fixture
 def url(database_at: Databases) -> str:
-    """A database at the second of the two revisions, with a trade of a known type."""
-    url = database_at.at(PROVED)
+    """A database at the second of the two revisions, with a trade of a listed type."""
+    url = database_at.at(VALIDATED)
     with psycopg.connect(url) as connection:
-        for table, row in SMALLEST.items():
+        for table, row in MINIMAL_ROWS.items():
             names, values = ", ".join(row), ", ".join(f"%({name})s" for name in row)
             connection.execute(f"INSERT INTO {table} ({names}) VALUES ({values})", row)
     return url
@@ -38,13 +38,13 @@ def checks(connection: psycopg.Connection) -> dict[str, bool]:
     return dict(connection.execute(CHECKS).fetchall())
 
 
-def test_the_list_is_proved_if_all_rows_pass(url: str, connection: psycopg.Connection) -> None:
+def test_the_list_is_validated_if_all_rows_pass(url: str, connection: psycopg.Connection) -> None:
     assert checks(connection) == {"ck_trades_order_type_upper_case": True}
     databases.migrate(url, "-1")
     assert checks(connection) == {"ck_trades_order_type_upper_case": False}
     databases.migrate(url, "-1")
     assert checks(connection) == {"ck_trades_order_type_known": True}
-    databases.migrate(url, PROVED)
+    databases.migrate(url, VALIDATED)
     assert checks(connection) == {"ck_trades_order_type_upper_case": True}
 
 
@@ -52,13 +52,13 @@ def test_a_new_type_survives_a_downgrade(url: str, connection: psycopg.Connectio
     connection.execute("UPDATE trades SET order_type = 'PEGGED_2'")
     databases.migrate(url, "-1")
     databases.migrate(url, "-1")
-    assert databases.version(url) == LISTED
+    assert databases.version(url) == LISTED_TYPES
     assert checks(connection) == {"ck_trades_order_type_known": False}
     types = connection.execute("SELECT order_type FROM trades").fetchall()
     assert types == [("PEGGED_2",)]
     with pytest.raises(psycopg.errors.CheckViolation):
         connection.execute("UPDATE trades SET pnl = 1")
-    databases.migrate(url, PROVED)
+    databases.migrate(url, VALIDATED)
     connection.execute("UPDATE trades SET pnl = 1")
     assert checks(connection) == {"ck_trades_order_type_upper_case": True}
 

@@ -18,7 +18,7 @@ from models.queries import OrderConflictError, Recorded, order_key
 from tests.support import factories
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-ORDER = {**factories.SMALLEST["trades"], "binance_order_id": "BTCUSDT:28", "timestamp": NOON}
+ORDER = {**factories.MINIMAL_ROWS["trades"], "binance_order_id": "BTCUSDT:28", "timestamp": NOON}
 ONE, TWO = Decimal(1), Decimal(2)
 
 Record = Callable[..., Awaitable[Recorded]]
@@ -51,8 +51,8 @@ def statements(engine: AsyncEngine) -> list[str]:
 
 async def stored(engine: AsyncEngine) -> list[dict[str, Any]]:
     async with AsyncSession(engine) as session:
-        found = await session.execute(select(Trade.__table__).order_by(Trade.id))
-        return [dict(row) for row in found.mappings()]
+        rows = await session.execute(select(Trade.__table__).order_by(Trade.id))
+        return [dict(row) for row in rows.mappings()]
 
 
 async def versions(engine: AsyncEngine) -> list[Any]:
@@ -99,14 +99,14 @@ async def test_a_new_order_takes_one_round_trip(record: Record, statements: list
     ],
     ids=str,
 )
-async def test_what_adds_nothing_writes_nothing(
+async def test_a_redundant_report_writes_nothing(
     engine: AsyncEngine, record: Record, changes: dict[str, Any]
 ) -> None:
-    known: dict[str, Any] = {"quantity_filled": ONE, "price": Decimal(2) / 3, "pnl": Decimal(5)}
-    known |= {"commission_amount": Decimal("0.2"), "commission_asset": "BNB"}
-    trade_id, *_ = await record(**known)
+    first: dict[str, Any] = {"quantity_filled": ONE, "price": Decimal(2) / 3, "pnl": Decimal(5)}
+    first |= {"commission_amount": Decimal("0.2"), "commission_asset": "BNB"}
+    trade_id, *_ = await record(**first)
     before = await stored(engine), await versions(engine)
-    assert await record(**(known | changes)) == (trade_id, False, False)
+    assert await record(**(first | changes)) == (trade_id, False, False)
     assert (await stored(engine), await versions(engine)) == before
 
 
@@ -115,7 +115,7 @@ REBATE = {"commission_amount": Decimal("-0.3"), "commission_asset": "BNB"}
 
 
 @pytest.mark.parametrize(
-    ("known", "report", "result"),
+    ("first", "report", "result"),
     [
         ({}, FEE, FEE),
         (FEE, REBATE, REBATE),
@@ -133,20 +133,20 @@ REBATE = {"commission_amount": Decimal("-0.3"), "commission_asset": "BNB"}
         ({"symbol": "BTCUSDT"}, {"symbol": "BTC/USDT"}, {"symbol": "BTC/USDT"}),
     ],
 )
-async def test_what_a_report_adds(
+async def test_a_report_updates_the_trade(
     engine: AsyncEngine,
     record: Record,
-    known: dict[str, Any],
+    first: dict[str, Any],
     report: dict[str, Any],
     result: dict[str, Any],
 ) -> None:
-    trade_id, *_ = await record(**known)
+    trade_id, *_ = await record(**first)
     assert await record(**(report | {"timestamp": NOON + timedelta(1)})) == (trade_id, False, True)
     (trade,) = await stored(engine)
     assert trade == trade | result | {"timestamp": NOON}
 
 
-async def test_what_the_database_rounds_is_the_same(record: Record) -> None:
+async def test_rounding_is_not_a_change(record: Record) -> None:
     third = {"quantity_filled": Decimal(1) / 3, "commission_amount": Decimal(1) / 3}
     trade_id, *_ = await record(**third)
     assert await record(**third) == (trade_id, False, False)
@@ -160,7 +160,7 @@ async def test_what_the_database_rounds_is_the_same(record: Record) -> None:
         {"side": "BUY", "pnl": Decimal(1), "price": None},
     ],
 )
-async def test_a_report_may_leave_out_what_is_known(
+async def test_a_report_may_omit_stored_values(
     engine: AsyncEngine, record: Record, report: dict[str, Any]
 ) -> None:
     await record()
@@ -209,7 +209,7 @@ async def test_another_order_with_the_same_key(
     assert await stored(engine) == before, "all rows or none"
 
 
-def test_a_conflict_passes_between_processes() -> None:
+def test_a_conflict_can_be_pickled() -> None:
     conflict = pickle.loads(pickle.dumps(OrderConflictError(7, ["side"])))  # noqa: S301
     assert (str(conflict), conflict.trade_id, conflict.columns) == (
         "trade 7 has this order id, but other side",
@@ -218,7 +218,7 @@ def test_a_conflict_passes_between_processes() -> None:
     )
 
 
-async def test_trades_on_paper_are_always_new(record: Record) -> None:
+async def test_paper_trades_are_always_new(record: Record) -> None:
     first = await record(binance_order_id=None)
     second = await record(binance_order_id=None)
     assert first.is_new
@@ -231,7 +231,7 @@ async def test_a_trade_that_is_not_valid(record: Record) -> None:
         await record(side="HOLD")
 
 
-async def test_a_key_of_another_symbol_is_the_callers_affair(
+async def test_the_key_is_not_compared_with_the_symbol(
     engine: AsyncEngine, record: Record
 ) -> None:
     await record(binance_order_id="ETH/USDT:x/7")
@@ -261,11 +261,9 @@ async def test_many_workers_report_in_different_orders(
         ten = reports()
         return [await record(**report) for report in ten[worker:] + ten[:worker]]
 
-    recorded = itertools.chain.from_iterable(await asyncio.gather(*map(work, range(10))))
-    by_new = {
-        is_new: {trade_id for trade_id, new, _ in recorded if new == is_new} for is_new in [True]
-    }
-    assert len(by_new[True]) == 1
+    recorded = [*itertools.chain(*await asyncio.gather(*map(work, range(10))))]
+    assert sum(result.is_new for result in recorded) == 1
+    assert len({result.trade_id for result in recorded}) == 1
     (trade,) = await stored(engine)
     await record(**(reports()[-1] | {"binance_order_id": "BTCUSDT:29"}))
     _, last = await stored(engine)
@@ -275,7 +273,7 @@ async def test_many_workers_report_in_different_orders(
 async def test_importing_in_bulk(
     engine: AsyncEngine, record: Record, statements: list[str]
 ) -> None:
-    known = await record()
+    existing = await record()
     statements.clear()
     rows: list[Mapping[str, Any]] = [
         ORDER | {"binance_order_id": "BTCUSDT:9", "quantity_filled": TWO},
@@ -297,14 +295,14 @@ async def test_importing_in_bulk(
     assert paper.is_new
     assert paper_too.is_new
     assert paper.trade_id != paper_too.trade_id
-    assert fee == pnl == (known.trade_id, False, True)
+    assert fee == pnl == (existing.trade_id, False, True)
     assert len({trade_id for trade_id, is_new, _ in many if is_new}) == 2000
     assert len(statements) < 20, "in batches"
     trades = {trade["id"]: trade for trade in await stored(engine)}
-    assert trades[known.trade_id]["pnl"] == 1
-    assert trades[known.trade_id]["commission_asset"] == "BNB"
+    assert trades[existing.trade_id]["pnl"] == 1
+    assert trades[existing.trade_id]["commission_asset"] == "BNB"
     assert trades[new.trade_id]["quantity_filled"] == 3
-    keys = [trades[what.trade_id]["binance_order_id"] for what in many]
+    keys = [trades[result.trade_id]["binance_order_id"] for result in many]
     assert keys == [f"BTCUSDT:{n}" for n in range(1000, 3000)]
 
 
@@ -319,13 +317,13 @@ async def test_imports_of_the_same_orders_do_not_deadlock(
     ]
 
     async def work(worker: int) -> None:
-        for own in (rows[worker::2], rows[::-1], rows[worker:] + rows[:worker]):
+        for batch in (rows[worker::2], rows[::-1], rows[worker:] + rows[:worker]):
             async with AsyncSession(engine) as session, session.begin():
-                await queries.record_trades(session, own)
+                await queries.record_trades(session, batch)
 
     await asyncio.gather(*map(work, range(6)))
     async with AsyncSession(engine) as session:
-        found = await session.execute(
+        result = await session.execute(
             select(func.count(), func.min(Trade.quantity_filled), func.max(Trade.quantity_filled))
         )
-        assert found.one() == (20, 1, 1)
+        assert result.one() == (20, 1, 1)

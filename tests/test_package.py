@@ -33,7 +33,7 @@ def installed(wheel: Path, tmp_path: Path) -> Path:
 
 def test_the_wheel_has_the_models_and_the_migrations(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
-        found = {name for name in archive.namelist() if ".dist-info/" not in name}
+        contents = {name for name in archive.namelist() if ".dist-info/" not in name}
     modules = (
         path
         for package in ("models", "trading_bot_schema")
@@ -47,7 +47,7 @@ def test_the_wheel_has_the_models_and_the_migrations(wheel: Path) -> None:
         "alembic/versions.sum",
     )
     revisions = (ROOT / "alembic" / "versions").glob("*.py")
-    assert found == {
+    assert contents == {
         *(str(path.relative_to(ROOT)) for path in modules),
         *(f"trading_bot_schema/_alembic/{name}" for name in migrations),
         *(f"trading_bot_schema/_alembic/{path.relative_to(ROOT)}" for path in revisions),
@@ -76,7 +76,7 @@ def test_plan_and_drift_without_a_checkout_for_a_role_that_may_only_read(
     make_role: Callable[..., str],
 ) -> None:
     databases.migrate(database, "-1")
-    url = databases.as_role(database, make_role(of="pg_read_all_data"))
+    url = databases.as_role(database, make_role(member_of="pg_read_all_data"))
     environment = {"PYTHONPATH": str(installed), "DATABASE_URL": url}
     result = commandline.run("trading_bot_schema", "plan", cwd=tmp_path, **environment)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -77,7 +77,7 @@ def test_an_empty_database(empty_database: str) -> None:
     assert not any(table.exists for table in plan.tables)
 
 
-def test_what_the_docstrings_say(initial: str, package_command: Run) -> None:
+def test_the_declarations_of_the_docstrings(initial: str, package_command: Run) -> None:
     result = package_command("plan", INDEXES, database=initial)
     assert result.status == 0, result.output
     assert f"is at {INITIAL}." in result.stdout
@@ -102,7 +102,7 @@ def test_json(initial: str, package_command: Run) -> None:
 
 
 def test_the_password_is_not_shown(initial: str, make_role: Callable[..., str]) -> None:
-    url = make_url(databases.as_role(initial, make_role(of="pg_read_all_data")))
+    url = make_url(databases.as_role(initial, make_role(member_of="pg_read_all_data")))
     assert "pw" not in make_plan(url.set(password="hush")).database
 
 
@@ -110,10 +110,10 @@ def test_the_strongest_lock_on_each_table(empty_database: str) -> None:
     plan = make_plan(make_url(empty_database))
     for table, lock in strongest_locks(plan.revisions).items():
         taken = [revision.tables.get(table) for revision in plan.revisions]
-        assert lock == LOCKS[max(LOCKS.index(one) for one in taken if one)]
+        assert lock == LOCKS[max(LOCKS.index(mode) for mode in taken if mode)]
 
 
-def test_which_locks_conflict(database: str) -> None:
+def test_conflicts_of_locks(database: str) -> None:
     with psycopg.connect(database) as first, psycopg.connect(database) as second:
         for wanted, held in product(LOCKS, LOCKS):
             first.execute(f"LOCK TABLE trades IN {held} MODE".encode())
@@ -136,10 +136,10 @@ def test_a_session_in_a_transaction(
 ) -> None:
     monkeypatch.setattr(obstacles, "LONG_SECONDS", long)
     with transaction(initial, "DELETE FROM trades", "SET application_name = 'forgetful'"):
-        (what,) = obstacles_with(initial, effect)
-    assert what.startswith("trades: ROW EXCLUSIVE is held by pid ")
-    assert "forgetful" in what
-    assert "idle in transaction" in what
+        (obstacle,) = obstacles_with(initial, effect)
+    assert obstacle.startswith("trades: ROW EXCLUSIVE is held by pid ")
+    assert "forgetful" in obstacle
+    assert "idle in transaction" in obstacle
 
 
 def test_a_session_that_only_reads_is_not_waited_for(initial: str) -> None:
@@ -156,9 +156,9 @@ def test_the_oldest_snapshot(initial: str, monkeypatch: pytest.MonkeyPatch) -> N
         "SET application_name = 'report'",
         "SELECT FROM users",
     ):
-        (what,) = obstacles_with(initial, Effect.BLOCKS)
-    assert "the oldest snapshot is that of pid" in what
-    assert "report" in what
+        (obstacle,) = obstacles_with(initial, Effect.BLOCKS)
+    assert "the oldest snapshot is that of pid" in obstacle
+    assert "report" in obstacle
 
 
 def test_a_prepared_transaction(server: str, initial: str) -> None:
@@ -170,10 +170,10 @@ def test_a_prepared_transaction(server: str, initial: str) -> None:
         connection.execute("DELETE FROM trades")
         connection.execute("PREPARE TRANSACTION 'forgotten'")
         try:
-            (what,) = obstacles_with(initial, Effect.BLOCKS)
+            (obstacle,) = obstacles_with(initial, Effect.BLOCKS)
         finally:
             connection.execute("ROLLBACK PREPARED 'forgotten'")
-    assert "trades: ROW EXCLUSIVE is held by the prepared transaction 'forgotten'" in what
+    assert "trades: ROW EXCLUSIVE is held by the prepared transaction 'forgotten'" in obstacle
 
 
 def test_a_locked_table(initial: str) -> None:
@@ -207,15 +207,15 @@ def test_an_invalid_index(initial: str) -> None:
 
 def test_another_migrator(initial: str) -> None:
     with transaction(initial, f"SELECT pg_advisory_lock({LOCK_KEY})"):
-        (what,) = obstacles_with(initial, Effect.DELAYS)
-    assert "another migrator is running: pid" in what
+        (obstacle,) = obstacles_with(initial, Effect.DELAYS)
+    assert "another migrator is running: pid" in obstacle
 
 
 def test_a_read_only_database(initial: str) -> None:
     name = make_url(initial).database
     execute(initial, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
-    (what,) = obstacles_with(initial, Effect.BLOCKS)
-    assert "transactions are read-only" in what
+    (obstacle,) = obstacles_with(initial, Effect.BLOCKS)
+    assert "transactions are read-only" in obstacle
 
 
 @needs_pgbouncer
@@ -234,37 +234,37 @@ def test_a_pooler(initial: str, package_command: Run) -> None:
 def test_a_role_that_may_only_read(
     initial: str, make_role: Callable[..., str], package_command: Run
 ) -> None:
-    url = databases.as_role(initial, make_role(of="pg_read_all_data"))
+    url = databases.as_role(initial, make_role(member_of="pg_read_all_data"))
     result = package_command("plan", INDEXES, database=url)
     assert result.status == 0, result.output
     assert "note:      this role may not migrate: run the migration as" in result.stdout
     assert "unknown:   since when others' transactions are open" in result.stdout
     with transaction(initial, "DELETE FROM trades"):
         # Its age is unknown, so it counts as long.
-        (what,) = obstacles_with(url, Effect.BLOCKS)
-    assert "ROW EXCLUSIVE is held by pid" in what
+        (obstacle,) = obstacles_with(url, Effect.BLOCKS)
+    assert "ROW EXCLUSIVE is held by pid" in obstacle
 
 
 def test_a_role_that_also_sees_sessions(initial: str, make_role: Callable[..., str]) -> None:
-    url = databases.as_role(initial, make_role(of="pg_read_all_data, pg_monitor"))
+    url = databases.as_role(initial, make_role(member_of="pg_read_all_data, pg_monitor"))
     assert obstacles_with(url, Effect.UNKNOWN) == []
     with transaction(initial, "DELETE FROM trades"):
-        (what,) = obstacles_with(url, Effect.DELAYS)
-    assert "idle in transaction" in what
+        (obstacle,) = obstacles_with(url, Effect.DELAYS)
+    assert "idle in transaction" in obstacle
 
 
 def test_an_owner_that_may_not_create_tables(initial: str, make_role: Callable[..., str]) -> None:
     role = make_role()
     tables = ("alembic_version", "users", "api_keys", "bot_configs", "bot_states", "trades")
     execute(initial, *(f"ALTER TABLE {table} OWNER TO {role}" for table in tables))
-    (what,) = obstacles_with(initial, Effect.BLOCKS)
-    assert f"{role} may not create tables" in what
+    (obstacle,) = obstacles_with(initial, Effect.BLOCKS)
+    assert f"{role} may not create tables" in obstacle
     execute(initial, f"GRANT CREATE, USAGE ON SCHEMA public TO {role}")
     assert obstacles_with(initial, Effect.BLOCKS) == []
     execute(initial, "ALTER TABLE trades OWNER TO pg_monitor")
-    (what,) = obstacles_with(initial, Effect.BLOCKS)
+    (obstacle,) = obstacles_with(initial, Effect.BLOCKS)
     execute(initial, "ALTER TABLE trades OWNER TO CURRENT_USER", f"DROP OWNED BY {role} CASCADE")
-    assert what.startswith(f"trades: {role}, who owns alembic_version, does not own it")
+    assert obstacle.startswith(f"trades: {role}, who owns alembic_version, does not own it")
 
 
 # Errors.

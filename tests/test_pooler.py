@@ -73,7 +73,7 @@ def other_clients(url: str, number: int = 3) -> Iterator[None]:
 
 
 @needs_pgbouncer
-def test_session_mode_works_and_leaves_nothing(
+def test_session_mode_works_and_leaves_no_session_state(
     alembic_cli: AlembicCli, empty_database: str
 ) -> None:
     # Without the reset that PgBouncer does itself by default.

@@ -1,4 +1,4 @@
-"""A position is entered once and left once, despite repeated, killed or late workers."""
+"""A position is opened once and closed once, despite repeated, killed or late workers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from models import BotState, Trade, queries
 from models.queries import OrderConflictError, PositionError, Recorded
 from tests.support import factories
-from tests.support.locks import waiting
+from tests.support.locks import wait_for_blocked_sessions
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MIDNIGHT = NOON - timedelta(hours=12)
 ONE, TWO = Decimal(1), Decimal(2)
 BUY = {
-    **factories.SMALLEST["trades"],
+    **factories.MINIMAL_ROWS["trades"],
     "binance_order_id": "BTCUSDT:1",
     "timestamp": NOON,
     "price": Decimal(100),
@@ -34,24 +34,24 @@ SELL = BUY | {
 }
 NEXT_BUY = BUY | {"binance_order_id": "BTCUSDT:3", "timestamp": NOON + timedelta(hours=2)}
 
-Do = Callable[..., Awaitable[Any]]
+Call = Callable[..., Awaitable[Any]]
 
 
 @pytest.fixture
-async def do(engine: AsyncEngine) -> Do:
+async def call(engine: AsyncEngine) -> Call:
     """Run one of the functions for a bot with id 1, in its own transaction."""
     async with AsyncSession(engine) as session, session.begin():
         session.add(factories.running_bot())
         await session.flush()
         session.add(factories.running_bot())
 
-    async def do(function: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
+    async def call(function: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
         if function in (queries.open_position, queries.close_position):
             options.setdefault("since", MIDNIGHT)
         async with AsyncSession(engine) as session, session.begin():
             return await function(session, *args, **options)
 
-    return do
+    return call
 
 
 async def state(engine: AsyncEngine) -> Any:
@@ -59,7 +59,7 @@ async def state(engine: AsyncEngine) -> Any:
         return await session.get_one(BotState, 1)
 
 
-async def everything(engine: AsyncEngine) -> list[Any]:
+async def row_versions(engine: AsyncEngine) -> list[Any]:
     """Return the versions of all rows that a trade may change."""
     async with AsyncSession(engine) as session:
         return [
@@ -79,21 +79,21 @@ def day(state: Any) -> tuple[Any, int]:
     return state.daily_pnl, state.daily_trades_count
 
 
-async def test_enter_and_leave(engine: AsyncEngine, do: Do) -> None:
+async def test_open_and_close(engine: AsyncEngine, call: Call) -> None:
     stops = {"stop_loss_price": ONE, "take_profit_price": TWO, "trailing_stop_price": Decimal(3)}
-    opened = await do(queries.open_position, BUY, **stops)
+    opened = await call(queries.open_position, BUY, **stops)
     assert opened == Recorded(1, is_new=True, is_changed=True)
     held = await state(engine)
     assert (held.in_position, held.entry_price, held.max_price_since_entry) == (True, 100, 100)
     assert held.current_position_size_coins == 2
     assert {name: getattr(held, name) for name in stops} == stops
     assert day(held) == (0, 1)
-    assert (await do(queries.close_position, SELL)).is_new
+    assert (await call(queries.close_position, SELL)).is_new
     assert_flat(await state(engine))
     assert day(await state(engine)) == (Decimal("-7.5"), 2)
 
 
-async def test_the_session_sees_it(do: Do, session: AsyncSession) -> None:
+async def test_loaded_states_are_updated(call: Call, session: AsyncSession) -> None:
     held: Any = await session.get_one(BotState, 1)
     await queries.open_position(session, BUY, since=MIDNIGHT)
     assert (held.in_position, held.entry_price) == (True, 100)
@@ -103,215 +103,217 @@ async def test_the_session_sees_it(do: Do, session: AsyncSession) -> None:
 
 
 @pytest.mark.parametrize("reserved_again", [False, True])
-@pytest.mark.parametrize("open_again", [False, True])
+@pytest.mark.parametrize("opened_again", [False, True])
 async def test_late_repeats_change_nothing(
-    engine: AsyncEngine, do: Do, reserved_again: bool, open_again: bool
+    engine: AsyncEngine, call: Call, reserved_again: bool, opened_again: bool
 ) -> None:
-    await do(queries.open_position, BUY)
-    before = await everything(engine)
-    assert not (await do(queries.open_position, BUY, stop_loss_price=ONE)).is_new
-    assert await everything(engine) == before
-    await do(queries.close_position, SELL)
+    await call(queries.open_position, BUY)
+    before = await row_versions(engine)
+    assert not (await call(queries.open_position, BUY, stop_loss_price=ONE)).is_new
+    assert await row_versions(engine) == before
+    await call(queries.close_position, SELL)
     if reserved_again:
-        await do(queries.reserve_entry, 1)
-    if open_again:
-        await do(queries.open_position, NEXT_BUY)
-    before = await everything(engine)
+        await call(queries.reserve_entry, 1)
+    if opened_again:
+        await call(queries.open_position, NEXT_BUY)
+    before = await row_versions(engine)
     for closed in (True, False):
-        assert (await do(queries.open_position, BUY))[1:] == (False, False)
-        assert (await do(queries.close_position, SELL, closed=closed))[1:] == (False, False)
-    assert await everything(engine) == before
+        assert (await call(queries.open_position, BUY))[1:] == (False, False)
+        assert (await call(queries.close_position, SELL, closed=closed))[1:] == (False, False)
+    assert await row_versions(engine) == before
 
 
-async def test_an_entry_grows(engine: AsyncEngine, do: Do) -> None:
+async def test_an_entry_that_is_filled_in_parts(engine: AsyncEngine, call: Call) -> None:
     """Reports come in any order; what was subtracted as a fee stays subtracted."""
     more = {"quantity_filled": Decimal(5), "price": Decimal(90)}
-    await do(queries.open_position, BUY, stop_loss_price=ONE)
-    await do(queries.close_position, SELL | {"quantity_filled": ONE}, closed=False)
+    await call(queries.open_position, BUY, stop_loss_price=ONE)
+    await call(queries.close_position, SELL | {"quantity_filled": ONE}, closed=False)
     async with AsyncSession(engine) as session, session.begin():
         size = BotState.current_position_size_coins
         fee = Decimal("0.25")
         await session.execute(queries.tick(1, current_position_size_coins=size - fee))
-    await do(queries.open_position, BUY | more)
-    await do(queries.open_position, BUY | {"quantity_filled": Decimal(4)})
+    await call(queries.open_position, BUY | more)
+    await call(queries.open_position, BUY | {"quantity_filled": Decimal(4)})
     held = await state(engine)
     assert (held.entry_price, held.current_position_size_coins) == (90, Decimal("3.75"))
     assert (held.stop_loss_price, held.daily_trades_count) == (1, 2)
 
 
-async def test_leaving_bit_by_bit(engine: AsyncEngine, do: Do) -> None:
-    await do(queries.open_position, BUY)
+async def test_an_exit_that_is_filled_in_parts(engine: AsyncEngine, call: Call) -> None:
+    await call(queries.open_position, BUY)
     half = SELL | {"quantity_filled": ONE / 2, "pnl": ONE}
     for report in (half, half, SELL | {"quantity_filled": ONE, "pnl": TWO}, half):
-        await do(queries.close_position, report, closed=False)
+        await call(queries.close_position, report, closed=False)
     held = await state(engine)
     assert (held.in_position, held.current_position_size_coins) == (True, 1)
     assert day(held) == (2, 2)
     # All but dust; and a pnl that is reported later.
     last = SELL | {"binance_order_id": "BTCUSDT:4", "quantity_filled": Decimal("0.9"), "pnl": None}
-    await do(queries.close_position, last)
+    await call(queries.close_position, last)
     assert_flat(await state(engine))
-    await do(queries.close_position, last | {"pnl": Decimal(8)})
+    await call(queries.close_position, last | {"pnl": Decimal(8)})
     assert day(await state(engine)) == (10, 3)
-    await do(queries.close_position, last | {"pnl": Decimal(9)})
+    await call(queries.close_position, last | {"pnl": Decimal(9)})
     assert day(await state(engine)) == (10, 3)
 
 
-async def test_trades_of_other_days_do_not_count(engine: AsyncEngine, do: Do) -> None:
+async def test_trades_of_other_days_do_not_count(engine: AsyncEngine, call: Call) -> None:
     before = {"timestamp": MIDNIGHT - timedelta(microseconds=1)}
-    await do(queries.open_position, BUY | before)
-    await do(queries.close_position, SELL | {"timestamp": MIDNIGHT})
-    await do(queries.close_position, SELL | {"pnl": ONE, "quantity_filled": Decimal(3)})
+    await call(queries.open_position, BUY | before)
+    await call(queries.close_position, SELL | {"timestamp": MIDNIGHT})
+    await call(queries.close_position, SELL | {"pnl": ONE, "quantity_filled": Decimal(3)})
     assert day(await state(engine)) == (1, 1)
 
 
-async def test_the_day_begins_at_midnight_in_utc(engine: AsyncEngine, do: Do) -> None:
+async def test_the_day_begins_at_midnight_in_utc(engine: AsyncEngine, call: Call) -> None:
     async with AsyncSession(engine) as session:
         today = (
             await session.execute(text("SELECT date_trunc('day', now(), 'UTC')"))
         ).scalar_one()
-    await do(queries.open_position, BUY | {"timestamp": today - timedelta(seconds=1)}, since=None)
-    await do(queries.close_position, SELL | {"timestamp": today}, since=None)
+    await call(
+        queries.open_position, BUY | {"timestamp": today - timedelta(seconds=1)}, since=None
+    )
+    await call(queries.close_position, SELL | {"timestamp": today}, since=None)
     assert day(await state(engine)) == (Decimal("-7.5"), 1)
 
 
 @pytest.mark.parametrize("reserved", [False, True])
-async def test_what_the_state_does_not_allow(engine: AsyncEngine, do: Do, reserved: bool) -> None:
+async def test_disallowed_transitions(engine: AsyncEngine, call: Call, reserved: bool) -> None:
     if reserved:
-        await do(queries.reserve_entry, 1)
-    before = await everything(engine)
+        await call(queries.reserve_entry, 1)
+    before = await row_versions(engine)
     with pytest.raises(PositionError, match="settled" if reserved else "flat"):
-        await do(queries.close_position, SELL)
-    assert await everything(engine) == before
-    await do(queries.open_position, BUY)
-    before = await everything(engine)
+        await call(queries.close_position, SELL)
+    assert await row_versions(engine) == before
+    await call(queries.open_position, BUY)
+    before = await row_versions(engine)
     # The transaction continues, and commits.
     async with AsyncSession(engine) as session, session.begin():
         for other in (NEXT_BUY, NEXT_BUY | {"binance_order_id": None}):
             with pytest.raises(PositionError, match="another order"):
                 await queries.open_position(session, other)
-    assert await everything(engine) == before
+    assert await row_versions(engine) == before
 
 
 @pytest.mark.parametrize(
     ("function", "values"),
     [(queries.open_position, SELL), (queries.close_position, BUY)],
 )
-async def test_the_wrong_side(do: Do, function: Any, values: dict[str, Any]) -> None:
+async def test_the_wrong_side(call: Call, function: Any, values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"to (open|close) a position is a"):
-        await do(function, values)
+        await call(function, values)
 
 
-async def test_a_bot_without_a_state(engine: AsyncEngine, do: Do) -> None:
+async def test_a_bot_without_a_state(engine: AsyncEngine, call: Call) -> None:
     async with AsyncSession(engine) as session, session.begin():
         await session.execute(text("DELETE FROM bot_states"))
-    assert not await do(queries.reserve_entry, 1)
+    assert not await call(queries.reserve_entry, 1)
     with pytest.raises(PositionError, match="bot 1 has no state"):
-        await do(queries.open_position, BUY)
+        await call(queries.open_position, BUY)
 
 
-async def test_an_order_of_another_bot(engine: AsyncEngine, do: Do) -> None:
-    await do(queries.record_trade, BUY | {"bot_config_id": 2, "user_id": 2})
-    before = await everything(engine)
+async def test_an_order_of_another_bot(engine: AsyncEngine, call: Call) -> None:
+    await call(queries.record_trade, BUY | {"bot_config_id": 2, "user_id": 2})
+    before = await row_versions(engine)
     with pytest.raises(OrderConflictError):
-        await do(queries.open_position, BUY)
-    assert await everything(engine) == before
+        await call(queries.open_position, BUY)
+    assert await row_versions(engine) == before
 
 
-async def test_a_naive_midnight(engine: AsyncEngine, do: Do) -> None:
-    before = await everything(engine)
+async def test_a_naive_midnight(engine: AsyncEngine, call: Call) -> None:
+    before = await row_versions(engine)
     with pytest.raises(StatementError, match="naive"):
-        await do(queries.open_position, BUY, since=datetime(2026, 11, 24))
-    assert await everything(engine) == before
+        await call(queries.open_position, BUY, since=datetime(2026, 11, 24))
+    assert await row_versions(engine) == before
 
 
-async def test_one_worker_may_enter(engine: AsyncEngine, do: Do) -> None:
-    won = await asyncio.gather(*(do(queries.reserve_entry, 1) for _ in range(6)))
-    assert sorted(won) == [False] * 5 + [True]
+async def test_only_one_worker_reserves_an_entry(engine: AsyncEngine, call: Call) -> None:
+    results = await asyncio.gather(*(call(queries.reserve_entry, 1) for _ in range(6)))
+    assert sorted(results) == [False] * 5 + [True]
     reserved = await state(engine)
     assert (reserved.in_position, reserved.entry_price) == (True, None)
-    await asyncio.gather(*(do(queries.open_position, BUY) for _ in range(6)))
-    assert not await do(queries.reserve_entry, 1)
+    await asyncio.gather(*(call(queries.open_position, BUY) for _ in range(6)))
+    assert not await call(queries.reserve_entry, 1)
     held = await state(engine)
     assert (held.entry_price, held.current_position_size_coins) == (100, 2)
-    await asyncio.gather(*(do(queries.close_position, SELL) for _ in range(6)))
+    await asyncio.gather(*(call(queries.close_position, SELL) for _ in range(6)))
     assert_flat(await state(engine))
     assert day(await state(engine)) == (Decimal("-7.5"), 2)
 
 
-async def test_workers_with_orders_of_their_own(engine: AsyncEngine, do: Do) -> None:
+async def test_concurrent_entries_with_different_orders(engine: AsyncEngine, call: Call) -> None:
     orders = [BUY | {"binance_order_id": f"BTCUSDT:{number}"} for number in range(6)]
     results = await asyncio.gather(
-        *(do(queries.open_position, order) for order in orders), return_exceptions=True
+        *(call(queries.open_position, order) for order in orders), return_exceptions=True
     )
     assert sorted(isinstance(result, PositionError) for result in results) == [False] + [True] * 5
     async with AsyncSession(engine) as session:
         assert await session.scalar(select(func.count()).select_from(Trade)) == 1
 
 
-async def test_unresolved_entries(engine: AsyncEngine, do: Do, session: AsyncSession) -> None:
-    await do(queries.reserve_entry, 1)
+async def test_unresolved_entries(engine: AsyncEngine, call: Call, session: AsyncSession) -> None:
+    await call(queries.reserve_entry, 1)
     (reserved,) = await session.scalars(queries.unresolved_entries())
     assert (reserved.id, reserved.config.symbol) == (1, "BTC/USDT")
     await session.commit()
-    assert await do(queries.release_entry, 1)
-    assert not await do(queries.release_entry, 1)
+    assert await call(queries.release_entry, 1)
+    assert not await call(queries.release_entry, 1)
     assert_flat(await state(engine))
     assert (await session.scalars(queries.unresolved_entries())).all() == []
     await session.commit()
-    await do(queries.open_position, BUY)
-    assert not await do(queries.release_entry, 1), "it is open"
+    await call(queries.open_position, BUY)
+    assert not await call(queries.release_entry, 1), "the position is open"
     assert (await state(engine)).in_position
     assert (await session.scalars(queries.unresolved_entries())).all() == []
 
 
 @pytest.mark.parametrize("first", [queries.record_trade, queries.record_trades])
-async def test_others_may_record_it_first(engine: AsyncEngine, do: Do, first: Any) -> None:
-    """A reservation is filled, a position closed, and the day is right."""
+async def test_a_trade_recorded_before(engine: AsyncEngine, call: Call, first: Any) -> None:
+    """A reservation is filled, a position closed, and the day's result is correct."""
 
     async def record(values: dict[str, Any]) -> None:
-        await do(first, values if first == queries.record_trade else [values])
+        await call(first, values if first == queries.record_trade else [values])
 
-    await do(queries.reserve_entry, 1)
+    await call(queries.reserve_entry, 1)
     await record(BUY)
-    assert not (await do(queries.open_position, BUY, stop_loss_price=ONE)).is_new
+    assert not (await call(queries.open_position, BUY, stop_loss_price=ONE)).is_new
     held = await state(engine)
     assert (held.entry_price, held.current_position_size_coins) == (100, 2)
     assert (held.stop_loss_price, *day(held)) == (1, 0, 1)
     await record(SELL)
-    assert not (await do(queries.close_position, SELL)).is_new
+    assert not (await call(queries.close_position, SELL)).is_new
     assert_flat(await state(engine))
     assert day(await state(engine)) == (Decimal("-7.5"), 2)
 
 
-async def test_a_position_that_was_imported_in_any_order(engine: AsyncEngine, do: Do) -> None:
-    await do(queries.reserve_entry, 1)
-    await do(queries.record_trades, [NEXT_BUY, SELL, BUY])
-    await do(queries.open_position, BUY)
-    assert (await state(engine)).entry_price is None, "it is over"
-    await do(queries.open_position, NEXT_BUY)
+async def test_a_position_that_was_imported_in_any_order(engine: AsyncEngine, call: Call) -> None:
+    await call(queries.reserve_entry, 1)
+    await call(queries.record_trades, [NEXT_BUY, SELL, BUY])
+    await call(queries.open_position, BUY)
+    assert (await state(engine)).entry_price is None, "the position is closed"
+    await call(queries.open_position, NEXT_BUY)
     assert (await state(engine)).entry_price == 100
-    await do(queries.close_position, SELL)
-    assert (await state(engine)).in_position, "it is of the position before"
+    await call(queries.close_position, SELL)
+    assert (await state(engine)).in_position, "the exit belongs to the previous position"
 
 
-async def test_a_worker_that_records_while_another_closes(engine: AsyncEngine, do: Do) -> None:
+async def test_a_worker_that_records_while_another_closes(engine: AsyncEngine, call: Call) -> None:
     """The session that locks the state locks the trade too: there is no deadlock."""
-    await do(queries.open_position, BUY)
+    await call(queries.open_position, BUY)
     async with AsyncSession(engine) as one, one.begin():
         await queries.record_trade(one, SELL)
-        other = asyncio.ensure_future(do(queries.close_position, SELL))
-        await waiting(engine)
+        other = asyncio.ensure_future(call(queries.close_position, SELL))
+        await wait_for_blocked_sessions(engine)
     assert not (await other).is_new
     assert_flat(await state(engine))
     assert day(await state(engine)) == (Decimal("-7.5"), 2)
 
 
 async def test_stale_state_columns_do_not_survive_a_reservation(
-    engine: AsyncEngine, do: Do
+    engine: AsyncEngine, call: Call
 ) -> None:
     async with AsyncSession(engine) as session, session.begin():
         await session.execute(update(BotState).values(entry_price=5, stop_loss_price=5))
-    assert await do(queries.reserve_entry, 1)
+    assert await call(queries.reserve_entry, 1)
     held = await state(engine)
     assert (held.in_position, held.entry_price, held.stop_loss_price) == (True, None, None)

@@ -79,7 +79,7 @@ $$;
 """
 
 
-def test_one_line_of_a_terminal_changes(
+def test_one_line_of_a_terminal_is_updated(
     database: str, revisions: Revisions, terminal: Terminal
 ) -> None:
     revisions.add("probe", 'op.execute("CREATE INDEX ix_slow ON slow (stop_at(id))")')
@@ -119,7 +119,7 @@ def test_the_line_is_cut_to_the_width_of_the_terminal(
 
 
 @pytest.mark.parametrize(("option", "term"), [("-q", "xterm"), ("--raiseerr", "dumb")])
-def test_no_line_where_none_is_wanted(
+def test_no_progress_when_quiet_or_on_a_dumb_terminal(
     database: str, revisions: Revisions, terminal: Terminal, option: str, term: str
 ) -> None:
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
@@ -148,7 +148,7 @@ def _watched_for_two_seconds(url: str) -> bool:
     )
 
 
-def test_elsewhere_it_is_logged(
+def test_progress_is_logged_without_a_terminal(
     alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)

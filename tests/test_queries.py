@@ -13,7 +13,7 @@ from models import BotConfig, queries
 from tests.support import factories
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-ORDER = {**factories.SMALLEST["trades"], "binance_order_id": "BTCUSDT:28", "timestamp": NOON}
+ORDER = {**factories.MINIMAL_ROWS["trades"], "binance_order_id": "BTCUSDT:28", "timestamp": NOON}
 
 
 async def add_bot(session: AsyncSession, **state: Any) -> BotConfig:
@@ -33,8 +33,8 @@ async def rows(session: AsyncSession, statement: Executable) -> list[tuple[Any, 
     return [tuple(row) for row in await session.execute(statement)]
 
 
-@pytest.mark.parametrize("of", ["bot", "user"])
-async def test_pages_of_trades(session: AsyncSession, of: str) -> None:
+@pytest.mark.parametrize("owner", ["bot", "user"])
+async def test_pages_of_trades(session: AsyncSession, owner: str) -> None:
     bot = await add_bot(session)
     # Some of them at the same time, and not recorded in order.
     times = [NOON + timedelta(seconds=n % 3) for n in range(7)]
@@ -42,16 +42,16 @@ async def test_pages_of_trades(session: AsyncSession, of: str) -> None:
     await add_trades(session, await add_bot(session), {"timestamp": NOON})
 
     def page(before: queries.Position | None) -> Any:
-        if of == "bot":
+        if owner == "bot":
             return queries.trades_of_bot(bot.id, before, limit=2)
         return queries.trades_of_user(bot.user_id, before, limit=2)
 
-    found: list[queries.Position] = []
-    while trades := (await session.scalars(page(found[-1] if found else None))).all():
+    positions: list[queries.Position] = []
+    while trades := (await session.scalars(page(positions[-1] if positions else None))).all():
         assert len(trades) <= 2
-        found += [(trade.timestamp, trade.id) for trade in trades]
-    assert len(found) == 7
-    assert found == sorted(found, reverse=True)
+        positions += [(trade.timestamp, trade.id) for trade in trades]
+    assert len(positions) == 7
+    assert positions == sorted(positions, reverse=True)
 
 
 async def test_result_of_a_bot(session: AsyncSession) -> None:
@@ -162,8 +162,8 @@ async def test_bots_of_a_user(session: AsyncSession) -> None:
     session.add_all([other, factories.running_bot()])
     await session.flush()
     session.expunge_all()
-    found = (await session.scalars(queries.bots_of_user(bot.user_id))).all()
-    assert [(config.id, bool(config.state)) for config in found] == [
+    configs = (await session.scalars(queries.bots_of_user(bot.user_id))).all()
+    assert [(config.id, bool(config.state)) for config in configs] == [
         (bot.id, True),
         (other.id, False),
     ]

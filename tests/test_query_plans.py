@@ -32,7 +32,7 @@ query                                | index                                | pa
 6 record a new order                 | uq_trades_binance_order_id           | 120
 6 record an order again              | uq_trades_binance_order_id           | 90
 6 look up the order                  | uq_trades_binance_order_id           | 10
-6 what came after the order          | uq_trades_binance_order_id           | 20
+6 lock the trade of an order         | uq_trades_binance_order_id           | 20
 7 positions of a user, busy          | ix_bot_configs_user_id               | 80
 7 positions of a user, ordinary      | ix_bot_configs_user_id               | 60
 7 bots of a user, busy               | ix_bot_configs_user_id               | 80
@@ -52,25 +52,25 @@ query                                | index                                | pa
 """
 """Fifty trades are on up to fifty pages; the other limits are 1.5 times the measured number."""
 
-Filled = tuple[Engine, data.World]
+Filled = tuple[Engine, data.Dataset]
 
 
 @pytest.fixture(scope="module")
 def filled(make_database: Callable[[str], str], migrated_template: str) -> Filled:
     """Four hundred users, a hundred running bots, a hundred days of trades."""
-    world = data.World(users=400, bots=2_000, running=100, period=TRADES, trades_per_day=300)
+    dataset = data.Dataset(users=400, bots=2_000, running=100, period=TRADES, trades_per_day=300)
     url = make_database(migrated_template)
-    data.fill(url, world)
-    data.fill_trades(url, world, 0, TRADES)
+    data.fill(url, dataset)
+    data.fill_trades(url, dataset, 0, TRADES)
     data.vacuum(url)
-    return databases.sync_engine(url), world
+    return databases.sync_engine(url), dataset
 
 
 def test_plans(filled: Filled, subtests: pytest.Subtests) -> None:
-    engine, world = filled
+    engine, dataset = filled
     _, *lines = PLANS.strip().splitlines()
     expected = {name: rest for name, *rest in ([w.strip() for w in x.split("|")] for x in lines)}
-    statements = hot_queries(world, TRADES)
+    statements = hot_queries(dataset, TRADES)
     assert sorted(statements) == sorted(expected)
     with engine.connect() as connection:
         for name, (index, pages) in expected.items():
@@ -85,7 +85,7 @@ def test_plans(filled: Filled, subtests: pytest.Subtests) -> None:
 
 def test_ticks_stay_on_their_page(filled: Filled) -> None:
     """The updates are heap-only: no index is written."""
-    engine, world = filled
+    engine, dataset = filled
     count = text(
         "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'bot_states'"
     )
@@ -94,10 +94,10 @@ def test_ticks_stay_on_their_page(filled: Filled) -> None:
         connection.execute(flush)
         updates_before, heap_only_before = connection.execute(count).one()
         for turn in range(3):
-            for bot in random.sample(world.running, len(world.running)):
+            for bot in random.sample(dataset.running, len(dataset.running)):
                 connection.execute(queries.tick(bot, max_price_since_entry=60_000 + turn))
         connection.execute(flush)
         updates_after, heap_only_after = connection.execute(count).one()
     updates = updates_after - updates_before
-    assert updates == 3 * len(world.running)
+    assert updates == 3 * len(dataset.running)
     assert heap_only_after - heap_only_before >= 0.95 * updates

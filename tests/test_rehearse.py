@@ -15,7 +15,7 @@ from tools.rehearse.canaries import HOT, READ, TABLES, WRITE
 from tools.rehearse.rehearsal import Rehearsal, rehearse
 
 TRADES = 300
-# Until statements of the application wait for a table, with a limit.
+# Holds the lock until statements of the application wait for it, for a limited time.
 BLOCK = """
 op.execute("LOCK TABLE {table} IN {lock} MODE")
 waiting = sa.text(
@@ -31,15 +31,15 @@ for _ in range(3000):
 
 
 @pytest.fixture
-def world(database: str) -> data.World:
-    world = data.World(users=50, bots=100, running=50, period=TRADES)
-    data.fill(database, world)
-    data.fill_trades(database, world, 0, TRADES)
-    return world
+def dataset(database: str) -> data.Dataset:
+    dataset = data.Dataset(users=50, bots=100, running=50, period=TRADES)
+    data.fill(database, dataset)
+    data.fill_trades(database, dataset, 0, TRADES)
+    return dataset
 
 
 @pytest.fixture
-def run(database: str, revisions: Revisions, world: data.World) -> Callable[..., Rehearsal]:
+def run(database: str, revisions: Revisions, dataset: data.Dataset) -> Callable[..., Rehearsal]:
     """Rehearse revisions, by their names."""
 
     def run(*names: str, without: Collection[str] = ()) -> Rehearsal:
@@ -47,7 +47,7 @@ def run(database: str, revisions: Revisions, world: data.World) -> Callable[...,
             database,
             revisions.config,
             dict.fromkeys(names, "A probe."),
-            world,
+            dataset,
             TRADES,
             rate=20,
             settle=0.5,
@@ -86,7 +86,7 @@ def test_what_a_dangerous_revision_blocks(
     assert "ms, users" in text
 
 
-def test_a_revision_that_blocks_nobody(
+def test_a_revision_that_blocks_no_query(
     revisions: Revisions, run: Callable[..., Rehearsal], database: str
 ) -> None:
     before = trades(database)
@@ -96,14 +96,14 @@ def test_a_revision_that_blocks_nobody(
     assert rehearsal.failures(step) == 0
     assert step.wal_bytes > 0
     assert databases.version(database) == "probe"
-    for name in (HOT, *(f"{what} {table}" for what in (READ, WRITE) for table in TABLES)):
+    for name in (HOT, *(f"{access} {table}" for access in (READ, WRITE) for table in TABLES)):
         assert rehearsal.before(step, name)
     assert trades(database) > before
 
 
 @pytest.mark.parametrize("deployed", [False, True])
 @pytest.mark.parametrize("dropped", ["trades.commission_asset", "trades"])
-def test_code_fails_if_it_uses_what_is_dropped(
+def test_code_that_uses_a_dropped_object_fails(
     dropped: str, deployed: bool, revisions: Revisions, run: Callable[..., Rehearsal]
 ) -> None:
     table, _, column = dropped.partition(".")

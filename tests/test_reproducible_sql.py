@@ -32,7 +32,7 @@ def expected() -> Statements:
 
 
 @pytest.fixture(scope="module")
-def elsewhere(make_database: Callable[[], str]) -> list[dict[str, Any]]:
+def other_results(make_database: Callable[[], str]) -> list[dict[str, Any]]:
     """Results under other conditions."""
     kept = {name: value for name, value in os.environ.items() if name in KEPT}
     running = [
@@ -54,9 +54,9 @@ def elsewhere(make_database: Callable[[], str]) -> list[dict[str, Any]]:
     return results
 
 
-def test_the_sql_is_the_same(expected: Statements, elsewhere: list[dict[str, Any]]) -> None:
+def test_the_sql_is_the_same(expected: Statements, other_results: list[dict[str, Any]]) -> None:
     assert any(expected.values())
-    for result, environment in zip(elsewhere, ENVIRONMENTS, strict=True):
+    for result, environment in zip(other_results, ENVIRONMENTS, strict=True):
         for conditions, statements in result["runs"].items():
             for step in expected:
                 assert statements[step] == expected[step], (
@@ -65,6 +65,6 @@ def test_the_sql_is_the_same(expected: Statements, elsewhere: list[dict[str, Any
                 )
 
 
-def test_no_revision_depends_on_anything_else(elsewhere: list[dict[str, Any]]) -> None:
-    found = {line for result in elsewhere for line in result["forbidden"]}
-    assert not found, "A revision depends on itself and the database only"
+def test_no_revision_depends_on_anything_else(other_results: list[dict[str, Any]]) -> None:
+    forbidden = {line for result in other_results for line in result["forbidden"]}
+    assert not forbidden, "A revision depends on itself and the database only"

@@ -30,7 +30,7 @@ NAMED_BY_FIRST_ARGUMENT = {
     "drop_index",
     "drop_constraint",
 }
-NAMELESS_ARGUMENTS = {"primary_key", "unique", "index"}
+UNNAMING_ARGUMENTS = {"primary_key", "unique", "index"}
 
 
 def tree(revision: Script) -> ast.Module:
@@ -44,12 +44,12 @@ def name_of(call: ast.expr) -> str:
 
 
 def function(revision: Script, name: str) -> ast.FunctionDef:
-    (found,) = (
+    (definition,) = (
         node
         for node in tree(revision).body
         if isinstance(node, ast.FunctionDef) and node.name == name
     )
-    return found
+    return definition
 
 
 def does_nothing(function: ast.FunctionDef) -> bool:
@@ -60,7 +60,7 @@ def does_nothing(function: ast.FunctionDef) -> bool:
     )
 
 
-def nameless(call: ast.Call) -> bool:
+def is_unnamed(call: ast.Call) -> bool:
     called = name_of(call)
     keywords = {keyword.arg: keyword.value for keyword in call.keywords}
     if called in NAMED_BY_KEYWORD:
@@ -69,11 +69,11 @@ def nameless(call: ast.Call) -> bool:
         name = call.args[0] if call.args else next(iter(keywords.values()))
         return name_of(name) != "f"
     if called == "Column":
-        return bool(NAMELESS_ARGUMENTS & keywords.keys())
+        return bool(UNNAMING_ARGUMENTS & keywords.keys())
     return called == "ForeignKey"
 
 
-def test_history_is_a_line() -> None:
+def test_history_is_linear() -> None:
     assert len(SCRIPTS.get_heads()) == 1, "two heads: put one revision after the other"
     assert len(SCRIPTS.get_bases()) == 1
     for revision in HISTORY:
@@ -89,7 +89,7 @@ def test_file_names_sort_by_history() -> None:
 
 
 @each_revision
-def test_file_name_says_when_and_what(revision: Script) -> None:
+def test_file_name_has_the_date_and_the_revision(revision: Script) -> None:
     created = re.search(r"^Create Date: (.{16})", revision.longdoc, re.MULTILINE)
     assert created, "the docstring has no Create Date"
     moment = re.sub(r"[- ]", "_", created[1]).replace(":", "")
@@ -98,7 +98,7 @@ def test_file_name_says_when_and_what(revision: Script) -> None:
 
 
 @each_revision
-def test_docstring_says_why(revision: Script) -> None:
+def test_docstring_has_the_required_lines(revision: Script) -> None:
     documented = ast.get_docstring(tree(revision)) or ""
     assert re.match(r"[A-Z].+\.\n", documented), "the first line is a sentence"
     for heading in ("Why", "Locks", "Old code", "Downgrade"):
@@ -106,12 +106,12 @@ def test_docstring_says_why(revision: Script) -> None:
     assert re.search(r"^Downgrade: (loses|keeps all data)", documented, re.MULTILINE), (
         "say 'Downgrade: keeps all data.' or 'Downgrade: loses' with tables and columns"
     )
-    for what in ("upgrade", "downgrade"):
-        assert ast.get_docstring(function(revision, what)), f"{what}() has no docstring"
+    for name in ("upgrade", "downgrade"):
+        assert ast.get_docstring(function(revision, name)), f"{name}() has no docstring"
 
 
 @each_revision
-def test_nothing_is_left_of_the_template(revision: Script) -> None:
+def test_the_template_is_filled_in(revision: Script) -> None:
     source = Path(revision.path).read_text()
     assert "commands auto generated" not in source
     assert "please adjust" not in source
@@ -142,13 +142,13 @@ def test_revision_does_not_depend_on_the_project(revision: Script) -> None:
 
 
 @each_revision
-def test_everything_has_a_name(revision: Script) -> None:
-    found = [
+def test_constraints_and_indexes_have_explicit_names(revision: Script) -> None:
+    unnamed = [
         f"line {node.lineno}: {ast.unparse(node)[:80]}"
         for node in ast.walk(tree(revision))
-        if isinstance(node, ast.Call) and nameless(node)
+        if isinstance(node, ast.Call) and is_unnamed(node)
     ]
-    assert not found, "give it a name with op.f(...)"
+    assert not unnamed, "give it a name with op.f(...)"
 
 
 @each_revision
@@ -169,7 +169,7 @@ def test_downgrade_does_something(revision: Script) -> None:
         'sa.Column("id", sa.Integer(), sa.ForeignKey("t.id"))',
     ],
 )
-def test_what_has_no_name(source: str) -> None:
+def test_missing_names_are_detected(source: str) -> None:
     assert any(
-        isinstance(node, ast.Call) and nameless(node) for node in ast.walk(ast.parse(source))
+        isinstance(node, ast.Call) and is_unnamed(node) for node in ast.walk(ast.parse(source))
     )

@@ -165,7 +165,7 @@ def admin(server: str, empty_database: str) -> Iterator[str]:
         databases.execute(server, sql.SQL(statement).format(sql.Identifier(name)))
 
 
-async def test_a_managed_cloud(
+async def test_an_admin_without_superuser_rights(
     admin: str, make_roles: Callable[..., Roles], alembic_cli: AlembicCli
 ) -> None:
     # Run by a role that is not a superuser, also twice and on a migrated database.
@@ -184,7 +184,7 @@ async def test_a_managed_cloud(
 
 
 @pytest.mark.parametrize("name", ["nosuch", "pg_read_all_data"])
-def test_a_role_that_cannot_be_had(alembic_cli: AlembicCli, roles: Roles, name: str) -> None:
+def test_an_unusable_role(alembic_cli: AlembicCli, roles: Roles, name: str) -> None:
     environment = {"MIGRATION_ROLE": name}
     result = alembic_cli.run("current", database=roles.owner, environment=environment)
     assert result.status != 0
@@ -192,7 +192,7 @@ def test_a_role_that_cannot_be_had(alembic_cli: AlembicCli, roles: Roles, name: 
     assert "has to be a member" in result.messages[0]
 
 
-def test_the_migrators_timeouts_come_before_those_of_the_database(
+def test_the_migrators_timeouts_override_those_of_the_database(
     alembic_cli: AlembicCli, empty_database: str, revisions: Revisions
 ) -> None:
     names = ["idle_session_timeout", "statement_timeout"]

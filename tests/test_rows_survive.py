@@ -28,7 +28,7 @@ ConfigMaker = Callable[[], Config]
 
 
 class RoundTrip(NamedTuple):
-    """The fate of the rows when a database is migrated to another revision and back."""
+    """The effect on the rows when a database is migrated to another revision and back."""
 
     changed: set[str]
     added: set[str]
@@ -38,12 +38,12 @@ class RoundTrip(NamedTuple):
 
 
 def round_trip(
-    url: str, there: str, back: str, config: ConfigMaker = databases.alembic_config
+    url: str, target: str, origin: str, config: ConfigMaker = databases.alembic_config
 ) -> RoundTrip:
     before = content(url)
-    databases.migrate(url, there, config())
+    databases.migrate(url, target, config())
     between = content(url)
-    databases.migrate(url, back, config())
+    databases.migrate(url, origin, config())
     return RoundTrip(
         lost(shared(before, between), between),
         column_names(between) - column_names(before),
@@ -55,21 +55,21 @@ def round_trip(
 def test_upgrade_and_back(revision: Script, filled_database: FilledDatabases) -> None:
     url = filled_database.before(revision)
     insert_all(url)
-    found = round_trip(url, revision.revision, "-1")
+    result = round_trip(url, revision.revision, "-1")
     # A new column that is filled in existing rows may be named.
-    changes = names(revision.longdoc, "Upgrade", "changes") - (found.added - found.changed)
-    assert found.changed == changes, f"{path(revision)}: Upgrade: changes ..."
+    changes = names(revision.longdoc, "Upgrade", "changes") - (result.added - result.changed)
+    assert result.changed == changes, f"{path(revision)}: Upgrade: changes ..."
     loses = names(revision.longdoc, "Upgrade", "loses")
-    assert found.lost == loses, f"{path(revision)}: Upgrade: loses ..."
+    assert result.lost == loses, f"{path(revision)}: Upgrade: loses ..."
 
 
 @each_revision
 def test_downgrade_and_back(revision: Script, filled_database: FilledDatabases) -> None:
     url = filled_database.after(revision)
     insert_all(url)
-    found = round_trip(url, "-1", revision.revision)
+    result = round_trip(url, "-1", revision.revision)
     loses = names(revision.longdoc, "Downgrade", "loses")
-    assert found.lost == loses, f"{path(revision)}: Downgrade: loses ..."
+    assert result.lost == loses, f"{path(revision)}: Downgrade: loses ..."
 
 
 def column(table: str, name: str, kind: str, using: str = "") -> str:
@@ -87,7 +87,7 @@ def side(*values: str) -> str:
 
 
 BERLIN = "timestamp AT TIME ZONE 'Europe/Berlin'"
-QUIET_UPGRADES = {
+UPGRADES = {
     # Title: upgrade, downgrade, what changes, what is lost.
     "rounds a price": (
         column("trades", "price", "numeric(38, 8)", "trunc(price, 8)"),
@@ -95,13 +95,13 @@ QUIET_UPGRADES = {
         {"trades.price"},
         {"trades.price"},
     ),
-    "makes a number inexact": (
+    "converts a decimal to a float": (
         column("bot_configs", "stop_loss_perc", "real"),
         column("bot_configs", "stop_loss_perc", "numeric(12, 6)"),
         {"bot_configs.stop_loss_perc"},
         {"bot_configs.stop_loss_perc"},
     ),
-    "forgets the time zone": (
+    "drops the time zone": (
         column("trades", "timestamp", "timestamp", BERLIN),
         column("trades", "timestamp", "timestamptz", BERLIN),
         {"trades.timestamp"},
@@ -132,16 +132,16 @@ QUIET_UPGRADES = {
         {"bot_configs.name"},
         {"bot_configs.name"},
     ),
-    "cuts seconds": (
+    "rounds to seconds": (
         column("bot_states", "last_run_at", "timestamptz(0)"),
         column("bot_states", "last_run_at", "timestamptz"),
         {"bot_states.last_run_at"},
         {"bot_states.last_run_at"},
     ),
 }
-QUIET_DOWNGRADES = {
+DOWNGRADES = {
     # Title: upgrade, downgrade, what is lost.
-    "cuts long text": (
+    "truncates long text": (
         column("api_keys", "label", "varchar(200)"),
         column("api_keys", "label", "varchar(100)", "left(label, 100)"),
         {"api_keys.label"},
@@ -157,7 +157,7 @@ QUIET_DOWNGRADES = {
         column("bot_configs", "stop_loss_perc", "numeric(12, 6)"),
         {"bot_configs.stop_loss_perc"},
     ),
-    "fills what may be NULL": (
+    "fills a column that may be NULL": (
         'op.alter_column("trades", "timestamp", nullable=True)',
         'op.execute("UPDATE trades SET timestamp = now() WHERE timestamp IS NULL")\n'
         'op.alter_column("trades", "timestamp", nullable=False)',
@@ -166,21 +166,21 @@ QUIET_DOWNGRADES = {
 }
 
 
-@pytest.mark.parametrize("what", QUIET_UPGRADES)
-def test_an_upgrade_that_changes_data_is_seen(
-    what: str, revisions: Revisions, filled_database: FilledDatabases
+@pytest.mark.parametrize("title", UPGRADES)
+def test_an_upgrade_that_changes_data_is_detected(
+    title: str, revisions: Revisions, filled_database: FilledDatabases
 ) -> None:
-    upgrade, downgrade, changed, losses = QUIET_UPGRADES[what]
+    upgrade, downgrade, changed, losses = UPGRADES[title]
     revisions.add("probe", upgrade, downgrade)
-    found = round_trip(filled_database.at(HEAD), "probe", "-1", lambda: revisions.config)
-    assert (found.changed, found.lost) == (changed, losses)
+    result = round_trip(filled_database.at(HEAD), "probe", "-1", lambda: revisions.config)
+    assert (result.changed, result.lost) == (changed, losses)
 
 
-@pytest.mark.parametrize("what", QUIET_DOWNGRADES)
-def test_a_downgrade_that_changes_data_is_seen(
-    what: str, revisions: Revisions, database: str
+@pytest.mark.parametrize("title", DOWNGRADES)
+def test_a_downgrade_that_changes_data_is_detected(
+    title: str, revisions: Revisions, database: str
 ) -> None:
-    upgrade, downgrade, losses = QUIET_DOWNGRADES[what]
+    upgrade, downgrade, losses = DOWNGRADES[title]
     revisions.add("probe", upgrade, downgrade)
     databases.migrate(database, "probe", revisions.config)
     fill(database)
@@ -199,7 +199,7 @@ def test_rows_of_any_type(database: str) -> None:
             assert len(values) > 2, kind
 
 
-def test_rows_suit_the_schema_that_a_revision_leads_to(
+def test_rows_fulfil_the_constraints_of_the_next_revision(
     make_database: Callable[..., str], migrated_template: str
 ) -> None:
     changes = (
@@ -225,14 +225,14 @@ def test_rows_suit_the_schema_that_a_revision_leads_to(
 
 def test_rows_are_representative(database: str) -> None:
     with psycopg.connect(database, row_factory=dict_row) as connection:
-        found = columns(connection)
-    poor = [
+        tables = columns(connection)
+    uniform = [
         f"{table}.{column}"
-        for table, names in found.items()
+        for table, names in tables.items()
         for column in names
         if len({row.get(column) for row in ROWS.get(table, [])}) < 2
     ]
-    assert not poor, f"tests/rows.py needs two different values of {', '.join(poor)}"
+    assert not uniform, f"tests/rows.py needs two different values of {', '.join(uniform)}"
 
 
 def test_what_is_lost() -> None:

@@ -14,7 +14,7 @@ from models import Base
 from tests.support import databases
 from tests.support.application import ONCE
 from tests.support.databases import scalar
-from tests.support.factories import SMALLEST
+from tests.support.factories import MINIMAL_ROWS
 from tests.support.generated_rows import FIRST_KEY, FilledDatabases
 from tests.support.inserting import insert
 from tests.support.measured import Measured
@@ -29,7 +29,7 @@ INT_MAX = 2**31 - 1
 def add(url: str, table: str = "trades", **values: int) -> Any:
     """Insert a row, and return its id."""
     with psycopg.connect(url) as connection:
-        return insert(connection, table, SMALLEST[table] | values)["id"]
+        return insert(connection, table, MINIMAL_ROWS[table] | values)["id"]
 
 
 @pytest.fixture
@@ -56,15 +56,15 @@ def test_widening_the_ids(
     first, second, third = [observed.url for observed in widening.observed]
     of_a_bot = {"bot_config_id": FIRST_KEY, "user_id": FIRST_KEY}
     ids = [add(url, "trades", **of_a_bot) for url in (first, second, third)]
-    assert ids == sorted(set(ids)), "the sequence goes on"
+    assert ids == sorted(set(ids)), "the sequence continues"
     assert scalar(first, "SELECT count(*) FROM trades WHERE id_bigint IS DISTINCT FROM id") == 0
     scalar(third, "SELECT setval('trades_id_seq', %s)", INT_MAX)
     assert add(third, "trades", **of_a_bot) == INT_MAX + 1
     # The schema is that of the models, with the wider column.
     build_widened_models(empty_database)
-    wanted, found = (without_alembic(snapshot(url)) for url in (empty_database, third))
+    expected, actual = (without_alembic(snapshot(url)) for url in (empty_database, third))
     unordered = {"TABLE public.trades": {"id"}}
-    report = differences(wanted, found, ("models", "database"), lambda _: str(PAGE), unordered)
+    report = differences(expected, actual, ("models", "database"), lambda _: str(PAGE), unordered)
     assert not report, report
 
 
@@ -76,6 +76,8 @@ def build_widened_models(url: str) -> None:
     metadata.create_all(databases.sync_engine(url))
 
 
-def without_alembic(found: Catalogue) -> Catalogue:
-    kept = {name: text for name, text in found.objects.items() if "alembic_version" not in name}
-    return replace(found, objects=kept)
+def without_alembic(catalogue: Catalogue) -> Catalogue:
+    kept = {
+        name: text for name, text in catalogue.objects.items() if "alembic_version" not in name
+    }
+    return replace(catalogue, objects=kept)

@@ -32,8 +32,8 @@ async def test_bots_that_waited_longest_come_first(session: AsyncSession) -> Non
     await add_bot(session, status="error")
     switched_off = await add_bot(session)
     switched_off.is_active = False
-    of_nobody = await add_bot(session)
-    of_nobody.owner.is_active = False
+    of_inactive_owner = await add_bot(session)
+    of_inactive_owner.owner.is_active = False
     slow = await add_bot(session, last_run_at=now - timedelta(seconds=61))
     slow.check_interval_seconds = 62
     await session.flush()
@@ -44,7 +44,7 @@ async def test_bots_that_waited_longest_come_first(session: AsyncSession) -> Non
     assert await queries.claim_due_bots(session) == []
 
 
-async def test_states_are_fresh(engine: AsyncEngine, session: AsyncSession) -> None:
+async def test_loaded_states_are_refreshed(engine: AsyncEngine, session: AsyncSession) -> None:
     bot = await add_bot(session)
     await session.commit()
     state: Any
@@ -93,7 +93,7 @@ async def test_many_workers_share_the_bots(engine: AsyncEngine) -> None:
     assert len(claimed) == 20
 
 
-async def held(engine: AsyncEngine) -> int:
+async def lease_count(engine: AsyncEngine) -> int:
     """Return the number of leases in this database."""
     locks = text(
         "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database"
@@ -106,7 +106,7 @@ async def held(engine: AsyncEngine) -> int:
 async def wait_until_no_lease_is_held(engine: AsyncEngine) -> None:
     """Wait until the server has detected that connections are closed."""
     async with asyncio.timeout(30):
-        while await held(engine):  # noqa: ASYNC110 - the server's
+        while await lease_count(engine):  # noqa: ASYNC110 - the server's
             await asyncio.sleep(0.01)
 
 
@@ -121,7 +121,7 @@ async def test_one_worker_has_the_lease(engine: AsyncEngine) -> None:
         assert not one.in_transaction()
         async with queries.bot_lease(other, 1) as leased:
             assert leased
-    assert await held(engine) == 0
+    assert await lease_count(engine) == 0
 
 
 async def test_a_lease_is_for_a_connection_without_a_transaction(engine: AsyncEngine) -> None:
@@ -129,7 +129,7 @@ async def test_a_lease_is_for_a_connection_without_a_transaction(engine: AsyncEn
         await connection.execute(text("SELECT 1"))
         with pytest.raises(InvalidRequestError, match="not in a transaction"):
             await queries.bot_lease(connection, 1).__aenter__()
-        assert await held(engine) == 0
+        assert await lease_count(engine) == 0
 
 
 async def leave_open(connection: AsyncConnection) -> None:
@@ -145,19 +145,19 @@ async def fail(_: AsyncConnection) -> None:
     raise LookupError
 
 
-@pytest.mark.parametrize("what", [leave_open, abort, fail])
+@pytest.mark.parametrize("action", [leave_open, abort, fail])
 async def test_a_lease_ends_with_the_block(
-    engine: AsyncEngine, what: Callable[[AsyncConnection], Awaitable[None]]
+    engine: AsyncEngine, action: Callable[[AsyncConnection], Awaitable[None]]
 ) -> None:
     async with engine.connect() as connection:
         try:
             async with queries.bot_lease(connection, 1) as leased:
                 assert leased
-                await what(connection)
+                await action(connection)
         except LookupError:
             pass
         assert not connection.in_transaction()
-        assert await held(engine) == 0
+        assert await lease_count(engine) == 0
 
 
 async def test_a_lease_ends_with_the_connection(engine: AsyncEngine) -> None:
@@ -240,11 +240,11 @@ async def test_unattended_bots(session: AsyncSession) -> None:
     (await add_bot(session, status="error")).is_active = False
     await session.flush()
     session.expunge_all()
-    found = await session.execute(queries.unattended_bots())
-    assert [(bot.id, why, bot.state is not None) for bot, why in found] == expected
+    unattended = await session.execute(queries.unattended_bots())
+    assert [(bot.id, reason, bot.state is not None) for bot, reason in unattended] == expected
 
 
-async def test_a_bot_that_never_ran_is_unattended_in_the_end(session: AsyncSession) -> None:
+async def test_a_bot_that_never_ran_is_unattended_after_some_time(session: AsyncSession) -> None:
     bot = await add_bot(session)
     assert (await session.execute(queries.unattended_bots())).all() == []
     await session.execute(text("UPDATE bot_states SET last_updated_at = now() - interval '1 day'"))

@@ -42,7 +42,7 @@ def upgrade() -> None:
     op.add_column("users", sa.Column("note", sa.Text()))
 '''
 # Code whose syntax tree differs between versions of Python: new fields, parts of f-strings.
-ODD = r"""
+VERSION_DEPENDENT = r"""
 def f(a, /, *b: int, c=-0.0, **d) -> None:
     class C(f, x=1): "a docstring alone"
     async def g(): return lambda: [*a, {**d}, {i for i in b if i}]
@@ -62,9 +62,9 @@ def revisions() -> list[Revision]:
     ]
 
 
-def test_the_history_is_what_has_landed() -> None:
-    found = list(problems(read(PATH), history()))
-    assert not found, "\n".join(found)
+def test_the_history_matches_versions_sum() -> None:
+    report = "\n".join(problems(read(PATH), history()))
+    assert not report, report
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_the_history_is_what_has_landed() -> None:
         ('("users", ', "(\n        'users',\n        "),
     ],
 )
-def test_a_docstring_a_comment_and_the_layout_can_be_corrected(old: str, new: str) -> None:
+def test_docstrings_comments_and_layout_do_not_affect_the_hash(old: str, new: str) -> None:
     assert old in SOURCE
     assert fingerprint(SOURCE.replace(old, new)) == fingerprint(SOURCE)
 
@@ -86,12 +86,12 @@ def test_a_docstring_a_comment_and_the_layout_can_be_corrected(old: str, new: st
     ("old", "new"),
     [("Text", "String"), ('"note"', '"Note"'), ('"a"', '""'), ('"a"', "None"), ("-> None", "")],
 )
-def test_code_cannot(old: str, new: str) -> None:
+def test_code_affects_the_hash(old: str, new: str) -> None:
     assert old in SOURCE
     assert fingerprint(SOURCE.replace(old, new)) != fingerprint(SOURCE)
 
 
-def test_no_token_of_the_revisions_can(subtests: pytest.Subtests) -> None:
+def test_every_token_of_the_revisions_affects_the_hash(subtests: pytest.Subtests) -> None:
     for revision in history():
         tokens = list(tokenize.generate_tokens(io.StringIO(revision.source).readline))
         kinds = {tokenize.NAME: "_", tokenize.NUMBER: "1", tokenize.STRING: '"."'}
@@ -111,19 +111,21 @@ def test_no_token_of_the_revisions_can(subtests: pytest.Subtests) -> None:
 
 
 def test_the_hash_is_the_same_on_every_python() -> None:
-    assert fingerprint(ODD) == ("3d5682fe63f1b6f53caa242d62729fea36cfcc3306f8df64d6d529731156cb50")
+    assert fingerprint(VERSION_DEPENDENT) == (
+        "3d5682fe63f1b6f53caa242d62729fea36cfcc3306f8df64d6d529731156cb50"
+    )
 
 
 def test_a_changed_revision_is_refused(revisions: list[Revision]) -> None:
     text = appended("", revisions)
     revisions[1] = replace(revisions[1], source=revisions[1].source + "extra = 1\n")
-    (found,) = problems(text, revisions)
-    assert found.startswith("The code of alembic/versions/b.py differs from what has landed")
-    assert found.endswith(
+    (problem,) = problems(text, revisions)
+    assert problem.startswith("The code of alembic/versions/b.py differs from what has landed")
+    assert problem.endswith(
         "If it has not landed yet, delete its line in alembic/versions.sum and run:"
         " python -m tools.document versions-sum"
     )
-    with pytest.raises(ValueError, match=re.escape(found)):
+    with pytest.raises(ValueError, match=re.escape(problem)):
         appended(text, revisions)
 
 
@@ -140,8 +142,8 @@ def test_a_missing_line_is_reported_and_appended(revisions: list[Revision]) -> N
 
 
 def test_a_missing_revision_is_refused(revisions: list[Revision]) -> None:
-    (found,) = problems(appended("", revisions), revisions[:2])
-    assert found.startswith("Revision c has landed, and is missing. Restore it.")
+    (problem,) = problems(appended("", revisions), revisions[:2])
+    assert problem.startswith("Revision c has landed, and is missing. Restore it.")
 
 
 def test_nothing_is_inserted_before_a_revision_that_has_landed(revisions: list[Revision]) -> None:
@@ -153,10 +155,10 @@ def test_nothing_is_inserted_before_a_revision_that_has_landed(revisions: list[R
 
 def test_lines_keep_their_order(revisions: list[Revision]) -> None:
     heading, *lines = appended("", revisions).splitlines(keepends=True)
-    (found,) = problems("".join([heading, lines[1], lines[0], lines[2]]), revisions)
-    assert "versions.sum has b where the history has a." in found
-    (found,) = problems("".join([heading, *lines, lines[2]]), revisions)
-    assert "versions.sum has c twice." in found
+    (problem,) = problems("".join([heading, lines[1], lines[0], lines[2]]), revisions)
+    assert "versions.sum has b where the history has a." in problem
+    (problem,) = problems("".join([heading, *lines, lines[2]]), revisions)
+    assert "versions.sum has c twice." in problem
 
 
 def test_two_branches_that_add_a_revision_conflict(

@@ -1,4 +1,4 @@
-"""A signal ends a migration at any point, with one line and nothing half done.
+"""A signal stops a migration at any point, with a one-line error and a rollback.
 
 SIGINT (Ctrl-C), SIGTERM (the end of a container or job) and SIGHUP (the end of a terminal).
 """

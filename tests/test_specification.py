@@ -63,7 +63,7 @@ def tables() -> list[Table]:
 
 
 def test_columns_of_the_models(tables: list[Table]) -> None:
-    found = [
+    columns = [
         (
             str(column),
             short(column.type.compile(DIALECT).lower()),
@@ -75,7 +75,7 @@ def test_columns_of_the_models(tables: list[Table]) -> None:
         for table in tables
         for column in table.columns
     ]
-    assert found == specification.columns()
+    assert columns == specification.columns()
 
 
 # Keys of one column only, as in the specification: composite ones have their own tests.
@@ -103,7 +103,7 @@ COLUMNS_OF_THE_DATABASE = """
 
 
 def test_columns_of_the_migrated_database(connection: Connection) -> None:
-    found = [
+    columns = [
         (name, short(type_), null, sql(default), key)
         for name, type_, null, default, key in connection.execute(text(COLUMNS_OF_THE_DATABASE))
     ]
@@ -113,11 +113,15 @@ def test_columns_of_the_migrated_database(connection: Connection) -> None:
         for name, type_, null, default, _on_update, key in specification.columns()
     ]
     # In any order: PostgreSQL appends a new column, the model may declare it anywhere.
-    assert sorted(found) == sorted(specified)
+    assert sorted(columns) == sorted(specified)
+
+
+def specified_foreign_keys() -> set[str]:
+    return {" ".join(row) for row in specification.rows(specification.FOREIGN_KEYS)}
 
 
 def test_foreign_keys_of_the_models(tables: list[Table]) -> None:
-    found = {
+    foreign_keys = {
         (
             f"{table.name} ({', '.join(constraint.column_keys)}) -> {constraint.referred_table}"
             f" ({', '.join(element.column.name for element in constraint.elements)})"
@@ -126,11 +130,11 @@ def test_foreign_keys_of_the_models(tables: list[Table]) -> None:
         for table in tables
         for constraint in table.foreign_key_constraints
     }
-    assert found == {" ".join(row) for row in specification.rows(specification.FOREIGN_KEYS)}
+    assert foreign_keys == specified_foreign_keys()
 
 
 def test_foreign_keys_of_the_migrated_database(connection: Connection) -> None:
-    found = {
+    foreign_keys = {
         (
             f"{table} ({', '.join(key['constrained_columns'])}) -> {key['referred_table']}"
             f" ({', '.join(key['referred_columns'])})"
@@ -139,7 +143,7 @@ def test_foreign_keys_of_the_migrated_database(connection: Connection) -> None:
         for (_, table), keys in inspect(connection).get_multi_foreign_keys().items()
         for key in keys
     }
-    assert found == {" ".join(row) for row in specification.rows(specification.FOREIGN_KEYS)}
+    assert foreign_keys == specified_foreign_keys()
 
 
 def direction(relationship: RelationshipProperty[Any]) -> str:
@@ -152,7 +156,7 @@ def direction(relationship: RelationshipProperty[Any]) -> str:
 
 
 def test_relationships() -> None:
-    found = {
+    relationships = {
         (
             f"{mapper.class_.__name__}.{relationship.key} {direction(relationship)}"
             f" {relationship.mapper.class_.__name__} back: {relationship.back_populates or '-'}"
@@ -160,14 +164,16 @@ def test_relationships() -> None:
         for mapper in Base.registry.mappers
         for relationship in mapper.relationships
     }
-    assert found == {" ".join(row) for row in specification.rows(specification.RELATIONSHIPS)}
+    assert relationships == {
+        " ".join(row) for row in specification.rows(specification.RELATIONSHIPS)
+    }
 
 
 SELF_EXPLANATORY = {"id", "user_id", "bot_config_id"}
 
 
 def test_everything_has_a_comment_in_the_migrated_database(connection: Connection) -> None:
-    without = connection.execute(
+    uncommented = connection.execute(
         text("""
             SELECT c.relname || coalesce('.' || a.attname, '')
             FROM pg_class c
@@ -185,7 +191,7 @@ def test_everything_has_a_comment_in_the_migrated_database(connection: Connectio
         """),
         {"self_explanatory": sorted(SELF_EXPLANATORY)},
     ).scalars()
-    assert list(without) == []
+    assert list(uncommented) == []
 
 
 def test_binance_order_id_says_how_to_qualify_it() -> None:

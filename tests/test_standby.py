@@ -17,7 +17,7 @@ from models.database import make_engine
 from tests.support import commandline, databases
 from tests.support.alembic_cli import Result
 from tests.support.databases import scalar
-from tests.support.factories import SMALLEST
+from tests.support.factories import MINIMAL_ROWS
 from tests.support.inserting import insert
 from tests.support.waiting import wait_for
 from trading_bot_schema import embedded
@@ -62,15 +62,15 @@ def servers() -> Iterator[Servers]:
     shutil.rmtree(home, ignore_errors=True)
 
 
-async def test_a_standby_answers_but_takes_nothing(servers: Servers) -> None:
+async def test_a_standby_answers_queries_and_refuses_writes(servers: Servers) -> None:
     databases.migrate(servers.primary)
     with psycopg.connect(servers.primary) as connection:
-        user = insert(connection, "users", SMALLEST["users"])
+        user = insert(connection, "users", MINIMAL_ROWS["users"])
     servers.wait()
     engine = make_engine(servers.standby)
     async with AsyncSession(engine) as session:
         assert await session.scalar(select(User.email)) == user["email"]
-        session.add(User(**SMALLEST["users"]))
+        session.add(User(**MINIMAL_ROWS["users"]))
         with pytest.raises(DBAPIError, match="read-only"):
             await session.flush()
         await session.rollback()

@@ -1,4 +1,4 @@
-"""Statements behind which no query waits are recognised, and no other."""
+"""Statements that never block queries are recognised, and only those."""
 
 import pytest
 

@@ -50,7 +50,7 @@ def test_beside_a_session_that_keeps_its_snapshot(
     assert version(empty_database) == HEAD
 
 
-def test_concurrent_statements_wait_longer_and_no_other(
+def test_only_concurrent_statements_wait_longer(
     alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     validate = (
@@ -112,7 +112,7 @@ def test_each_revision_has_its_attempts(
     alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     for name in ("probe_1", "probe_2"):
-        # No rollback resets a sequence.
+        # A rollback does not reset a sequence.
         databases.execute(database, SQL("CREATE SEQUENCE {}").format(Identifier(name)))
         revisions.add(
             name,
@@ -126,21 +126,25 @@ def test_each_revision_has_its_attempts(
     assert version(database) == "probe_2"
 
 
-HELD = 'op.execute("LOCK TABLE trades IN SHARE MODE")\n'
+HOLD_LOCK = 'op.execute("LOCK TABLE trades IN SHARE MODE")\n'
 SLEEP = 'op.execute("SELECT pg_sleep(600)")\n'
-LONE = """op.execute("DO $$ BEGIN LOCK TABLE users; PERFORM pg_sleep(600); END $$")\n"""
+DO_BLOCK = """op.execute("DO $$ BEGIN LOCK TABLE users; PERFORM pg_sleep(600); END $$")\n"""
 
 
 @pytest.mark.parametrize(
     ("upgrade", "held", "remains"),
     [
-        (HELD + SLEEP, "SHARE on trades, which blocks writes,", "Nothing is changed."),
+        (HOLD_LOCK + SLEEP, "SHARE on trades, which blocks writes,", "Nothing is changed."),
         (
             'op.execute("LOCK TABLE trades")\n' + SLEEP,
             "ACCESS EXCLUSIVE on trades, which blocks reads and writes,",
             "Nothing is changed.",
         ),
-        (OUTSIDE + LONE, "ACCESS EXCLUSIVE on users,", "outside of a transaction remains"),
+        (
+            OUTSIDE + DO_BLOCK,
+            "ACCESS EXCLUSIVE on users,",
+            "outside of a transaction remains",
+        ),
     ],
 )
 def test_a_lock_that_is_held_for_too_long(
@@ -169,7 +173,7 @@ def paused(tmp_path: Path, revisions: Revisions) -> Callable[[str, str], Path]:
     """Add a revision that pauses between two parts, until a file exists."""
 
     def add(before: str, after: str) -> Path:
-        path = tmp_path / "go-on"
+        path = tmp_path / "proceed"
         pause = f"import time, pathlib\nwhile not pathlib.Path({str(path)!r}).exists():\n"
         revisions.add("probe", before + pause + "    time.sleep(0.01)\n" + after)
         return path
@@ -196,7 +200,7 @@ def test_a_lock_that_is_held_too_long_between_two_statements(
     paused: Callable[[str, str], Path],
     after: str,
 ) -> None:
-    proceed = paused(HELD, after)
+    proceed = paused(HOLD_LOCK, after)
     arguments = ("-c", revisions.ini, "-x", "hold_timeout=50ms", "upgrade", "head")
     upgrade = alembic_cli.start(*arguments, database=database)
     wait_for(lambda: _watching(database, "query ~ 'pg_cancel_backend'"))
@@ -212,7 +216,7 @@ def test_a_watching_connection_that_broke_is_replaced(
     revisions: Revisions,
     paused: Callable[[str, str], Path],
 ) -> None:
-    proceed = paused(HELD, SLEEP)
+    proceed = paused(HOLD_LOCK, SLEEP)
     arguments = ("-c", revisions.ini, "-x", "hold_timeout=2s", "upgrade", "head")
     upgrade = alembic_cli.start(*arguments, database=database)
     watching = "query ~ 'pg_stat_progress_create_index'"
@@ -324,7 +328,7 @@ def test_a_later_transaction_is_never_cancelled(
     wait_for(lambda: time.monotonic() > since + 0.002)
 
     def proceed(*_: object) -> None:
-        # The watcher has read the lock, and has not yet acted.
+        # The watcher has read the lock, but not yet cancelled the transaction.
         getattr(migrating, end)()
         migrating.execute(text("LOCK TABLE users"))
 
@@ -334,7 +338,7 @@ def test_a_later_transaction_is_never_cancelled(
     hold.check(watching, pid)
     assert hold.expired == ""
     assert not any("pg_cancel_backend" in statement for statement in statements)
-    # It is still watched, from its own start.
+    # The later transaction is still watched, from its start.
     _expire(hold, watching, pid)
     assert "on users" in hold.expired
 
@@ -358,7 +362,7 @@ def test_the_end_of_a_transaction_is_not_cancelled(
     assert hold.expired == ""
 
 
-def test_a_lone_statement_that_succeeded_is_not_reported(hold: Hold, database: str) -> None:
+def test_a_single_statement_that_succeeded_is_not_reported(hold: Hold, database: str) -> None:
     def expire(*_: object) -> None:
         # The signal came too late: the statement has been committed.
         hold.expired = "something"
@@ -393,7 +397,7 @@ def test_a_revisions_own_timeouts(
     arguments: tuple[str, ...],
     expected: str,
 ) -> None:
-    revisions.add("probe_1", SHOW, more=REVISIONS_OWN)
+    revisions.add("probe_1", SHOW, code=REVISIONS_OWN)
     revisions.add("probe_2", SHOW)
     result = alembic_cli.run(
         *("-c", revisions.ini, *arguments, "upgrade", "head"),
@@ -404,7 +408,7 @@ def test_a_revisions_own_timeouts(
 
 
 @pytest.mark.parametrize(
-    ("own", "message"),
+    ("timeouts", "message"),
     [
         ({"lock_timeout": "10"}, "lock_timeout in timeouts is '10', but should be a time"),
         ({"hold_timeout": 10}, "hold_timeout in timeouts is '10', but should be a time"),
@@ -414,16 +418,16 @@ def test_a_revisions_own_timeouts(
         ("10s", "timeouts is '10s', but should be a mapping"),
     ],
 )
-def test_bad_timeouts(own: object, message: str) -> None:
+def test_bad_timeouts(timeouts: object, message: str) -> None:
     with pytest.raises(CommandError, match=message):
-        Settings().for_revision(own)
+        Settings().for_revision(timeouts)
 
 
 def test_bad_timeouts_are_refused_before_anything_runs(
     alembic_cli: AlembicCli, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe_1", "pass")
-    revisions.add("probe_2", "pass", more='timeouts = {"lock_timeout": "10"}')
+    revisions.add("probe_2", "pass", code='timeouts = {"lock_timeout": "10"}')
     result = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database)
     assert result.status > 0
     (line,) = result.messages

@@ -19,8 +19,8 @@ Write = Callable[[AsyncSession, BotConfig, Any], Awaitable[Any]]
 
 
 def values(bot: BotConfig, time: Any) -> dict[str, Any]:
-    whose = {"bot_config_id": bot.id, "user_id": bot.user_id}
-    return factories.SMALLEST["trades"] | whose | {"timestamp": time}
+    ids = {"bot_config_id": bot.id, "user_id": bot.user_id}
+    return factories.MINIMAL_ROWS["trades"] | ids | {"timestamp": time}
 
 
 async def by_the_orm(session: AsyncSession, bot: BotConfig, time: Any) -> None:
@@ -73,11 +73,11 @@ async def test_naive_times_are_refused(
         await write(session, bot, time)
     line = str(caught.value).splitlines()[0]
     assert "naive" in line
-    assert "value.replace(tzinfo=UTC)" in line, "the redaction cuts it"
+    assert "value.replace(tzinfo=UTC)" in line, "the redaction must keep the advice"
     assert "2026" not in str(caught.value)
 
 
-async def test_aware_times_keep_their_moment(session: AsyncSession) -> None:
+async def test_aware_times_are_stored_exactly(session: AsyncSession) -> None:
     bot = factories.running_bot()
     session.add(bot)
     await session.flush()

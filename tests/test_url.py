@@ -73,7 +73,7 @@ def test_schemes(scheme: str) -> None:
         (f"postgresql://ada:{ENCODED}@db/bot?pooler=statement", "can only be transaction"),
     ],
 )
-def test_refusals_say_why_and_show_no_password(url: str, reason: str) -> None:
+def test_refusals_state_the_reason_without_the_password(url: str, reason: str) -> None:
     with pytest.raises(DatabaseURLError, match=reason) as caught:
         parse(url)
     message = str(caught.value)
@@ -132,7 +132,7 @@ def test_options_work_with_both_drivers(
 
 @drivers
 @pytest.mark.parametrize("scheme", urls.SCHEMES)
-def test_both_drivers_take_every_scheme(database: str, ask: Any, scheme: str) -> None:
+def test_both_drivers_accept_every_scheme(database: str, ask: Any, scheme: str) -> None:
     url = database.replace("postgresql://", f"{scheme}://")
     assert ask(url, "SELECT current_database()") == make_url(database).database
 

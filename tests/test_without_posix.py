@@ -29,7 +29,7 @@ def windows(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-def test_with_a_server_of_its_own(windows: str, empty_database: str) -> None:
+def test_with_an_external_server(windows: str, empty_database: str) -> None:
     for command in (("alembic", "upgrade", "head"), ("trading_bot_schema", "check")):
         result = commandline.run(*command, DATABASE_URL=empty_database, PYTHONPATH=windows)
         assert result.returncode == 0, result.stderr
@@ -42,7 +42,7 @@ def test_with_a_server_of_its_own(windows: str, empty_database: str) -> None:
 @pytest.mark.parametrize(
     "command", [("alembic", "current"), ("trading_bot_schema", "postgres", "start")]
 )
-def test_the_embedded_server_states_what_it_needs(
+def test_the_embedded_server_reports_its_requirements(
     windows: str, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     url = f"embedded:///{tmp_path}/server"

@@ -1,8 +1,8 @@
-"""Runs the ``alembic`` command line in separate processes, without two seconds of imports each.
+"""Runs the ``alembic`` command line in separate processes that share its imports.
 
-``multiprocessing`` forks them from a server that has imported Alembic once. Each process has
-its own streams, environment and exit status. Tests of what happens before Alembic's first line
-(a missing driver) and of terminals start an interpreter instead:
+``multiprocessing`` forks them from a server that has imported Alembic, which takes two seconds,
+once. Each process has its own streams, environment and exit status. Tests of errors before
+Alembic's first line (a missing driver) and of terminals start an interpreter instead:
 :mod:`tests.support.commandline`.
 """
 
@@ -109,8 +109,8 @@ class AlembicCli:
             stream.touch()
         control, other_end = _processes.Pipe()
         with other_end:
-            given = (arguments, variables, streams, other_end, stop_before, ignoring)
-            process = _processes.Process(target=_run, args=given, daemon=True)
+            process_arguments = (arguments, variables, streams, other_end, stop_before, ignoring)
+            process = _processes.Process(target=_run, args=process_arguments, daemon=True)
             process.start()
         return Command(process, streams, control)
 

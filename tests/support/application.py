@@ -14,11 +14,11 @@ from sqlalchemy.exc import DBAPIError
 
 from models import Base
 from models.database import make_engine
-from tests.support.factories import SMALLEST
+from tests.support.factories import MINIMAL_ROWS
 from tests.support.generated_rows import FIRST_KEY
 from tests.support.observation import FLUSH
 
-NOTHING = "nothing"
+NO_EFFECT = "nothing"
 ONCE = "fails once"
 ALWAYS = "errors until deployed"
 ATTEMPTS = 3
@@ -35,7 +35,7 @@ class Application:
 
     def __enter__(self) -> Self:
         """Prepare all statements."""
-        assert self.outcome() == NOTHING
+        assert self.outcome() == NO_EFFECT
         return self
 
     def __exit__(
@@ -55,7 +55,7 @@ class Application:
             # So that its reads are not attributed to the migration.
             await connection.execute(text(FLUSH))
         worst = max(failures)
-        return ALWAYS if worst == ATTEMPTS else ONCE if worst else NOTHING
+        return ALWAYS if worst == ATTEMPTS else ONCE if worst else NO_EFFECT
 
     async def _failures(self, statement: Executable) -> int:
         """Count how often a statement fails before it succeeds."""
@@ -84,7 +84,7 @@ def statements(without: Collection[str]) -> Iterator[Executable]:
         if table.name != "bot_states":  # Every bot has its row already.
             parents = dict.fromkeys(("user_id", "bot_config_id"), FIRST_KEY)
             # The column that a recipe makes NOT NULL is written.
-            given = parents | {"commission_asset": "BNB"}
-            row = SMALLEST[table.name] | {n: v for n, v in given.items() if n in table.columns}
+            extra = parents | {"commission_asset": "BNB"}
+            row = MINIMAL_ROWS[table.name] | {n: v for n, v in extra.items() if n in table.columns}
             written = {n: v for n, v in row.items() if f"{table.name}.{n}" not in without}
             yield insert(table).values(written).returning(key)

@@ -92,7 +92,7 @@ CHANGES = [
             " DROP CONSTRAINT ck_bot_configs_timeframe_known,"
             " ADD CONSTRAINT ck_bot_configs_timeframe_known"
             f" CHECK (timeframe IN ({TIMEFRAMES})) NOT VALID",
-            "add a CHECK that old rows fulfil": "ALTER TABLE trades"
+            "add a CHECK that existing rows fulfil": "ALTER TABLE trades"
             " ADD CONSTRAINT c CHECK (price > -1)",
             "drop a CHECK": "ALTER TABLE trades DROP CONSTRAINT ck_trades_price_non_negative",
             "add a unique key": "ALTER TABLE bot_configs ADD UNIQUE (user_id, name)",
@@ -113,8 +113,8 @@ CHANGES = [
         },
         "Tables": {
             "add a table": "CREATE TABLE notes (id integer PRIMARY KEY, note text)",
-            "add a table that refers to an old one": "CREATE TABLE notes (id integer PRIMARY KEY,"
-            " user_id integer REFERENCES users)",
+            "add a table that references an existing one": "CREATE TABLE notes"
+            " (id integer PRIMARY KEY, user_id integer REFERENCES users)",
             "drop a table": "DROP TABLE api_keys",
             "rename a table": "ALTER TABLE api_keys RENAME TO keys",
             "rename a table, with a view of the old name": "ALTER TABLE api_keys RENAME TO keys;"
@@ -129,16 +129,16 @@ CHANGES = [
             "add an index of long texts": "CREATE INDEX i ON api_keys (encrypted_api_key)",
             "drop an index that no hot query uses": "DROP INDEX ix_trades_user_id",
             "drop an index that a hot query uses": "DROP INDEX ix_trades_user_id_timestamp_id",
-            "spoil an index that a hot query uses": "DROP INDEX ix_trades_user_id_timestamp_id;"
+            "replace an index that a hot query uses": "DROP INDEX ix_trades_user_id_timestamp_id;"
             " CREATE INDEX ix_trades_user_id_timestamp_id ON trades (user_id, symbol)",
             "rename an index": "ALTER INDEX ix_users_email RENAME TO i",
         },
         "Triggers": {
-            "add a trigger that notes the time of a change": TRIGGER.format(
+            "add a trigger that records the time of a change": TRIGGER.format(
                 body="new.updated_at := now();", event="UPDATE", table="users"
             ),
             "add a trigger that refuses a change": TRIGGER.format(
-                body="IF new.symbol <> old.symbol THEN RAISE 'No.'; END IF;",
+                body="IF new.symbol <> old.symbol THEN RAISE 'The symbol is fixed.'; END IF;",
                 event="UPDATE",
                 table="bot_configs",
             ),

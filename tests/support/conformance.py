@@ -49,10 +49,10 @@ def appended(database_at: Databases) -> dict[str, Set[str]]:
     now: dict[str, Set[str]] = {}
     for revision in HISTORY:
         columns = snapshot(database_at.at(revision.revision)).columns
-        now = {table: set(here) for table, here in columns.items()}
+        now = {table: set(names) for table, names in columns.items()}
         # A table that was dropped and created again has no added columns.
-        created = {table: created.get(table, here) for table, here in now.items()}
-    return {table: here - created[table] for table, here in now.items()}
+        created = {table: created.get(table, names) for table, names in now.items()}
+    return {table: names - created[table] for table, names in now.items()}
 
 
 def files(sql: str) -> str:

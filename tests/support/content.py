@@ -27,22 +27,22 @@ Rows = dict[tuple[Any, ...], dict[str, Any]]
 
 def columns(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, dict[str, bool]]:
     """Read the columns of all tables, and whether each is a part of the primary key."""
-    found: dict[str, dict[str, bool]] = {}
+    tables: dict[str, dict[str, bool]] = {}
     for row in connection.execute(COLUMNS):
-        found.setdefault(row["table"], {})[row["column"]] = row["key"]
-    return found
+        tables.setdefault(row["table"], {})[row["column"]] = row["key"]
+    return tables
 
 
 def insert_all(url: str) -> None:
     """Insert the rows of ``tests/rows.py``."""
     with psycopg.connect(url, row_factory=dict_row) as connection:
-        found = columns(connection)
-        missing = sorted(found.keys() - ROWS.keys())
+        tables = columns(connection)
+        missing = sorted(tables.keys() - ROWS.keys())
         assert not missing, f"tests/rows.py has no rows of {', '.join(missing)}. Add some."
-        for table in [table for table in ROWS if table in found]:
+        for table in [table for table in ROWS if table in tables]:
             for row in ROWS[table]:
-                known = {name: value for name, value in row.items() if name in found[table]}
-                insert(connection, table, known)
+                existing = {name: value for name, value in row.items() if name in tables[table]}
+                insert(connection, table, existing)
 
 
 class _AnyTimestamp(TimestampLoader):
@@ -61,10 +61,10 @@ def content(url: str) -> dict[str, Rows]:
         connection.adapters.register_loader("timestamp", _AnyTimestamp)
         return {
             table: {
-                tuple(row[column] for column, key in found.items() if key): row
+                tuple(row[column] for column, is_key in names.items() if is_key): row
                 for row in connection.execute(sql.SQL("TABLE {}").format(sql.Identifier(table)))
             }
-            for table, found in columns(connection).items()
+            for table, names in columns(connection).items()
         }
 
 
@@ -83,13 +83,13 @@ def lost(before: dict[str, Rows], after: dict[str, Rows]) -> set[str]:
 
 def shared(rows: dict[str, Rows], other: dict[str, Rows]) -> dict[str, Rows]:
     """Return the rows with only the tables and columns that the other database has too."""
-    names = {table: set().union(*here.values()) for table, here in other.items()}
+    names = {table: set().union(*own.values()) for table, own in other.items()}
     return {
         table: {
             key: {name: value for name, value in row.items() if name in names[table]}
-            for key, row in here.items()
+            for key, row in own.items()
         }
-        for table, here in rows.items()
+        for table, own in rows.items()
         if table in other
     }
 
@@ -97,5 +97,5 @@ def shared(rows: dict[str, Rows], other: dict[str, Rows]) -> dict[str, Rows]:
 def column_names(rows: dict[str, Rows]) -> set[str]:
     """Return the columns, such as ``users.email``, of the tables that have rows."""
     return {
-        f"{table}.{name}" for table, here in rows.items() for row in here.values() for name in row
+        f"{table}.{name}" for table, own in rows.items() for row in own.values() for name in row
     }

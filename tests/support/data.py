@@ -28,15 +28,15 @@ T = TypeVar("T")
 Progress = Callable[[range], Iterable[int]]
 
 
-class World:
+class Dataset:
     """The users, their bots, and a period of trades.
 
     Args:
         users: Number of users.
         bots: Number of bots.
         running: Number of running bots.
-        period: Trades after which the pattern repeats.
-        trades_per_day: Total of all bots.
+        period: Number of trades after which the pattern repeats.
+        trades_per_day: Number of trades of all bots together.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class World:
     def trades(self, first: int, last: int) -> Iterator[str]:
         """Yield trades, numbered from 0, as lines for COPY."""
         period = len(self.pattern)
-        apart = timedelta(days=1) / self.trades_per_day
+        interval = timedelta(days=1) / self.trades_per_day
         for number in range(first, last):
-            bot, _, what = self.pattern[number % period]
+            bot, _, values = self.pattern[number % period]
             order = self.order_id(number) or r"\N"
-            yield f"{bot}\t{order}\t{what}\t{START + apart * number}\n"
+            yield f"{bot}\t{order}\t{values}\t{START + interval * number}\n"
 
     def order_id(self, number: int) -> str | None:
         """Return the order id of a trade. The ids increase; a fifth are paper trades."""
@@ -102,34 +102,34 @@ class World:
             if bot in in_position:
                 side, pnl = "SELL", f"{self._random.gauss(1, 25):.8f}"
             in_position ^= {bot}
-            what = (
+            values = (
                 f"{symbol}\t{side}\tMARKET\t{price:.8f}\t{quantity:.5f}\t{price * quantity:.8f}"
                 f"\t{quantity / 1000:.8f}\tBNB\t{pnl}"
             )
-            yield f"{bot}\t{self.owners[bot - 1]}", symbol.replace("/", ""), what
+            yield f"{bot}\t{self.owners[bot - 1]}", symbol.replace("/", ""), values
 
 
-def fill(url: str, world: World) -> None:
+def fill(url: str, dataset: Dataset) -> None:
     """Fill a migrated database with users, API keys, bots and their states."""
     with _connect(url) as connection:
         connection.execute(
             "INSERT INTO users (email, hashed_password)"
             " SELECT 'user' || n || '@example.com', '$argon2id$' || n"
             " FROM generate_series(1, %s) n",
-            [world.users],
+            [dataset.users],
         )
         connection.execute(
             "INSERT INTO api_keys (user_id, encrypted_api_key, encrypted_secret_key)"
             " SELECT id, repeat('k', 100), repeat('s', 2000) FROM users, generate_series(1, 2)"
         )
-        running = set(world.running)
+        running = set(dataset.running)
         with connection.cursor().copy(
             "COPY bot_configs (user_id, name, symbol, timeframe, is_active, stop_loss_perc,"
             " take_profit_perc, ema_fast, ema_slow, rsi_period, rsi_oversold, rsi_overbought)"
             " FROM STDIN"
         ) as copy:
             for number, (owner, symbol) in enumerate(
-                zip(world.owners, world.symbols, strict=True), 1
+                zip(dataset.owners, dataset.symbols, strict=True), 1
             ):
                 active = number in running
                 copy.write_row(
@@ -150,7 +150,9 @@ def fill(url: str, world: World) -> None:
         )
 
 
-def fill_trades(url: str, world: World, first: int, last: int, progress: Progress = iter) -> None:
+def fill_trades(
+    url: str, dataset: Dataset, first: int, last: int, progress: Progress = iter
+) -> None:
     """Add trades ``first`` up to, not including, ``last``, by COPY.
 
     They reference existing bots and users, so the foreign keys are not checked.
@@ -159,7 +161,7 @@ def fill_trades(url: str, world: World, first: int, last: int, progress: Progres
         connection.execute("SET session_replication_role = replica")
         with connection.cursor().copy(f"COPY trades ({TRADE_COLUMNS}) FROM STDIN") as copy:
             for start in progress(range(first, last, CHUNK)):
-                copy.write("".join(world.trades(start, min(start + CHUNK, last))))
+                copy.write("".join(dataset.trades(start, min(start + CHUNK, last))))
 
 
 def vacuum(url: str) -> None:

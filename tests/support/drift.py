@@ -10,21 +10,21 @@ from trading_bot_schema.drift.catalogue import Catalogue, snapshot
 from trading_bot_schema.drift.comparison import differences_from
 
 
-class Built:
+class ReferenceSchema:
     """The schema that the migrations build."""
 
     def __init__(self, make_database: Callable[[], str], migrated: str) -> None:
         """Take the fixture that creates databases, and a database at the head revision."""
         self._make = make_database
-        self.reference = snapshot(migrated)
+        self.catalogue = snapshot(migrated)
 
     @cached_property
     def restored(self) -> Catalogue:
         """The schema after a dump and a restore."""
         url = self._make()
-        scratch.restore(make_url(url), self.reference.objects)
+        scratch.restore(make_url(url), self.catalogue.objects)
         return snapshot(url)
 
     def differences(self, live: Catalogue, ignored: Set[str] = frozenset()) -> str:
-        """Return the differences of a database from it."""
-        return differences_from(self.reference, live, ignored, lambda: self.restored)
+        """Return the differences of a database from this schema."""
+        return differences_from(self.catalogue, live, ignored, lambda: self.restored)

@@ -8,7 +8,7 @@ from models import ApiKey, BotConfig, BotState, Trade, User
 
 _numbers = count(1)
 
-SMALLEST: dict[str, dict[str, Any]] = {
+MINIMAL_ROWS: dict[str, dict[str, Any]] = {
     "users": {"email": "ada@example.com", "hashed_password": "$argon2id$..."},
     "api_keys": {"user_id": 1, "encrypted_api_key": "gAAAA1", "encrypted_secret_key": "gAAAA2"},
     "bot_configs": {
@@ -36,12 +36,14 @@ SMALLEST: dict[str, dict[str, Any]] = {
         "quote_quantity_filled": Decimal("64.00012"),
     },
 }
-"""The smallest valid row of each table. Foreign keys refer to rows with id 1."""
+"""A minimal valid row of each table. Foreign keys refer to rows with id 1."""
 
 
-def _values(table: str, references: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
-    own = {name: value for name, value in SMALLEST[table].items() if name not in references}
-    return own | given
+def _values(table: str, references: tuple[str, ...], values: dict[str, Any]) -> dict[str, Any]:
+    defaults = {
+        name: value for name, value in MINIMAL_ROWS[table].items() if name not in references
+    }
+    return defaults | values
 
 
 def user(**values: Any) -> User:
@@ -69,6 +71,6 @@ def bot_state(**values: Any) -> BotState:
 
 
 def trade(bot: BotConfig, **values: Any) -> Trade:
-    """Return a trade of a bot, which may be new too."""
+    """Return a trade of a bot, which need not be stored yet."""
     values = {"bot": bot, "user": bot.owner} | values
     return Trade(**_values("trades", ("bot_config_id", "user_id"), values))

@@ -1,4 +1,4 @@
-"""Injects faults before the nth statement of a migration: a test acts, or stops it."""
+"""Calls a function, or pauses the process, before the nth statement of a migration."""
 
 import threading
 from collections.abc import Callable
@@ -10,18 +10,18 @@ from sqlalchemy import Engine, event
 
 def before_change(number: int, action: Callable[[], object], target: Any = Engine) -> None:
     """Call ``action`` before the nth statement or commit, counted from the first change."""
-    main, seen = threading.main_thread(), 0
+    main, changes = threading.main_thread(), 0
 
     def count(*arguments: Any) -> None:
-        nonlocal seen
+        nonlocal changes
         statement = arguments[2] if len(arguments) > 2 else "COMMIT"
         first_word = statement.split(maxsplit=1)[0].upper()
         if threading.current_thread() is not main or first_word in ("SELECT", "SHOW"):
             return
-        if seen == 0 and first_word == "COMMIT":
+        if changes == 0 and first_word == "COMMIT":
             return
-        seen += 1
-        if seen == number:
+        changes += 1
+        if changes == number:
             action()
 
     event.listen(target, "before_cursor_execute", count)
@@ -29,7 +29,7 @@ def before_change(number: int, action: Callable[[], object], target: Any = Engin
 
 
 def stop_before_change(number: int, control: Connection) -> None:
-    """Stop before the nth change: report it to the other end of a pipe and wait for an answer."""
+    """Pause before the nth change: report it through a pipe, and wait for an answer."""
 
     def stop() -> None:
         control.send(True)

@@ -44,7 +44,7 @@ MOMENTS = [
     datetime(2026, 6, 30, 23, 59, 59, 999_999, tzinfo=UTC),
     datetime(1970, 1, 1, tzinfo=UTC),
 ]
-# For other types, such as UUID, bytea, inet and arrays. Each accepts some of them.
+# Values for other types, such as UUID, bytea, inet and arrays. Each type accepts some of them.
 OF_ANY_TYPE: list[Any] = [
     *("00000000-0000-0000-0000-000000000001", "ffffffff-ffff-ffff-ffff-ffffffffffff"),
     *("\\x", "\\xff00", "1 mon -1 day 00:00:00.000001", "23:59:59.999999", "00:00", "1"),
@@ -112,19 +112,20 @@ TRY_ROWS = """
 CREATE FUNCTION pg_temp.try_rows(name regclass, rows jsonb) RETURNS SETOF text
 LANGUAGE plpgsql AS $$
 DECLARE
-    tried jsonb;
+    candidate jsonb;
     names text;
     inserted integer;
 BEGIN
-    FOR tried IN SELECT jsonb_array_elements(rows) LOOP
-        SELECT string_agg(quote_ident(key), ', ') INTO names FROM jsonb_object_keys(tried) AS key;
+    FOR candidate IN SELECT jsonb_array_elements(rows) LOOP
+        SELECT string_agg(quote_ident(key), ', ') INTO names
+            FROM jsonb_object_keys(candidate) AS key;
         BEGIN
             EXECUTE format(
                 'INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE SELECT %2$s'
                 ' FROM jsonb_populate_record(NULL::%1$s, $1) ON CONFLICT DO NOTHING', name, names)
-            USING tried;
+            USING candidate;
             GET DIAGNOSTICS inserted = ROW_COUNT;
-            RETURN NEXT CASE inserted WHEN 0 THEN 'It is there.' END;
+            RETURN NEXT CASE inserted WHEN 0 THEN 'The row exists already.' END;
         EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
             RETURN NEXT sqlerrm;
         END;
@@ -170,7 +171,7 @@ class FilledDatabases:
 
     def _filled(self, revision: str, like: str | None = None) -> str:
         url = self._database_at.at(revision)
-        # The literals of this revision and of the next one get rows.
+        # Rows are generated for the literals of this revision and of the next one.
         near = [r for r in HISTORY if revision in (r.revision, r.down_revision)]
         sources = [Path(r.path).read_text(encoding="utf-8") for r in near]
         # A CHECK may contain values that are not literals in the file.
@@ -231,7 +232,7 @@ def fill(url: str, *sources: str, like: str | None = None) -> None:
 
     Args:
         url: The database.
-        sources: Code of revisions, whose literals get rows, as do those of the CHECKs.
+        sources: Code of revisions. Rows are generated for its literals and those of the CHECKs.
         like: Another database, whose types and constraints the rows fulfil as well.
     """
     with psycopg.connect(url, options="-c synchronous_commit=off") as connection:
@@ -244,16 +245,18 @@ def fill(url: str, *sources: str, like: str | None = None) -> None:
                 columns = {(t.name, c.name): c for t in _tables(other) for c in t.columns.values()}
         rows: dict[str, list[Row]] = {}
         for table in _tables(connection):
-            # Values of the other type, except those that this type rejects.
+            # Values of the other database's type; those that this type rejects are skipped.
             for name, column in table.columns.items():
                 table.columns[name] = columns.get((table.name, name), column)
-            tried = list(_variations(table, rows, literals(table.checks, *sources)))
+            candidates = list(_variations(table, rows, literals(table.checks, *sources)))
             statement = "SELECT pg_temp.try_rows(%s, %s)"
-            document = json.dumps(tried, default=str)
+            document = json.dumps(candidates, default=str)
             errors = [error for (error,) in connection.execute(statement, [table.name, document])]
             if all(errors):
                 pytest.fail(f"tests/rows.py: the first row of {table.name}: {errors[0]}")
-            rows[table.name] = [row for row, error in zip(tried, errors, strict=True) if not error]
+            rows[table.name] = [
+                row for row, error in zip(candidates, errors, strict=True) if not error
+            ]
         for table_name, constraint in added:
             connection.execute(f"ALTER TABLE {table_name} DROP CONSTRAINT {constraint}")
         connection.execute("ANALYZE")  # before autovacuum does, at an unknown time
@@ -264,15 +267,15 @@ def _add_constraints(
 ) -> list[tuple[str, str]]:
     """Add the constraints of another database, where they fit; return tables and names."""
     added = []
-    known = {tuple(row) for row in connection.execute(CONSTRAINTS)}
+    existing = {tuple(row) for row in connection.execute(CONSTRAINTS)}
     for number, (table, definition) in enumerate(other.execute(CONSTRAINTS).fetchall()):
-        if (table, definition) in known:
+        if (table, definition) in existing:
             continue
         try:
             with connection.transaction():
                 name = f"suitable_{number}"
                 connection.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
-        except psycopg.Error:  # It concerns something that does not exist here.
+        except psycopg.Error:  # It refers to a column or table that this database lacks.
             continue
         added.append((table, name))
     return added
@@ -314,9 +317,9 @@ def _tables(connection: psycopg.Connection[Any]) -> Iterator[Table]:
     """Yield the tables, each after those that it references."""
     tables: dict[str, Table] = {}
     for table, name, kind, modifier, not_null, generated, labels in connection.execute(COLUMNS):
-        here = tables.setdefault(table, Table(table, {}, set(), []))
+        entry = tables.setdefault(table, Table(table, {}, set(), []))
         if not generated:
-            here.columns[name] = Column(name, kind, modifier, not_null, labels)
+            entry.columns[name] = Column(name, kind, modifier, not_null, labels)
     for table, names in connection.execute(KEYS):
         if table in tables and not tables[table].unique & set(names):
             tables[table].unique.add(names[0])
@@ -334,32 +337,32 @@ def _tables(connection: psycopg.Connection[Any]) -> Iterator[Table]:
         yield tables[name]
 
 
-def _variations(table: Table, rows: Mapping[str, list[Row]], known: Literals) -> Iterator[Row]:
+def _variations(table: Table, rows: Mapping[str, list[Row]], literals: Literals) -> Iterator[Row]:
     """Yield rows that differ from the first in one column."""
     referring: dict[str, tuple[str, str]] = {}
     for other, pairs in table.references:
-        for own, their in pairs.items():
-            referring.setdefault(own, (other, their))
+        for own, referenced in pairs.items():
+            referring.setdefault(own, (other, referenced))
     numbers = count(FIRST_KEY)
-    given = [
+    handwritten = [
         {name: value for name, value in row.items() if name in table.columns}
         for row in ROWS.get(table.name, [{}])
     ]
     free = [column for name, column in table.columns.items() if name not in referring]
     first = {
-        column.name: next((v for v in _values(column, None, known) if v is not None), None)
+        column.name: next((v for v in _values(column, None, literals) if v is not None), None)
         for column in free
         if column.not_null and table.name not in ROWS
-    } | given[0]
+    } | handwritten[0]
 
     def complete(row: Row) -> Row | None:
         number = next(numbers)
         keys: Row = {}
-        for name, (other, their) in referring.items():
+        for name, (other, referenced) in referring.items():
             index = number - FIRST_KEY if name in table.unique else 0
             if index >= len(rows[other]):
                 return None
-            keys[name] = rows[other][index][their]
+            keys[name] = rows[other][index][referenced]
         for name in table.unique - keys.keys():
             column = table.columns[name]
             keys[name] = number if column.type in INTEGERS else f"row-{number}"
@@ -368,13 +371,13 @@ def _variations(table: Table, rows: Mapping[str, list[Row]], known: Literals) ->
     optional = [column.name for column in free if not column.not_null]
     others = [column.name for column in free if column.name not in table.unique]
     changes: list[Row] = [{}, {}, {}, dict.fromkeys(optional)]
-    changes += [{name: row[name] for name in others if name in row} for row in given[1:]]
+    changes += [{name: row[name] for name in others if name in row} for row in handwritten[1:]]
     for column in free:
         if column.name in table.unique and column.type in INTEGERS:
             continue
-        for value in _values(column, first.get(column.name), known):
+        for value in _values(column, first.get(column.name), literals):
             # tests/rows.py may be inserted as well.
-            if column.name in others or value not in [row.get(column.name) for row in given]:
+            if column.name in others or value not in [row.get(column.name) for row in handwritten]:
                 changes.append({column.name: value})
     for name in referring.keys() - table.unique:
         if not table.columns[name].not_null:
@@ -385,7 +388,7 @@ def _variations(table: Table, rows: Mapping[str, list[Row]], known: Literals) ->
             yield row
 
 
-def _values(column: Column, usual: Any, known: Literals) -> Iterator[Any]:
+def _values(column: Column, typical: Any, literals: Literals) -> Iterator[Any]:
     """Yield candidate values of a column, without those that its type rejects."""
     if not column.not_null:
         yield None
@@ -393,22 +396,24 @@ def _values(column: Column, usual: Any, known: Literals) -> Iterator[Any]:
         longest = column.modifier - 4 if column.modifier >= 4 else TEXT_LENGTH
         yield from ("x" * longest, "x" * (longest - 1) + "y", "é" * longest)
         yield from ("", " ", "a", "A", "a ", "ß", "e\u0301", "\u00e9", "İ", "0", "NULL")
-        if isinstance(usual, str):
-            yield from (usual.upper(), usual.lower(), f"{usual} ")
-        yield from (text for text in known.texts if len(text) <= longest)
+        if isinstance(typical, str):
+            yield from (typical.upper(), typical.lower(), f"{typical} ")
+        yield from (text for text in literals.texts if len(text) <= longest)
     elif column.type in INTEGERS:
-        most = 2 ** INTEGERS[column.type] - 1
-        steps = {int(number) + step for number in known.numbers for step in (-1, 0, 1)}
-        yield from sorted({-most - 1, -1, 0, 1, 2, most, *(n for n in steps if abs(n) <= most)})
+        maximum = 2 ** INTEGERS[column.type] - 1
+        steps = {int(number) + step for number in literals.numbers for step in (-1, 0, 1)}
+        yield from sorted(
+            {-maximum - 1, -1, 0, 1, 2, maximum, *(n for n in steps if abs(n) <= maximum)}
+        )
     elif column.type == "numeric":
         scale = (column.modifier - 4) & 0x7FF if column.modifier >= 4 else 20
         digits = (column.modifier - 4) >> 16 if column.modifier >= 4 else 40
         step = Decimal((0, (1,), -scale))
-        most = Decimal((0, (9,) * digits, -scale))
-        near = {*known.numbers, Decimal(0), Decimal("0.5"), Decimal("1.5"), Decimal("2.5")}
-        if isinstance(usual, Decimal) and usual < most:
-            near.add(usual)
-        yield from (most, most.copy_negate(), step, step.copy_negate())
+        maximum = Decimal((0, (9,) * digits, -scale))
+        near = {*literals.numbers, Decimal(0), Decimal("0.5"), Decimal("1.5"), Decimal("2.5")}
+        if isinstance(typical, Decimal) and typical < maximum:
+            near.add(typical)
+        yield from (maximum, maximum.copy_negate(), step, step.copy_negate())
         with localcontext(Context(prec=100)):
             yield from sorted({value for number in near for value in (number, number + step)})
     elif column.type == "bool":

@@ -9,15 +9,15 @@ from sqlalchemy.sql.base import Executable
 
 from models import BotState, Trade, queries
 from models.queries import days, orders, positions, scheduling
-from tests.support.data import World
+from tests.support.data import Dataset
 
 
-def order_of(world: World, bot: int) -> dict[str, Any]:
-    """Return what a report of the exchange states about an order of a bot, without its key."""
+def order_of(dataset: Dataset, bot: int) -> dict[str, Any]:
+    """Return a report of the exchange about an order of a bot, without the order's key."""
     return {
         "bot_config_id": bot,
-        "user_id": world.owners[bot - 1],
-        "symbol": world.symbols[bot - 1],
+        "user_id": dataset.owners[bot - 1],
+        "symbol": dataset.symbols[bot - 1],
         "side": "BUY",
         "order_type": "MARKET",
         "price": Decimal("64000.12"),
@@ -26,43 +26,43 @@ def order_of(world: World, bot: int) -> dict[str, Any]:
     }
 
 
-def hot_queries(world: World, trades: int) -> Mapping[str, Executable]:
+def hot_queries(dataset: Dataset, trades: int) -> Mapping[str, Executable]:
     """Return statements by name, for a database with that many trades."""
-    bots, users = world.by_trades()
-    today = world.last_day(trades)
+    bots, users = dataset.by_trades()
+    today = dataset.last_day(trades)
     days_30, days_90 = today - timedelta(days=29), today - timedelta(days=89)
     before = (today - timedelta(hours=1), trades)
-    found: dict[str, Executable] = {"1 claim due bots": scheduling.claim(limit=100)}
-    for who, rank in (("busy", 0), ("ordinary", len(bots) // 10)):
+    statements: dict[str, Executable] = {"1 claim due bots": scheduling.claim(limit=100)}
+    for activity, rank in (("busy", 0), ("ordinary", len(bots) // 10)):
         bot, user = bots[rank], users[rank]
-        found |= {
-            f"2 last trades of a bot, {who}": queries.trades_of_bot(bot),
-            f"2 next page of a bot, {who}": queries.trades_of_bot(bot, before),
-            f"3 last trades of a user, {who}": queries.trades_of_user(user),
-            f"3 next page of a user, {who}": queries.trades_of_user(user, before),
-            f"4 day of a bot, {who}": queries.bot_result(bot, today),
-            f"5 daily pnl, 90 days, {who}": queries.daily_pnl(user, days_90),
-            f"5 fees by asset, 30 days, {who}": queries.fees_by_asset(user, days_30),
-            f"7 positions of a user, {who}": queries.positions_of_user(user),
-            f"7 bots of a user, {who}": queries.bots_of_user(user),
-            f"9 pnl by symbol, 90 days, {who}": queries.pnl_by_symbol(user, days_90),
+        statements |= {
+            f"2 last trades of a bot, {activity}": queries.trades_of_bot(bot),
+            f"2 next page of a bot, {activity}": queries.trades_of_bot(bot, before),
+            f"3 last trades of a user, {activity}": queries.trades_of_user(user),
+            f"3 next page of a user, {activity}": queries.trades_of_user(user, before),
+            f"4 day of a bot, {activity}": queries.bot_result(bot, today),
+            f"5 daily pnl, 90 days, {activity}": queries.daily_pnl(user, days_90),
+            f"5 fees by asset, 30 days, {activity}": queries.fees_by_asset(user, days_30),
+            f"7 positions of a user, {activity}": queries.positions_of_user(user),
+            f"7 bots of a user, {activity}": queries.bots_of_user(user),
+            f"9 pnl by symbol, 90 days, {activity}": queries.pnl_by_symbol(user, days_90),
         }
     bot, user = bots[0], users[0]
-    order = order_of(world, bot)
-    taken = world.order_id(trades - 1)
-    assert taken
-    return found | {
+    order = order_of(dataset, bot)
+    recorded = dataset.order_id(trades - 1)
+    assert recorded
+    return statements | {
         "6 record a new order": orders.RECORD.values(order | {"binance_order_id": "BTCUSDT:1"}),
-        "6 record an order again": orders.RECORD.values(order | {"binance_order_id": taken}),
-        "6 look up the order": orders.stored_trades(lock=True).params(keys=[taken]),
-        "6 what came after the order": positions.lock_trade(taken),
+        "6 record an order again": orders.RECORD.values(order | {"binance_order_id": recorded}),
+        "6 look up the order": orders.stored_trades(lock=True).params(keys=[recorded]),
+        "6 lock the trade of an order": positions.lock_trade(recorded),
         "8 tick": queries.tick(bot, max_price_since_entry=Decimal("65000.5")),
         "10 keys of a user": queries.keys_of_user(user),
         "10 user by email": queries.user_by_email(f"user{user}@example.com"),
         "10 usable key": queries.usable_key(user),
         "11 find days that differ": days.lock_different_days(today),
         "11 find days of a user that differ": days.lock_different_days(today, user),
-        "11 recompute days": days.recompute_days(world.running, today),
+        "11 recompute days": days.recompute_days(dataset.running, today),
         "12 unattended bots": queries.unattended_bots(),
         "12 unresolved entries": queries.unresolved_entries(),
         "13 change a position": positions.change(

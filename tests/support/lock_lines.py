@@ -1,4 +1,4 @@
-"""Compares the lines ``Locks:`` and ``Downgrade locks:`` of a docstring with an observation.
+"""Compares the lines ``Locks:`` and ``Downgrade locks:`` of a docstring with the locks observed.
 
 CONTRIBUTING.md describes the form, and what has to be declared.
 """
@@ -7,18 +7,18 @@ import re
 from collections.abc import Collection, Iterable
 from textwrap import fill
 
-from tests.support.observation import Observation, Taken, locks_taken
+from tests.support.observation import Observation, TakenLock, locks_taken
 from trading_bot_schema.docstrings import LOCKS, DeclaredLock, DocstringError, line, locks
 
 WIDTH = 99
-# Weaker locks block nothing but another revision.
+# Weaker locks only conflict with other revisions.
 DECLARED = LOCKS[LOCKS.index("ROW EXCLUSIVE") :]
 # A statement that changes rows has to read some.
 READS_DECLARED = LOCKS[LOCKS.index("SHARE UPDATE EXCLUSIVE") :]
 
 NEGATED = re.compile(r"\b(?:no|not|none|nothing|never|without|neither|nor)\b")
 READS = re.compile(r"\brows (?:are|is|being) read|\breads? (?:all|every|each|its|the)\b|\bscan")
-# May mean it, or something else.
+# Phrases that may refer to a scan, or to something else.
 MAY_MEAN_READS = re.compile(READS.pattern + r"|\bread|\bbuil[dt]|\bvalidat|\bcheck")
 REWRITES = re.compile(r"\brewr(?:ite|itten|ote)")
 
@@ -69,14 +69,14 @@ def check_downgrade(docstring: str, observation: Observation, dropped: Collectio
         except DocstringError:
             return ""  # reported by check_upgrade()
         errors = "\n".join(
-            f"The downgrade takes {_named(lock)}, which is more than Locks: says."
+            f"The downgrade takes {_named(lock)}, which is more than Locks: declares."
             for lock in _required(taken)
             if not any(_covers(one, lock) for one in declared)
         )
     return _paste(errors, "Downgrade locks", _required(taken))
 
 
-def _covers(declared: DeclaredLock, taken: Taken) -> bool:
+def _covers(declared: DeclaredLock, taken: TakenLock) -> bool:
     return (
         taken.table in declared.tables
         and LOCKS.index(declared.lock) >= LOCKS.index(taken.lock)
@@ -85,7 +85,7 @@ def _covers(declared: DeclaredLock, taken: Taken) -> bool:
     )
 
 
-def _compare(text: str, taken: Iterable[Taken], allowed: Iterable[Taken] = ()) -> str:
+def _compare(text: str, taken: Iterable[TakenLock], allowed: Iterable[TakenLock] = ()) -> str:
     taken = set(taken)
     try:
         declared = locks(text)
@@ -99,29 +99,30 @@ def _compare(text: str, taken: Iterable[Taken], allowed: Iterable[Taken] = ()) -
     for lock in _required(taken):
         texts = texts_of.get((lock.table, lock.lock))
         if texts is None:
-            errors.append(f"It takes {_named(lock)}, which the docstring does not say.")
+            errors.append(f"It takes {_named(lock)}, which the docstring does not declare.")
         elif _reads(lock) and not any(_matches(MAY_MEAN_READS, text) for text in texts):
             errors.append(
                 f"All rows of {lock.table} are read under {lock.lock}, which the docstring does"
-                " not say."
+                " not declare."
             )
         elif lock.rewrites and not any(_matches(REWRITES, text) for text in texts):
             errors.append(
-                f"{lock.table} is rewritten under {lock.lock}, which the docstring does not say."
+                f"{lock.table} is rewritten under {lock.lock}, which the docstring does not"
+                " declare."
             )
-    known = {(lock.table, lock.lock): lock for lock in {*taken, *allowed}}
+    permitted = {(lock.table, lock.lock): lock for lock in {*taken, *allowed}}
     for (table, name), texts in texts_of.items():
-        if (table, name) not in known:
-            errors.append(f"The docstring says {name} on {table}, which it does not take.")
+        if (table, name) not in permitted:
+            errors.append(f"The docstring declares {name} on {table}, which is not taken.")
             continue
-        if not known[table, name].reads and any(_matches(READS, text) for text in texts):
-            errors.append(f"The docstring says that rows of {table} are read, which they are not.")
-        if not known[table, name].rewrites and any(_matches(REWRITES, text) for text in texts):
-            errors.append(f"The docstring says that {table} is rewritten, which it is not.")
+        if not permitted[table, name].reads and any(_matches(READS, text) for text in texts):
+            errors.append(f"The docstring declares that rows of {table} are read; they are not.")
+        if not permitted[table, name].rewrites and any(_matches(REWRITES, text) for text in texts):
+            errors.append(f"The docstring declares that {table} is rewritten; it is not.")
     return "\n".join(errors)
 
 
-def _required(taken: Iterable[Taken]) -> list[Taken]:
+def _required(taken: Iterable[TakenLock]) -> list[TakenLock]:
     """Return what has to be declared: the strongest lock on each table, and scans."""
     taken = [lock for lock in taken if lock.lock in DECLARED]
     strongest = {
@@ -132,11 +133,11 @@ def _required(taken: Iterable[Taken]) -> list[Taken]:
     return sorted(chosen, key=lambda lock: (-_strength(lock), lock.table))
 
 
-def _strength(lock: Taken) -> int:
+def _strength(lock: TakenLock) -> int:
     return LOCKS.index(lock.lock)
 
 
-def _reads(lock: Taken) -> bool:
+def _reads(lock: TakenLock) -> bool:
     return lock.reads and not lock.rewrites and lock.lock in READS_DECLARED
 
 
@@ -146,7 +147,7 @@ def _matches(pattern: re.Pattern[str], text: str) -> bool:
     )
 
 
-def _all_named(taken: list[Taken]) -> str:
+def _all_named(taken: list[TakenLock]) -> str:
     """Return the text for locks, with the tables of the same lock together."""
     tables: dict[tuple[str, str], list[str]] = {}
     for lock in taken:
@@ -158,11 +159,11 @@ def _all_named(taken: list[Taken]) -> str:
     return "; ".join(parts) or "none"
 
 
-def _named(lock: Taken) -> str:
+def _named(lock: TakenLock) -> str:
     return _all_named([lock])
 
 
-def _text(lock: Taken) -> str:
+def _text(lock: TakenLock) -> str:
     if lock.rewrites:
         return REWRITES_TEXT
     if _reads(lock):
@@ -170,9 +171,9 @@ def _text(lock: Taken) -> str:
     return "while rows change" if lock.lock == "ROW EXCLUSIVE" else MILLISECONDS
 
 
-def _line(heading: str, taken: list[Taken]) -> str:
+def _line(heading: str, taken: list[TakenLock]) -> str:
     return fill(f"{heading}: {_all_named(taken)}.", WIDTH, break_on_hyphens=False)
 
 
-def _paste(errors: str, heading: str, taken: list[Taken]) -> str:
+def _paste(errors: str, heading: str, taken: list[TakenLock]) -> str:
     return f"{errors}\nThe docstring should have:\n\n{_line(heading, taken)}" if errors else ""

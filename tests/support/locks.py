@@ -1,4 +1,4 @@
-"""Waits until sessions wait for a lock."""
+"""Waits until sessions are blocked by a lock."""
 
 import asyncio
 
@@ -11,9 +11,9 @@ _WAITING = text(
 )
 
 
-async def waiting(engine: AsyncEngine, sessions: int = 1) -> None:
+async def wait_for_blocked_sessions(engine: AsyncEngine, sessions: int = 1) -> None:
     """Return when exactly ``sessions`` sessions of the database wait for a lock."""
     async with asyncio.timeout(30), engine.connect() as connection:
         while await connection.scalar(_WAITING) != sessions:
-            await connection.rollback()  # which ends the snapshot of the statistics
+            await connection.rollback()  # to discard the snapshot of the statistics
             await asyncio.sleep(0.01)

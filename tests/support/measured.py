@@ -1,4 +1,4 @@
-"""Runs revisions one after the other beside an application, and measures their effects."""
+"""Runs revisions in turn while an application is connected, and measures their effects."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
@@ -6,7 +6,7 @@ from functools import partial
 import psycopg
 from sqlalchemy import make_url
 
-from tests.support.application import ALWAYS, NOTHING, ONCE, Application
+from tests.support.application import ALWAYS, NO_EFFECT, ONCE, Application
 from tests.support.generated_rows import FilledDatabases
 from tests.support.history import HEAD
 from tests.support.lock_lines import named_locks
@@ -15,17 +15,17 @@ from tests.support.operations import OPERATIONS, Effect, Operation
 from tests.support.probe_revisions import Revisions
 from tests.support.recipes import GUIDE
 
-WORST = (NOTHING, ONCE, ALWAYS)
-FILLED = "UPDATE trades SET commission_asset = '' WHERE commission_asset IS NULL"
+WORST = (NO_EFFECT, ONCE, ALWAYS)
+FILL_NULLS = "UPDATE trades SET commission_asset = '' WHERE commission_asset IS NULL"
 PREPARED = {
-    "Make a column NOT NULL": FILLED,
-    "Make a column NOT NULL, on PostgreSQL 18": FILLED,
+    "Make a column NOT NULL": FILL_NULLS,
+    "Make a column NOT NULL, on PostgreSQL 18": FILL_NULLS,
 }
 """By title, the preparation before a recipe's first revision, or before the dangerous form."""
 
 
 class Measured:
-    """A form of an operation, run revision by revision beside an application."""
+    """A form of an operation, run revision by revision while an application is connected."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Measured:
             without: Tables and columns that the application does not use.
         """
         self.locks: list[str] = []
-        self.application = NOTHING
+        self.application = NO_EFFECT
         self.observed: list[ObservedRevision] = []
         self.url = filled.at(HEAD)
         """The database after the last revision."""

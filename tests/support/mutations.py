@@ -39,7 +39,7 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
         "a table has a parent": (
             "CREATE TABLE keyed (id integer NOT NULL); ALTER TABLE users INHERIT keyed"
         ),
-        "the composite type that a table is of": (
+        "a typed table": (
             "CREATE TYPE version AS (version_num varchar(32));"
             "ALTER TABLE alembic_version OF version"
         ),
@@ -89,8 +89,8 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
         "a column became nullable": "ALTER TABLE trades ALTER price DROP NOT NULL",
         "a timestamp became nullable": "ALTER TABLE users ALTER updated_at DROP NOT NULL",
         "a column became NOT NULL": "ALTER TABLE trades ALTER binance_order_id SET NOT NULL",
-        "NOT NULL has a name of its own": (
-            "ALTER TABLE trades RENAME CONSTRAINT trades_price_not_null TO price_is_there",
+        "a NOT NULL constraint has another name": (
+            "ALTER TABLE trades RENAME CONSTRAINT trades_price_not_null TO price_present",
             18,
         ),
         "NOT NULL does not hold for children": (
@@ -124,7 +124,7 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
     },
     "defaults": {
         "a default is missing": "ALTER TABLE users ALTER is_active DROP DEFAULT",
-        "the time of a row has no default": "ALTER TABLE trades ALTER timestamp DROP DEFAULT",
+        "a timestamp has no default": "ALTER TABLE trades ALTER timestamp DROP DEFAULT",
         "a boolean default is inverted": "ALTER TABLE users ALTER is_active SET DEFAULT false",
         "bots are active by default": "ALTER TABLE bot_configs ALTER is_active SET DEFAULT true",
         "another number": "ALTER TABLE bot_configs ALTER check_interval_seconds SET DEFAULT 6",
@@ -238,7 +238,7 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
             "ALTER TABLE users DROP CONSTRAINT ck_users_email_not_empty;"
             "ALTER TABLE users ADD CONSTRAINT ck_users_email_not_empty CHECK (true)"
         ),
-        "two checks have swapped their names": (
+        "two checks with swapped names": (
             "ALTER TABLE api_keys RENAME CONSTRAINT ck_api_keys_encrypted_api_key_not_empty TO x;"
             "ALTER TABLE api_keys RENAME CONSTRAINT ck_api_keys_encrypted_secret_key_not_empty"
             " TO ck_api_keys_encrypted_api_key_not_empty;"
@@ -471,18 +471,20 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
         "EXECUTE on a system function revoked from PUBLIC": (
             "REVOKE EXECUTE ON FUNCTION pg_catalog.now() FROM PUBLIC"
         ),
-        "the type of a table's rows that nobody uses": "REVOKE USAGE ON TYPE users FROM PUBLIC",
-        "password hashes of roles that everyone reads": (
+        "USAGE on a table's row type revoked from PUBLIC": (
+            "REVOKE USAGE ON TYPE users FROM PUBLIC"
+        ),
+        "SELECT on password hashes granted to PUBLIC": (
             "GRANT SELECT ON pg_catalog.pg_authid TO PUBLIC"
         ),
         "another owner of PL/pgSQL": "ALTER LANGUAGE plpgsql OWNER TO pg_monitor",
         "another owner of the information schema": (
             "ALTER SCHEMA information_schema OWNER TO pg_monitor"
         ),
-        "everyone creates tables in the information schema": (
+        "CREATE on the information schema granted to PUBLIC": (
             "GRANT CREATE ON SCHEMA information_schema TO PUBLIC"
         ),
-        "a view of the information schema that nobody reads": (
+        "SELECT on a view of the information schema revoked from PUBLIC": (
             "REVOKE SELECT ON information_schema.tables FROM PUBLIC"
         ),
         "a view of the information schema is missing": (
@@ -491,7 +493,7 @@ DRIFT: dict[str, dict[str, str | tuple[str, int]]] = {
     },
     "replication, storage, settings": {
         "a publication": "CREATE PUBLICATION p FOR TABLE trades",
-        "a publication of everything": "CREATE PUBLICATION p FOR ALL TABLES",
+        "a publication of all tables": "CREATE PUBLICATION p FOR ALL TABLES",
         "REPLICA IDENTITY FULL": "ALTER TABLE trades REPLICA IDENTITY FULL",
         "REPLICA IDENTITY NOTHING": "ALTER TABLE api_keys REPLICA IDENTITY NOTHING",
         "a fill factor of a table": "ALTER TABLE bot_states SET (fillfactor = 70)",
@@ -573,7 +575,7 @@ NO_DRIFT: dict[str, str | tuple[str, int]] = {
 }
 """Changes that do not change the schema."""
 
-OUT_OF_REACH = {
+NOT_DETECTABLE = {
     "A role, its password, its settings in all databases": (
         "CREATE ROLE {name} PASSWORD 'x'; ALTER ROLE {name} SET work_mem = '1GB'",
         "DROP ROLE {name}",

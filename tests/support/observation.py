@@ -3,10 +3,11 @@
 They are read from PostgreSQL, on the connection that migrates: the locks (``pg_locks``), the files
 of the tables (a new one: rewritten), the rows read and changed (``pg_stat_xact_user_tables``).
 
-A statement outside a transaction releases its locks before they can be read. So it is first run in
+A statement outside a transaction releases its locks before they can be read, so it is first run in
 a transaction that is rolled back. Where PostgreSQL refuses that, as for
 ``CREATE INDEX CONCURRENTLY``, sessions hold a lock on each table for which the statement has to
-wait, and its request is read while it waits (:class:`_Parking`). Nothing here depends on time.
+wait, and its request is read while it waits (:class:`_LockCapture`). The results do not depend on
+timing.
 """
 
 import re
@@ -44,8 +45,8 @@ CANNOT_RUN_IN_A_TRANSACTION = (
     psycopg.errors.ActiveSqlTransaction,
     psycopg.errors.InvalidTransactionTermination,
 )
-POLL = 0.002
-"""Seconds between two samples of the requests of another session."""
+POLL_SECONDS = 0.002
+"""Interval at which the lock requests of another session are read."""
 
 # Relations that belong to a table have it as the owner: indexes, TOAST, sequences of columns.
 RELATIONS = """
@@ -138,14 +139,14 @@ class Observation:
     @property
     def transactions(self) -> list[list[Statement]]:
         """The statements of each transaction."""
-        found: dict[int, list[Statement]] = {}
+        transactions: dict[int, list[Statement]] = {}
         for statement in self.statements:
-            found.setdefault(statement.transaction, []).append(statement)
-        return list(found.values())
+            transactions.setdefault(statement.transaction, []).append(statement)
+        return list(transactions.values())
 
 
 @dataclass(frozen=True)
-class Taken:
+class TakenLock:
     """The strongest lock on a table in a transaction, and the effects under it."""
 
     table: str
@@ -155,9 +156,9 @@ class Taken:
     rewrites: bool
 
 
-def locks_taken(observation: Observation) -> set[Taken]:
+def locks_taken(observation: Observation) -> set[TakenLock]:
     """Return the strongest lock on each table in each transaction, without duplicates."""
-    found: dict[tuple[str, str], set[str]] = {}
+    effects_by_lock: dict[tuple[str, str], set[str]] = {}
     for statements in observation.transactions:
         held: dict[str, set[str]] = {}
         for statement in statements:
@@ -167,12 +168,12 @@ def locks_taken(observation: Observation) -> set[Taken]:
             lock = strongest(locks)
             start = next(n for n, s in enumerate(statements) if lock in s.locks.get(table, ()))
             under = statements[start:]
-            did = found.setdefault((table, lock), set())
-            did |= {"reads"} if any(table in s.read for s in under) else set()
-            did |= {"rewrites"} if any(table in s.rewritten for s in under) else set()
+            effects = effects_by_lock.setdefault((table, lock), set())
+            effects |= {"reads"} if any(table in s.read for s in under) else set()
+            effects |= {"rewrites"} if any(table in s.rewritten for s in under) else set()
     return {
-        Taken(table, lock, "reads" in did, "rewrites" in did)
-        for (table, lock), did in found.items()
+        TakenLock(table, lock, "reads" in effects, "rewrites" in effects)
+        for (table, lock), effects in effects_by_lock.items()
     }
 
 
@@ -181,8 +182,8 @@ def observe(url: str, migrate: Callable[[Connection], object]) -> Observation:
 
     The tables must have rows: a scan of an empty table cannot be detected.
     """
-    with psycopg.connect(url, autocommit=True) as aside, ExitStack() as stack:
-        observer = _Observer(url, aside, stack)
+    with psycopg.connect(url, autocommit=True) as monitor, ExitStack() as stack:
+        observer = _Observer(url, monitor, stack)
         engine = databases.sync_engine(url)
         with engine.connect() as connection:
             for name in connection.scalars(text("SELECT name FROM pg_settings")).all():
@@ -217,27 +218,27 @@ class _State:
 class _Observer:
     """Reads the state of the migrating connection before and after each statement."""
 
-    def __init__(self, url: str, aside: psycopg.Connection[Any], stack: ExitStack) -> None:
-        self._aside = aside
-        self._names = _tables(aside)
+    def __init__(self, url: str, monitor: psycopg.Connection[Any], stack: ExitStack) -> None:
+        self._monitor = monitor
+        self._names = _tables(monitor)
         rows = {}
-        for oid, name in aside.execute(WITH_ROWS).fetchall():
+        for oid, name in monitor.execute(WITH_ROWS).fetchall():
             if oid in self._names:
-                (rows[name],) = aside.execute(f"SELECT count(*) FROM {name}").fetchone() or (0,)
-        aside.execute(FLUSH)  # so that these reads are not attributed to the migration
+                (rows[name],) = monitor.execute(f"SELECT count(*) FROM {name}").fetchone() or (0,)
+        monitor.execute(FLUSH)  # so that these reads are not attributed to the migration
         self.result = Observation(rows, set())
         self.result.foreign_keys = self.foreign_keys()
-        self._parking = _Parking(url, aside, stack, self._names)
+        self._capture = _LockCapture(url, monitor, stack, self._names)
         self._transactions: dict[str, int] = {}
         self._before: _State | None = None
         self._last: _State | None = None
-        self._parked = False
+        self._is_capturing = False
 
     def foreign_keys(self) -> set[frozenset[str]]:
         """Return the tables that foreign keys connect."""
         return {
             frozenset((self._names[oid], self._names[other]))
-            for oid, other in self._aside.execute(FOREIGN_KEYS)
+            for oid, other in self._monitor.execute(FOREIGN_KEYS)
             if oid in self._names and other in self._names
         }
 
@@ -263,9 +264,9 @@ class _Observer:
             raw.execute("ROLLBACK")
             raw.execute(FLUSH)
             self._before = self._state(raw, COMMITTED)
-            self._parking.begin(raw.info.backend_pid)
-            self._parked = True
-        except psycopg.Error:  # It will fail again.
+            self._capture.begin(raw.info.backend_pid)
+            self._is_capturing = True
+        except psycopg.Error:  # The statement itself will fail in the same way.
             raw.execute("ROLLBACK")
         else:
             raw.execute("ROLLBACK")
@@ -275,9 +276,9 @@ class _Observer:
         raw: psycopg.Connection[Any] = cursor.connection
         if before is None:
             return
-        if self._parked:
-            self._parked = False
-            requests = self._parking.end()
+        if self._is_capturing:
+            self._is_capturing = False
+            requests = self._capture.end()
             raw.execute(FLUSH)
             after = self._state(raw, COMMITTED)
             number = self._number_of(after.transaction)
@@ -290,14 +291,14 @@ class _Observer:
             self._last = after
 
     def ended(self, *_: Any) -> None:
-        """Forget the transaction."""
+        """Discard the state of the transaction."""
         self._last = None
 
     def failed(self, _: Any) -> None:
         self._before = self._last = None
-        if self._parked:
-            self._parked = False
-            self._parking.end()
+        if self._is_capturing:
+            self._is_capturing = False
+            self._capture.end()
 
     def _number_of(self, transaction: str) -> int:
         return self._transactions.setdefault(transaction, len(self._transactions))
@@ -306,7 +307,7 @@ class _Observer:
         row = raw.execute(STATE, [list(TIMEOUTS)], prepare=False).fetchone()
         assert row is not None
         transaction, writes, locks, files, unvalidated, timeouts = row
-        counted = (self._aside if statistics == COMMITTED else raw).execute(
+        counted = (self._monitor if statistics == COMMITTED else raw).execute(
             statistics, prepare=False
         )
         return _State(
@@ -363,17 +364,21 @@ class _Observer:
         }
 
 
-class _Parking:
+class _LockCapture:
     """Sessions, one for each table, that hold a lock for which a statement has to wait.
 
     When the statement requests a lock on a table, the request is recorded and that table's session
-    releases its lock. So the requests are seen one after the other, until the statement ends.
+    releases its lock, so that all requests are recorded in turn until the statement ends.
     """
 
     def __init__(
-        self, url: str, aside: psycopg.Connection[Any], stack: ExitStack, known: Mapping[int, str]
+        self,
+        url: str,
+        monitor: psycopg.Connection[Any],
+        stack: ExitStack,
+        table_names: Mapping[int, str],
     ) -> None:
-        self._url, self._aside, self._stack, self._known = url, aside, stack, known
+        self._url, self._monitor, self._stack, self._table_names = url, monitor, stack, table_names
         self._sessions: dict[int, psycopg.Connection[Any]] = {}
         self._requests: set[tuple[int, str]] = set()
         self._stop = threading.Event()
@@ -383,16 +388,16 @@ class _Parking:
         """Make the next statement of a session wait."""
         self._requests = set()
         self._stop.clear()
-        parked = {}
-        for oid, name in self._aside.execute(WITH_ROWS).fetchall():
-            if oid not in self._known:
+        holders = {}
+        for oid, name in self._monitor.execute(WITH_ROWS).fetchall():
+            if oid not in self._table_names:
                 continue
             if oid not in self._sessions:
                 self._sessions[oid] = self._stack.enter_context(psycopg.connect(self._url))
-            # It conflicts with all but SELECT.
+            # This conflicts with every mode except ACCESS SHARE.
             self._sessions[oid].execute(f"LOCK TABLE ONLY {name} IN EXCLUSIVE MODE")
-            parked[self._known[oid]] = self._sessions[oid]
-        self._watcher = threading.Thread(target=self._watch, args=(pid, parked))
+            holders[self._table_names[oid]] = self._sessions[oid]
+        self._watcher = threading.Thread(target=self._watch, args=(pid, holders))
         self._watcher.start()
 
     def end(self) -> set[tuple[int, str]]:
@@ -401,15 +406,15 @@ class _Parking:
         self._watcher.join()
         return self._requests
 
-    def _watch(self, pid: int, parked: dict[str, psycopg.Connection[Any]]) -> None:
+    def _watch(self, pid: int, holders: dict[str, psycopg.Connection[Any]]) -> None:
         try:
-            while not self._stop.wait(POLL):
-                for oid, mode in self._aside.execute(REQUESTS, [pid]):
+            while not self._stop.wait(POLL_SECONDS):
+                for oid, mode in self._monitor.execute(REQUESTS, [pid]):
                     self._requests.add((oid, _lock(mode)))
-                    if session := parked.pop(self._known.get(oid, ""), None):
+                    if session := holders.pop(self._table_names.get(oid, ""), None):
                         session.rollback()
         finally:
-            for session in parked.values():
+            for session in holders.values():
                 session.rollback()
 
 
@@ -421,8 +426,8 @@ def _tables(connection: psycopg.Connection[Any]) -> dict[int, str]:
         name, owner = relations[oid]
         return table(owner) if owner in relations else str(name)
 
-    found = {oid: table(oid) for oid in relations}
-    return {oid: name for oid, name in found.items() if name != "alembic_version"}
+    tables = {oid: table(oid) for oid in relations}
+    return {oid: name for oid, name in tables.items() if name != "alembic_version"}
 
 
 def _lock(mode: str) -> str:

@@ -12,8 +12,8 @@ from tests.support import databases, generated_rows
 from tests.support.generated_rows import FilledDatabases
 from tests.support.lock_lines import check_downgrade, check_upgrade, upgrade_line
 from tests.support.observation import Observation, observe
-from tests.support.rules import Violation, judge, violations
-from tests.support.running_again import run_again
+from tests.support.rerun import rerun_violations
+from tests.support.rules import Violation, unexcused, violations
 from trading_bot_schema.docstrings import DocstringError, names
 
 MANY_ROWS = 20_000
@@ -78,19 +78,19 @@ class ObservedRevision:
         return observe(url, lambda c: databases.migrate_on(c, "-1", self._config()))
 
     def _violations(self) -> list[Violation]:
-        found = violations(self.upgrade)
-        if large := {t for v in found if v.rule == "every-row" for t in v.tables}:
-            # A batch of some thousands is every row of a small table.
+        broken = violations(self.upgrade)
+        if large := {t for v in broken if v.rule == "every-row" for t in v.tables}:
+            # On a small table, a batch of some thousands is every row.
             url = self._start()
             generated_rows.grow(url, large, MANY_ROWS)
-            found = violations(observe(url, self._upgrade))
-        return [*found, *run_again(self.upgrade, self._upgrade, self.url, self._start)]
+            broken = violations(observe(url, self._upgrade))
+        return [*broken, *rerun_violations(self.upgrade, self._upgrade, self.url, self._start)]
 
     def broken_rules(self) -> list[str]:
-        """Return the rules that the upgrade breaks, and what to do instead."""
-        found = self._violations()
+        """Return the rules that the upgrade breaks, with the safe forms."""
+        violations = self._violations()
         try:
-            return judge(self.docstring, found)
+            return unexcused(self.docstring, violations)
         except DocstringError as error:
             return [f"The docstring's line Accepts: {error}"]
 
@@ -100,27 +100,27 @@ class ObservedRevision:
         # The downgrade is compared with the line that the upgrade should have.
         docstring = f"{self.docstring}\n\n{upgrade_line(self.upgrade)}"
         dropped = names(self.docstring, "Downgrade", "loses")
-        found = (wrong, check_downgrade(docstring, self.downgrade, dropped))
-        return "\n\n".join(filter(None, found))
+        errors = (wrong, check_downgrade(docstring, self.downgrade, dropped))
+        return "\n\n".join(filter(None, errors))
 
     def undeclared_changes(self) -> list[str]:
         """Return the changes of rows of existing tables that the docstring does not declare."""
         changes = {name.partition(".")[0] for name in names(self.docstring, "Upgrade", "changes")}
         loses = {name.partition(".")[0] for name in names(self.docstring, "Upgrade", "loses")}
-        found = []
+        undeclared = []
         for table in self.upgrade.rows:
             updated = sum(s.updated[table] for s in self.upgrade.statements)
             deleted = sum(s.deleted[table] for s in self.upgrade.statements)
             emptied = any(table in s.emptied for s in self.upgrade.statements)
             if updated and table not in changes:
-                found.append(
+                undeclared.append(
                     f"The upgrade updates {updated} of the {self.upgrade.rows[table]} rows of"
                     f" {table}. Declare the columns in the docstring: Upgrade: changes"
                     f" {table}.<column>."
                 )
             if (deleted or emptied) and table not in loses:
-                found.append(
+                undeclared.append(
                     f"The upgrade deletes {deleted or 'all'} of the {self.upgrade.rows[table]}"
                     f" rows of {table}. Declare it in the docstring: Upgrade: loses {table}."
                 )
-        return found
+        return undeclared

@@ -9,7 +9,7 @@ class Operation:
 
     title: str
     shown: str
-    """The dangerous form, as the table shows it."""
+    """The dangerous form, as shown in the table."""
     dangerous: str
     """The body of ``upgrade()``; empty: there is only the safe form."""
     safe: str
@@ -88,7 +88,7 @@ OPERATIONS = [
     ),
     Operation(
         "drop a column",
-        "`DROP COLUMN` before the code that fits",
+        "`DROP COLUMN` before the new code is deployed",
         'op.execute("ALTER TABLE trades DROP COLUMN commission_asset")',
         "Drop a column",
         frozenset({"trades.commission_asset"}),

@@ -80,7 +80,7 @@ class Buffer:
 
     def write(self, text: str) -> None:
         """Store a statement, unless Alembic itself prints it."""
-        statement = normal(text)
+        statement = normalized(text)
         if running_revision() and statement not in ("BEGIN", "COMMIT"):
             self.statements.append(statement)
 
@@ -88,8 +88,8 @@ class Buffer:
         """Do nothing."""
 
 
-def normal(statement: str) -> str:
-    """Return a statement in a normal form for comparison."""
+def normalized(statement: str) -> str:
+    """Return a statement in a normalized form for comparison."""
     return statement.strip().removesuffix(";").replace("\t", "    ").replace("%%", "%")
 
 
@@ -104,34 +104,34 @@ def steps() -> Iterator[tuple[str, Callable[..., None], str, str]]:
 
 def offline() -> Statements:
     """Return the statements of every revision, run with ``--sql``."""
-    found = {}
+    statements = {}
     for name, direction, start, end in steps():
         config = databases.alembic_config()
         config.output_buffer = buffer = Buffer()  # type: ignore[assignment]
         direction(config, f"{start}:{end}", sql=True)
-        found[name] = buffer.statements
-    return found
+        statements[name] = buffer.statements
+    return statements
 
 
 def online(url: str) -> Statements:
     """Return the statements of every revision, run on a database."""
-    found: Statements = {}
+    statements: Statements = {}
     engine = databases.sync_engine(url)
-    now: list[str] = []
+    current: list[str] = []
 
     @event.listens_for(engine, "before_execute")
-    def note(_: Connection, clause: ClauseElement, many: Any, one: Any, __: Any) -> None:
+    def record(_: Connection, clause: ClauseElement, many: Any, one: Any, __: Any) -> None:
         if running_revision():
-            now.extend(literal(clause, values) for values in many or [one])
+            current.extend(literal(clause, values) for values in many or [one])
 
     for name, direction, _, end in steps():
-        now = found[name] = []
+        current = statements[name] = []
         config = databases.alembic_config()
         with engine.connect() as connection:
             config.attributes["connection"] = connection
             direction(config, end)
             connection.commit()
-    return found
+    return statements
 
 
 def literal(clause: ClauseElement, values: dict[str, Any]) -> str:
@@ -139,27 +139,27 @@ def literal(clause: ClauseElement, values: dict[str, Any]) -> str:
     if values and isinstance(clause, Insert):
         clause = clause.values(values)
     options = {} if isinstance(clause, DDLElement) else {"literal_binds": True}
-    return normal(str(clause.compile(dialect=POSTGRESQL, compile_kwargs=options)))
+    return normalized(str(clause.compile(dialect=POSTGRESQL, compile_kwargs=options)))
 
 
 def watch(forbidden: list[str]) -> None:
     """Record the forbidden resources that revisions use from now on."""
 
-    def note(what: str) -> None:
+    def record(resource: str) -> None:
         if file := running_revision():
-            forbidden.append(f"{file} uses {what}")
+            forbidden.append(f"{file} uses {resource}")
 
     def hook(name: str, arguments: tuple[Any, ...]) -> None:
         if name in FORBIDDEN:
-            note(f"{name} {arguments[0] if arguments else ''}".strip())
+            record(f"{name} {arguments[0] if arguments else ''}".strip())
 
     class Environment(os._Environ[str]):
         def __getitem__(self, key: str) -> str:
-            note(f"the variable {key} of the environment")
+            record(f"the variable {key} of the environment")
             return super().__getitem__(key)
 
         def __iter__(self) -> Iterator[str]:
-            note("the environment")
+            record("the environment")
             return super().__iter__()
 
     sys.addaudithook(hook)
@@ -167,7 +167,7 @@ def watch(forbidden: list[str]) -> None:
 
 
 def main(url: str) -> None:
-    """Run everything and print the result."""
+    """Run all revisions under all conditions, and print the result."""
     result = Result()
     watch(result.forbidden)
     for seed, moment in enumerate(MOMENTS):

@@ -64,13 +64,13 @@ def pgbouncer(url: str, mode: str, **settings: object) -> Iterator[str]:
         stdout=log,
         stderr=log,
     )
-    through = target._replace(host=None, port=None, password=None).set(
+    pooler = target._replace(host=None, port=None, password=None).set(
         query={"host": str(directory), "port": str(options["listen_port"])}
     )
     try:
-        wait_for(lambda: process.poll() is not None or _answers(through.render_as_string()))
+        wait_for(lambda: process.poll() is not None or _answers(pooler.render_as_string()))
         assert process.poll() is None, (directory / "log").read_text()
-        yield through.render_as_string()
+        yield pooler.render_as_string()
     finally:
         process.terminate()
         process.wait()

@@ -29,7 +29,7 @@ from alembic import op
 
 revision = {revision!r}
 down_revision = {down_revision!r}
-{more}
+{code}
 
 
 {upgrade}
@@ -67,12 +67,13 @@ class Revisions:
         revision: str,
         upgrade: str,
         downgrade: str = "pass",
-        more: str = "",
+        code: str = "",
         docstring: str = "A probe.",
     ) -> None:
         """Add a revision after the last one.
 
-        ``upgrade`` is the function of that name, with any code that it needs, or its body alone.
+        ``upgrade`` is the function of that name, with any code that it needs, or its body alone;
+        ``code`` is inserted before it.
         """
         text = _REVISION.format(
             docstring=docstring,
@@ -80,7 +81,7 @@ class Revisions:
             down_revision=self._last,
             upgrade=upgrade if "def upgrade()" in upgrade else _UPGRADE + indent(upgrade, "    "),
             downgrade=indent(downgrade, "    "),
-            more=more,
+            code=code,
         )
         (self._directory / "alembic" / "versions" / f"{revision}.py").write_text(text)
         self._last = revision

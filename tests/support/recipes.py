@@ -20,18 +20,18 @@ class Recipe:
     @property
     def since(self) -> int:
         """The first release of PostgreSQL that supports the recipe."""
-        found = SINCE.search(self.title)
-        return int(found[1]) if found else 15
+        match = SINCE.search(self.title)
+        return int(match[1]) if match else 15
 
 
 def recipes(page: Path, heading: str) -> dict[str, Recipe]:
     """Return a page's sections with Python blocks, by title."""
-    found = {}
+    sections = {}
     for section in re.split(rf"^{heading} ", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
         title = section.partition("\n")[0]
         if blocks := re.findall(r"```python\n(.*?)```", section, re.DOTALL):
-            found[title] = Recipe(title, tuple(blocks))
-    return found
+            sections[title] = Recipe(title, tuple(blocks))
+    return sections
 
 
 GUIDE = {

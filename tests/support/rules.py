@@ -14,7 +14,7 @@ from trading_bot_schema.migrator.settings import Settings
 
 GUIDE = "CONTRIBUTING.md"
 MAINTENANCE = "SHARE UPDATE EXCLUSIVE"
-"""The lock of VALIDATE and the like, under which others read and write."""
+"""The lock of VALIDATE CONSTRAINT and similar, which blocks neither reads nor writes."""
 RULES = (
     "scan-under-lock",
     "rewrite-under-lock",
@@ -27,8 +27,8 @@ RULES = (
     "timeout",
 )
 
-TWO_REVISIONS = "Make two revisions of it."
-# What to do instead, by the form of a statement: the section of CONTRIBUTING.md, in short.
+TWO_REVISIONS = "Split it into two revisions."
+# By the form of a statement: the section of CONTRIBUTING.md with the safe form, and its summary.
 SAFE_FORMS = [
     (
         r"CREATE (UNIQUE )?INDEX|REINDEX|CLUSTER",
@@ -104,61 +104,61 @@ class Violation:
 
 
 def violations(observation: Observation) -> list[Violation]:
-    """Return the rules that a revision breaks, each with the statement and what to do instead."""
-    found = [*_timeouts(observation)]
+    """Return the rules that a revision breaks, each with the statement and the safe form."""
+    violations = [*_timeouts(observation)]
     for statements in observation.transactions:
-        found += _under_locks(observation, statements)
-        found += _changed_rows(observation, statements)
-    return found
+        violations += _under_locks(observation, statements)
+        violations += _changed_rows(observation, statements)
+    return violations
 
 
-def judge(docstring: str, found: list[Violation]) -> list[str]:
+def unexcused(docstring: str, violations: list[Violation]) -> list[str]:
     """Return the messages without the docstring's exceptions, and the unused exceptions."""
-    excepted = acceptances(docstring)
+    exceptions = acceptances(docstring)
     used = set()
     messages = []
-    for violation in found:
-        by = [
+    for violation in violations:
+        matching = [
             n
-            for n, exception in enumerate(excepted)
+            for n, exception in enumerate(exceptions)
             if exception.rule == violation.rule and violation.tables <= {*exception.tables}
         ]
-        used |= {*by}
-        if not by:
+        used |= {*matching}
+        if not matching:
             messages.append(str(violation))
-    for n, exception in enumerate(excepted):
+    for n, exception in enumerate(exceptions):
         if n not in used:
-            known = "" if exception.rule in RULES else f" The rules are: {', '.join(RULES)}."
+            hint = "" if exception.rule in RULES else f" The rules are: {', '.join(RULES)}."
             messages.append(
-                f"[{exception.rule}] The docstring accepts what the revision does not do. Delete"
-                f" this from its line Accepts:.{known}"
+                f"[{exception.rule}] The docstring accepts a violation that the revision does not"
+                f" have. Delete this from its line Accepts:.{hint}"
             )
     return messages
 
 
 def _under_locks(observation: Observation, statements: list[Statement]) -> Iterator[Violation]:
-    """Check the effects of a transaction while it holds locks that block others."""
+    """Check the effects of a transaction while it holds locks that block queries."""
     held: dict[str, str] = {}
     added: set[int] = set()
     maintained: set[str] = set()
     scans: dict[str, Statement] = {}
     for statement in statements:
-        asked = {
+        requested = {
             table: lock
             for table, lock in _strong(statement).items()
             if table not in held or strongest([lock, held[table]]) != held[table]
         }
-        yield from _second_table(observation, statement, held, asked)
-        if asked and scans:
+        yield from _second_table(observation, statement, held, requested)
+        if requested and scans:
             yield Violation(
                 "scan-before-lock",
                 frozenset(scans),
-                f"{statement.short}: asks for {_named(asked)}, after"
+                f"{statement.short}: requests {_named(requested)}, after"
                 f" {'; '.join(s.short for s in scans.values())} has read all rows of"
-                f" {' and '.join(scans)}. When the lock is not had at once, the rows are read for"
-                f" nothing, at each attempt. {TWO_REVISIONS} {_safe_form(statement)}",
+                f" {' and '.join(scans)}. If the lock is not available at once, the scan is"
+                f" repeated at each attempt. {TWO_REVISIONS} {_safe_form(statement)}",
             )
-        held |= asked
+        held |= requested
         maintained |= {t for t, locks in statement.locks.items() if MAINTENANCE in locks}
         if not held:
             scans |= dict.fromkeys(statement.read & maintained, statement)
@@ -171,7 +171,7 @@ def _under_locks(observation: Observation, statements: list[Statement]) -> Itera
                 f"{statement.short}: validates a constraint in the transaction that added it, so"
                 f" all rows of {table} are read under {_named(held)}. {_safe_form(statement)}",
             )
-        for rule, does, tables in (
+        for rule, effect, tables in (
             ("scan-under-lock", "reads all rows of", statement.read - statement.rewritten),
             ("rewrite-under-lock", "rewrites", statement.rewritten),
         ):
@@ -179,21 +179,21 @@ def _under_locks(observation: Observation, statements: list[Statement]) -> Itera
                 yield Violation(
                     rule,
                     frozenset({table}),
-                    f"{statement.short}: {does} {table} under {_named(held)}."
+                    f"{statement.short}: {effect} {table} under {_named(held)}."
                     f" {_safe_form(statement)}",
                 )
 
 
 def _second_table(
-    observation: Observation, statement: Statement, held: dict[str, str], asked: dict[str, str]
+    observation: Observation, statement: Statement, held: dict[str, str], requested: dict[str, str]
 ) -> Iterator[Violation]:
-    both_ends = not held and frozenset(asked) in observation.foreign_keys
-    for table in sorted(asked):
+    both_ends = not held and frozenset(requested) in observation.foreign_keys
+    for table in sorted(requested):
         others = {
             other: lock
-            for other, lock in (asked | held).items()
+            for other, lock in (requested | held).items()
             if other != table
-            and "ACCESS EXCLUSIVE" in (lock, asked[table])
+            and "ACCESS EXCLUSIVE" in (lock, requested[table])
             # If one statement locks two tables, one of them counts as the second.
             and (other in held or other < table)
         }
@@ -201,7 +201,7 @@ def _second_table(
             yield Violation(
                 "second-table",
                 frozenset({table, *others}),
-                f"{statement.short}: asks for {asked[table]} on {table} while the transaction"
+                f"{statement.short}: requests {requested[table]} on {table} while the transaction"
                 f" holds {_named(others)} for as long as it waits. {TWO_REVISIONS}"
                 f" {_safe_form(statement)}",
             )
@@ -213,12 +213,12 @@ def _changed_rows(observation: Observation, statements: list[Statement]) -> Iter
         for table, lock in _strong(statement).items():
             locks[table] = strongest([lock, locks.get(table, lock)])
     for table, rows in observation.rows.items():
-        ours = [s for s in statements if s.changed[table] or table in s.emptied]
-        if not ours:
+        changing = [s for s in statements if s.changed[table] or table in s.emptied]
+        if not changing:
             continue
-        largest = max(ours, key=lambda s: s.changed[table])
-        changed = sum(s.updated[table] + s.deleted[table] for s in ours)
-        if (rows and changed >= rows) or any(table in s.emptied for s in ours):
+        largest = max(changing, key=lambda s: s.changed[table])
+        changed = sum(s.updated[table] + s.deleted[table] for s in changing)
+        if (rows and changed >= rows) or any(table in s.emptied for s in changing):
             yield Violation(
                 "every-row",
                 frozenset({table}),
@@ -230,7 +230,7 @@ def _changed_rows(observation: Observation, statements: list[Statement]) -> Iter
             yield Violation(
                 "rows-under-lock",
                 frozenset({table}),
-                f"{largest.short}: changes rows of {table} in the transaction that has"
+                f"{largest.short}: changes rows of {table} in the transaction that holds"
                 f" {_named(locks)}. {TWO_REVISIONS} {_safe_form(largest)}",
             )
 
@@ -244,28 +244,28 @@ def _timeouts(observation: Observation) -> Iterator[Violation]:
                     "timeout",
                     frozenset(),
                     f"{statement.short}: sets {name} to {f'{value} ms' if value else 'no limit'}."
-                    " A revision that needs other timeouts declares them beside `revision`, where"
-                    ' -x comes before them: timeouts = {"lock_timeout": "10s"}.'
+                    " A revision that needs other timeouts declares them next to `revision`, where"
+                    ' -x overrides them: timeouts = {"lock_timeout": "10s"}.'
                     f" See “Timeouts of one revision” in {GUIDE}.",
                 )
 
 
 def _strong(statement: Statement) -> dict[str, str]:
-    found = {table: strongest(locks) for table, locks in statement.locks.items()}
-    return {table: lock for table, lock in found.items() if lock in STRONG}
+    locks = {table: strongest(modes) for table, modes in statement.locks.items()}
+    return {table: lock for table, lock in locks.items() if lock in STRONG}
 
 
 def _named(locks: dict[str, str]) -> str:
-    """Return the text for locks, and their effect on others."""
+    """Return the text for locks, and the kind of queries that they block."""
     names = " and ".join(f"{lock} on {table}" for table, lock in sorted(locks.items()))
     reads = "reads and writes" if "ACCESS EXCLUSIVE" in locks.values() else "writes"
     return f"{names}, which block{'s' if len(locks) == 1 else ''} {reads}"
 
 
 def _safe_form(statement: Statement) -> str:
-    """Return what to do instead of a statement."""
-    section, gist = next(
+    """Return the safe form of a statement."""
+    section, summary = next(
         (form for pattern, form in SAFE_FORMS if re.search(pattern, statement.sql, re.IGNORECASE)),
         ANY_FORM,
     )
-    return f"Safe: {gist}. See “{section}” in {GUIDE}."
+    return f"Safe: {summary}. See “{section}” in {GUIDE}."

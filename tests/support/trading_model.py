@@ -1,8 +1,8 @@
-"""Random histories of a trading backend: workers, an exchange, and killed connections.
+"""Random histories of a trading backend: workers, an exchange, and terminated connections.
 
 :class:`Trading` is a state machine of Hypothesis. It keeps the exchange's books, lets workers use
-:mod:`models.queries` at the same time, kills the connections of some at any statement, and
-compares the database with the books after every step.
+:mod:`models.queries` at the same time, terminates the connections of some at any statement,
+and compares the database with the books after every step.
 """
 
 import asyncio
@@ -89,11 +89,11 @@ class Order:
     def fee(self, filled: int) -> Decimal:
         return sum(self.fills[:filled], Decimal(0)) * (-1 if self.number % 5 == 0 else 1) / 1000
 
-    def report(self, filled: int, bare: bool, slash: bool) -> dict[str, Any]:
+    def report(self, filled: int, without_fee: bool, slash: bool) -> dict[str, Any]:
         """Return the values of a report; the same symbol may be spelt in two ways."""
         symbol = SYMBOLS[self.bot] if slash else SYMBOLS[self.bot].replace("/", "")
         fee: dict[str, Any] = {}
-        if not bare:
+        if not without_fee:
             fee = {"commission_amount": self.fee(filled), "commission_asset": "BNB"}
         return {
             "bot_config_id": self.bot,
@@ -112,10 +112,10 @@ class Order:
         filled = max(filled for filled, _ in self.reported)
         for name, value in self.amounts(filled).items():
             assert getattr(trade, name) == (value if value is None else stored(value)), name
-        fees = {stored(self.fee(n)) for n, bare in self.reported if not bare}
+        fees = {stored(self.fee(n)) for n, without_fee in self.reported if not without_fee}
         if (filled, False) in self.reported:
             assert trade.commission_amount == stored(self.fee(filled))
-        else:  # known from an earlier fill at most
+        else:  # reported for an earlier fill, or not at all
             assert trade.commission_amount in fees | {None}
         assert (trade.side, trade.order_type, trade.timestamp) == (self.side, self.kind, self.time)
         assert ("/" in trade.symbol) == (self.with_slash and "/" in SYMBOLS[self.bot])
@@ -128,44 +128,43 @@ class Position:
     entry: Order | None = None
     is_open: bool = False
     exits: list[Order] = field(default_factory=list)
-    is_over: bool = False
+    is_closed: bool = False
 
 
-class Fuse:
-    """Kills a worker's connection at the n-th statement or commit."""
+class ScheduledKill:
+    """The termination of a worker's connection, due after some statements and commits."""
 
     def __init__(self, statements: int | None) -> None:
-        self.left, self.is_blown = statements, False
+        self.statements_left, self.is_done = statements, False
 
 
-FUSE: ContextVar[Fuse | None] = ContextVar("fuse", default=None)
-
+SCHEDULED_KILL: ContextVar[ScheduledKill | None] = ContextVar("scheduled_kill", default=None)
 
 _IS_CONNECTED = "SELECT FROM pg_stat_activity WHERE pid = %s"
 
 
-class Laboratory:
-    """A database, an event loop, and a connection that kills others."""
+class Harness:
+    """A database, an event loop, and an administrative connection that terminates others."""
 
     def __init__(self, url: str) -> None:
         self.runner = asyncio.Runner()
         self.admin = psycopg.connect(url, autocommit=True)
         self.engine: AsyncEngine = make_engine(url, pool_size=2 * WORKERS + 2)
         for name in ("before_cursor_execute", "commit"):
-            event.listen(self.engine.sync_engine, name, self._burn)
+            event.listen(self.engine.sync_engine, name, self._kill_if_due)
 
     def close(self) -> None:
         self.runner.run(self.engine.dispose())
         self.runner.close()
         self.admin.close()
 
-    def _burn(self, connection: Connection, *_: Any) -> None:
-        fuse = FUSE.get()
-        if fuse is None or fuse.left is None:
+    def _kill_if_due(self, connection: Connection, *_: Any) -> None:
+        kill = SCHEDULED_KILL.get()
+        if kill is None or kill.statements_left is None:
             return
-        fuse.left -= 1
-        if fuse.left < 0 and not fuse.is_blown:
-            fuse.is_blown = True
+        kill.statements_left -= 1
+        if kill.statements_left < 0 and not kill.is_done:
+            kill.is_done = True
             driver: Any = connection.connection.driver_connection
             pid = [driver.get_server_pid()]
             self.admin.execute("SELECT pg_terminate_backend(%s)", pid)
@@ -173,44 +172,44 @@ class Laboratory:
                 pass
 
 
-class Dice:
-    """Choices of a step, drawn before it, since the options depend on races."""
+class Choices:
+    """Random choices of a step, drawn before it, since its options depend on races."""
 
     def __init__(self, numbers: list[int]) -> None:
         self.numbers = iter(numbers)
 
-    def one_of(self, choices: Sequence[T]) -> T:
-        return choices[next(self.numbers, 0) % len(choices)]
+    def one_of(self, options: Sequence[T]) -> T:
+        return options[next(self.numbers, 0) % len(options)]
 
     def number(self, first: int, last: int) -> int:
         return self.one_of(range(first, last + 1))
 
-    def flip(self) -> bool:
+    def boolean(self) -> bool:
         return self.one_of([False, True])
 
-    def some(self, most: int, choose: Callable[[], T]) -> list[T]:
+    def list_of(self, most: int, choose: Callable[[], T]) -> list[T]:
         return [choose() for _ in range(self.number(1, most))]
 
-    def fuse(self) -> int | None:
-        """Return which statement is a worker's last, or None, which is most frequent."""
+    def kill(self) -> int | None:
+        """Return after how many statements to kill a worker; most often None: not at all."""
         return self.one_of([None, None, None, self.number(0, 12)])
 
 
 class Trading(RuleBasedStateMachine):
-    """See the module. ``laboratory`` is set by the test."""
+    """The state machine. ``harness`` is set by the test."""
 
-    laboratory: Laboratory
+    harness: Harness
 
     def __init__(self) -> None:
         super().__init__()
-        self.run = self.laboratory.runner.run
-        self.engine = self.laboratory.engine
+        self.run = self.harness.runner.run
+        self.engine = self.harness.engine
         self.positions: dict[int, list[Position]] = {bot: [] for bot in SYMBOLS}
         self.orders: list[Order] = []
         self.day = 0
         self.seconds = 0
         # Bots whose day has to be recomputed.
-        self.uncounted: set[int] = set()
+        self.stale_days: set[int] = set()
         self.leased: Counter[int] = Counter()
         self.sessions = [self._session() for _ in range(WORKERS)]
 
@@ -247,27 +246,27 @@ class Trading(RuleBasedStateMachine):
 
     # Workers
 
-    async def _work(
+    async def _run_jobs(
         self, *jobs: tuple[int | None, Callable[[AsyncSession], Awaitable[None]]]
     ) -> None:
         """Run jobs on concurrent workers, some of which fail with a broken connection."""
 
-        async def work(number: int, fuse: Fuse, job: Job) -> None:
-            FUSE.set(fuse)
+        async def run_job(number: int, kill: ScheduledKill, job: Job) -> None:
+            SCHEDULED_KILL.set(kill)
             try:
                 await job(self.sessions[number])
             except DBAPIError as error:
-                if not (fuse.is_blown and error.connection_invalidated):
+                if not (kill.is_done and error.connection_invalidated):
                     raise
             finally:
-                FUSE.set(None)
-                if fuse.is_blown:
+                SCHEDULED_KILL.set(None)
+                if kill.is_done:
                     await self.sessions[number].close()
                     self.sessions[number] = self._session()
 
         async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
             for number, (statements, job) in enumerate(jobs):
-                tasks.create_task(work(number, Fuse(statements), job))
+                tasks.create_task(run_job(number, ScheduledKill(statements), job))
 
     @asynccontextmanager
     async def _lease(self, bot: int) -> AsyncIterator[bool]:
@@ -297,10 +296,10 @@ class Trading(RuleBasedStateMachine):
         return order
 
     async def _deliver(
-        self, session: AsyncSession, order: Order, filled: int, bare: bool, slash: bool
+        self, session: AsyncSession, order: Order, filled: int, without_fee: bool, slash: bool
     ) -> None:
         """Record a report about an order, as the worker that runs the bot does."""
-        report = order.report(filled, bare, slash)
+        report = order.report(filled, without_fee, slash)
         async with session.begin():
             if order.side == Side.BUY:
                 await queries.open_position(
@@ -309,7 +308,7 @@ class Trading(RuleBasedStateMachine):
             else:
                 is_final = order.closes and filled == len(order.fills)
                 await queries.close_position(session, report, closed=is_final, since=self.since)
-        self._reported(order, filled, bare, slash)
+        self._reported(order, filled, without_fee, slash)
         position = next(
             position
             for position in self.positions[order.bot]
@@ -318,76 +317,76 @@ class Trading(RuleBasedStateMachine):
         if order.side == Side.BUY:
             position.is_open = True
         elif order.closes and filled == len(order.fills):
-            position.is_over = True
+            position.is_closed = True
 
     @staticmethod
-    def _reported(order: Order, filled: int, bare: bool, slash: bool) -> None:
-        order.reported.add((filled, bare))
+    def _reported(order: Order, filled: int, without_fee: bool, slash: bool) -> None:
+        order.reported.add((filled, without_fee))
         order.with_slash |= slash
 
     # Steps
 
-    @rule(dice=st.builds(Dice, st.lists(st.integers(0, 999), min_size=30, max_size=30)))
-    def step(self, dice: Dice) -> None:
+    @rule(choices=st.builds(Choices, st.lists(st.integers(0, 999), min_size=30, max_size=30)))
+    def step(self, choices: Choices) -> None:
         """Run a random step, more often the more important ones."""
-        steps = [self.work] * 8 + [self.enter, self.claim, self.read_reports] * 3
-        steps += [self.record_first, self.switch] * 2
-        steps += [self.midnight, self.report_at_a_naive_time]
-        dice.one_of(steps)(dice)
+        steps = [self.run_jobs] * 8 + [self.enter, self.claim, self.check_reports] * 3
+        steps += [self.record_first, self.switch_activity] * 2
+        steps += [self.start_next_day, self.report_with_naive_time]
+        choices.one_of(steps)(choices)
 
-    def enter(self, dice: Dice) -> None:
+    def enter(self, choices: Choices) -> None:
         """Let workers reserve an entry; the successful one sends an order, unless it is killed."""
         flat_bots = [bot for bot in SYMBOLS if self._is_flat(bot)] * 4
-        bot = dice.one_of([*flat_bots, *SYMBOLS])
-        fuses = dice.some(WORKERS, dice.fuse)
-        fills = dice.some(3, lambda: dice.number(1, 9))
-        kind = dice.one_of(["MARKET", "PEGGED_BY_A_NEW_RULE"])
-        sent = dice.one_of([True, True, False])
+        bot = choices.one_of([*flat_bots, *SYMBOLS])
+        kills = choices.list_of(WORKERS, choices.kill)
+        fills = choices.list_of(3, lambda: choices.number(1, 9))
+        kind = choices.one_of(["MARKET", "PEGGED_TO_INDEX"])
+        sent = choices.one_of([True, True, False])
         flat = self._is_flat(bot)
-        winners: list[int] = []
+        reservations: list[int] = []
 
         async def reserve(session: AsyncSession) -> None:
             async with session.begin():
                 reserved = await queries.reserve_entry(session, bot)
             if reserved:
-                winners.append(bot)
+                reservations.append(bot)
 
-        self.run(self._work(*((fuse, reserve) for fuse in fuses)))
-        assert len(winners) <= flat, "two entries for one position"
-        assert winners or not flat or None not in fuses
-        if winners:
+        self.run(self._run_jobs(*((kill, reserve) for kill in kills)))
+        assert len(reservations) <= flat, "two entries for one position"
+        assert reservations or not flat or None not in kills
+        if reservations:
             entry = self._new_order(bot, Side.BUY, fills, False, kind) if sent else None
             self.positions[bot].append(Position(entry))
 
     def _is_flat(self, bot: int) -> bool:
-        return all(position.is_over for position in self.positions[bot])
+        return all(position.is_closed for position in self.positions[bot])
 
-    def work(self, dice: Dice) -> None:
+    def run_jobs(self, choices: Choices) -> None:
         """Run different jobs on concurrent workers."""
-        kinds = [self._a_report] * 4 + [self._an_exit] * 3 + [self._a_settlement] * 2
-        kinds += [self._a_refresh] * 2 + [self._an_import, self._a_tick]
-        chosen = dice.some(WORKERS, lambda: dice.one_of(kinds))
-        jobs = [(dice.fuse(), job) for kind in chosen if (job := kind(dice))]
-        self.newly_uncounted: set[int] = set()
-        self.run(self._work(*jobs))
-        self.uncounted |= self.newly_uncounted
+        job_factories = [self._report_job] * 4 + [self._exit_job] * 3 + [self._settlement_job] * 2
+        job_factories += [self._refresh_job] * 2 + [self._import_job, self._tick_job]
+        chosen = choices.list_of(WORKERS, lambda: choices.one_of(job_factories))
+        jobs = [(choices.kill(), job) for make_job in chosen if (job := make_job(choices))]
+        self.newly_stale: set[int] = set()
+        self.run(self._run_jobs(*jobs))
+        self.stale_days |= self.newly_stale
 
-    def _a_report(self, dice: Dice) -> Job | None:
-        """Report a known order: again, out of order, or with more fills."""
+    def _report_job(self, choices: Choices) -> Job | None:
+        """Report an order of the exchange: again, out of order, or with more fills."""
         orders = [order for order in self.orders if not order.is_recorded_first]
         if not orders:
             return None
-        order = dice.one_of(orders)
-        filled = dice.number(1, len(order.fills))
-        bare, slash = dice.flip(), dice.flip()
-        return lambda session: self._deliver(session, order, filled, bare, slash)
+        order = choices.one_of(orders)
+        filled = choices.number(1, len(order.fills))
+        without_fee, slash = choices.boolean(), choices.boolean()
+        return lambda session: self._deliver(session, order, filled, without_fee, slash)
 
-    def _an_exit(self, dice: Dice) -> Job:
+    def _exit_job(self, choices: Choices) -> Job:
         """Sell, unless an order is not completely reported."""
-        bot = dice.one_of(sorted(SYMBOLS))
-        fills = dice.some(3, lambda: dice.number(1, 3))
-        filled = dice.number(1, len(fills))
-        closes, bare = dice.one_of([True, True, False]), dice.flip()
+        bot = choices.one_of(sorted(SYMBOLS))
+        fills = choices.list_of(3, lambda: choices.number(1, 3))
+        filled = choices.number(1, len(fills))
+        closes, without_fee = choices.one_of([True, True, False]), choices.boolean()
 
         async def exit_(session: AsyncSession) -> None:
             async with self._lease(bot) as leased:
@@ -408,15 +407,15 @@ class Trading(RuleBasedStateMachine):
                         await self._deliver(session, order, len(order.fills), False, True)
                         order.is_recorded_first = False
                         return
-                if position.is_over:  # by a concurrent report
+                if position.is_closed:  # by a concurrent report
                     return
                 order = self._new_order(bot, Side.SELL, fills, closes, "LIMIT")
                 position.exits.append(order)
-                await self._deliver(session, order, filled, bare, True)
+                await self._deliver(session, order, filled, without_fee, True)
 
         return exit_
 
-    def _a_settlement(self, dice: Dice) -> Job:
+    def _settlement_job(self, choices: Choices) -> Job:
         """Settle the reservations of killed workers with the exchange."""
 
         async def settle(session: AsyncSession) -> None:
@@ -434,20 +433,20 @@ class Trading(RuleBasedStateMachine):
                         continue
                     async with session.begin():
                         released = await queries.release_entry(session, bot)
-                    position.is_over |= released
+                    position.is_closed |= released
 
         return settle
 
-    def _a_refresh(self, dice: Dice) -> Job:
+    def _refresh_job(self, choices: Choices) -> Job:
         async def refresh(session: AsyncSession) -> None:
             async with session.begin():
                 await queries.refresh_day(session, self.since)
-            self.uncounted.clear()
+            self.stale_days.clear()
 
         return refresh
 
-    def _a_tick(self, dice: Dice) -> Job:
-        bot = dice.one_of(sorted(SYMBOLS))
+    def _tick_job(self, choices: Choices) -> Job:
+        bot = choices.one_of(sorted(SYMBOLS))
 
         async def tick(session: AsyncSession) -> None:
             async with session.begin():
@@ -455,36 +454,40 @@ class Trading(RuleBasedStateMachine):
 
         return tick
 
-    def _an_import(self, dice: Dice) -> Job | None:
+    def _import_job(self, choices: Choices) -> Job | None:
         """Record reports of orders of closed positions, in any order."""
-        over = [
+        closed_orders = [
             order
             for positions in self.positions.values()
             for position in positions
-            if position.is_over
+            if position.is_closed
             for order in (position.entry, *position.exits)
             if order
         ]
-        if not over:
+        if not closed_orders:
             return None
         drawn = [
-            (order, dice.number(1, len(order.fills)), dice.flip())
-            for order in dice.some(6, lambda: dice.one_of(over))
+            (order, choices.number(1, len(order.fills)), choices.boolean())
+            for order in choices.list_of(6, lambda: choices.one_of(closed_orders))
         ]
 
         async def import_(session: AsyncSession) -> None:
             async with session.begin():
                 recorded = await queries.record_trades(
-                    session, [order.report(filled, bare, True) for order, filled, bare in drawn]
+                    session,
+                    [
+                        order.report(filled, without_fee, True)
+                        for order, filled, without_fee in drawn
+                    ],
                 )
-            for (order, filled, bare), what in zip(drawn, recorded, strict=True):
-                self._reported(order, filled, bare, True)
-                if what.is_changed:
-                    self.newly_uncounted.add(order.bot)
+            for (order, filled, without_fee), result in zip(drawn, recorded, strict=True):
+                self._reported(order, filled, without_fee, True)
+                if result.is_changed:
+                    self.newly_stale.add(order.bot)
 
         return import_
 
-    def _not_reported(self) -> list[Order]:
+    def _unreported_orders(self) -> list[Order]:
         """Return the unreported orders whose reports open or close a position."""
         return [
             order
@@ -492,36 +495,36 @@ class Trading(RuleBasedStateMachine):
             for position in positions
             for order in [
                 *([position.entry] if position.entry and not position.is_open else []),
-                *(order for order in position.exits if order.closes and not position.is_over),
+                *(order for order in position.exits if order.closes and not position.is_closed),
             ]
             if not order.reported
         ]
 
-    def record_first(self, dice: Dice) -> None:
+    def record_first(self, choices: Choices) -> None:
         """Record an entry that a killed worker has sent, or an exit that is not reported yet."""
-        if not self._not_reported():
-            return self.work(dice)
-        order = dice.one_of(self._not_reported())
+        if not self._unreported_orders():
+            return self.run_jobs(choices)
+        order = choices.one_of(self._unreported_orders())
 
         async def record(session: AsyncSession) -> None:
             async with session.begin():
                 await queries.record_trade(session, order.report(len(order.fills), True, False))
             self._reported(order, len(order.fills), True, False)
             order.is_recorded_first = True
-            self.uncounted.add(order.bot)
+            self.stale_days.add(order.bot)
 
-        self.run(self._work((dice.fuse(), record)))
+        self.run(self._run_jobs((choices.kill(), record)))
         return None
 
-    def midnight(self, dice: Dice) -> None:
+    def start_next_day(self, choices: Choices) -> None:
         self.day += 1
-        self.uncounted |= set(SYMBOLS)
+        self.stale_days |= set(SYMBOLS)
 
-    def claim(self, dice: Dice) -> None:
+    def claim(self, choices: Choices) -> None:
         """Let two hours pass, and let workers claim bots."""
-        fuses = dice.some(WORKERS, dice.fuse)
-        limit = dice.number(1, 3)
-        self.laboratory.admin.execute(
+        kills = choices.list_of(WORKERS, choices.kill)
+        limit = choices.number(1, 3)
+        self.harness.admin.execute(
             "UPDATE bot_states SET last_run_at = now() - interval '2 hours'"
         )
         claimed: list[BotState] = []
@@ -533,28 +536,33 @@ class Trading(RuleBasedStateMachine):
             # An application may keep references, so that they stay in the session.
             session.info["claimed"] = states
 
-        self.run(self._work(*((fuse, claim) for fuse in fuses)))
-        assert len({state.id for state in claimed}) == len(claimed), "two workers got a bot"
+        self.run(self._run_jobs(*((kill, claim) for kill in kills)))
+        assert len({state.id for state in claimed}) == len(claimed), (
+            "two workers claimed the same bot"
+        )
         for state in claimed:
             assert state.config.symbol == SYMBOLS[state.id]
             self._check_position(state)
 
-    def switch(self, dice: Dice) -> None:
+    def switch_activity(self, choices: Choices) -> None:
         """Switch a bot on or off, its owner, its status."""
-        bot = dice.one_of(sorted(SYMBOLS))
-        switched_on, owner = dice.one_of([True, True, False]), dice.one_of([True, True, False])
-        status = dice.one_of(["running", "running", "stopped", "error"])
+        bot = choices.one_of(sorted(SYMBOLS))
+        switched_on, owner = (
+            choices.one_of([True, True, False]),
+            choices.one_of([True, True, False]),
+        )
+        status = choices.one_of(["running", "running", "stopped", "error"])
         for statement in (
             f"UPDATE bot_configs SET is_active = {switched_on} WHERE id = {bot}",
             f"UPDATE bot_states SET status = '{status}' WHERE id = {bot}",
             f"UPDATE users SET is_active = {owner}",
         ):
-            self.laboratory.admin.execute(statement)
+            self.harness.admin.execute(statement)
 
-    def report_at_a_naive_time(self, dice: Dice) -> None:
+    def report_with_naive_time(self, choices: Choices) -> None:
         if not self.orders:
             return
-        order, bulk = self.orders[-1], dice.flip()
+        order, bulk = self.orders[-1], choices.boolean()
         report = order.report(1, True, True) | {"timestamp": order.time.replace(tzinfo=None)}
 
         async def record(session: AsyncSession) -> None:
@@ -565,7 +573,7 @@ class Trading(RuleBasedStateMachine):
                     await queries.record_trade(session, report)
 
         with pytest.raises(ExceptionGroup) as caught:
-            self.run(self._work((None, record)))
+            self.run(self._run_jobs((None, record)))
         assert caught.group_contains(StatementError, match="naive")
 
     # Invariants after every step
@@ -580,22 +588,22 @@ class Trading(RuleBasedStateMachine):
                 str(trade.binance_order_id): trade
                 for trade in await session.scalars(select(Trade))
             }
-            known = [order for order in self.orders if order.reported]
-            assert sorted(trades) == sorted(order.key for order in known)
-            for order in known:
+            reported = [order for order in self.orders if order.reported]
+            assert sorted(trades) == sorted(order.key for order in reported)
+            for order in reported:
                 order.check(trades[order.key])
             states = await session.scalars(
                 select(BotState).where(BotState.id.in_(SYMBOLS)).order_by(BotState.id)
             )
             for state in states:
                 self._check_position(state)
-                if state.id not in self.uncounted:
+                if state.id not in self.stale_days:
                     assert (state.daily_pnl, state.daily_trades_count) == self._day(state.id)
 
     def _check_position(self, state: BotState) -> None:
         position = self.positions[state.id][-1] if self.positions[state.id] else None
-        assert state.in_position == (position is not None and not position.is_over)
-        if position is None or position.is_over or not position.is_open:
+        assert state.in_position == (position is not None and not position.is_closed)
+        if position is None or position.is_closed or not position.is_open:
             held = (state.entry_price, state.current_position_size_coins, state.stop_loss_price)
             assert held == (None, None, None)
             assert (state.max_price_since_entry, state.take_profit_price) == (None, None)
@@ -630,19 +638,20 @@ class Trading(RuleBasedStateMachine):
         pnls = (order.amounts(self._filled(order))["pnl"] for order in orders)
         return sum(filter(None, pnls), Decimal(0))
 
-    def read_reports(self, dice: Dice) -> None:
+    def check_reports(self, choices: Choices) -> None:
         """Check the reports for owners and operators."""
-        self.run(self._read_reports())
 
-    async def _read_reports(self) -> None:
-        async with AsyncSession(self.engine) as session:
-            await self._check_reports(session)
+        async def check() -> None:
+            async with AsyncSession(self.engine) as session:
+                await self._check_reports(session)
+
+        self.run(check())
 
     async def _check_reports(self, session: AsyncSession) -> None:
         reserved = [
             bot
             for bot, positions in self.positions.items()
-            if positions and not (positions[-1].is_open or positions[-1].is_over)
+            if positions and not (positions[-1].is_open or positions[-1].is_closed)
         ]
         unresolved = await session.scalars(queries.unresolved_entries())
         assert [state.id for state in unresolved] == reserved
@@ -669,16 +678,16 @@ class Trading(RuleBasedStateMachine):
             .join(BotConfig.owner)
             .outerjoin(BotConfig.state)
         )
-        why = {}
+        expected_reasons = {}
         for bot, switched_on, owner, status, in_position in rows:
             if not (switched_on or in_position):
                 continue
             if not switched_on:
-                why[bot] = "bot switched off"
+                expected_reasons[bot] = "bot switched off"
             elif not owner:
-                why[bot] = "owner inactive"
+                expected_reasons[bot] = "owner inactive"
             elif status == "missing":
-                why[bot] = "no state row"
+                expected_reasons[bot] = "no state row"
             elif status != "running":
-                why[bot] = f"status {status}"
-        assert unattended == why
+                expected_reasons[bot] = f"status {status}"
+        assert unattended == expected_reasons

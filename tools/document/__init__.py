@@ -28,7 +28,7 @@ class Document:
         return self.texts()
 
     def outdated(self) -> list[str]:
-        """Return the paths of the files that are known to be outdated without a database."""
+        """Return the paths of the files that can be recognised as outdated without a database."""
         return different(self.texts())
 
 
@@ -41,7 +41,7 @@ class Measured:
     texts: Callable[[str], Texts]
     """Takes the URL of a server on which databases can be created."""
     outdated: Callable[[], list[str]]
-    """Returns the paths of the files that are known to be outdated without a database."""
+    """Returns the paths of the files that can be recognised as outdated without a database."""
 
     def generate(self, server: Callable[[], str]) -> Texts:
         """Return the files as they should be; ``server`` starts the server."""

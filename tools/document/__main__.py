@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="write nothing; name what is out of date, as far as can be known without a database",
+        help="write nothing; list the files that are recognisably out of date without a database",
     )
     parser.add_argument(
         "--measure",

@@ -113,12 +113,12 @@ def transactions(results: Results) -> Iterator[str]:
         " | all, with `pool_pre_ping` |"
     )
     yield "|---|" + "---:|" * 8
-    for what, times in results["layers"].items():
+    for name, times in results["layers"].items():
         *layers, with_pre_ping, ratio = times.values()
         added = [f"{after - before:+.2f}" for before, after in pairwise(layers)]
         first, whole, other = (f"{ms:.2f}" for ms in (layers[0], layers[-1], with_pre_ping))
         cells = [first, *added, whole, f"{ratio:.1f}", other]
-        yield f"| {what} | {' | '.join(cells)} |"
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
 def million(trades: int) -> str:
@@ -137,8 +137,8 @@ def texts() -> Texts:
 
 def results() -> Results:
     """Return the last measurement."""
-    found: Results = json.loads(read(RESULTS))
-    return found
+    results: Results = json.loads(read(RESULTS))
+    return results
 
 
 DOCUMENT = Document(NAME, texts)

@@ -20,8 +20,8 @@ RESULTS = "docs/dangerous-operations.json"
 
 def results() -> dict[str, Effects]:
     """Return the measurements, by release of PostgreSQL."""
-    found: dict[str, Effects] = json.loads(read(RESULTS))
-    return found
+    by_release: dict[str, Effects] = json.loads(read(RESULTS))
+    return by_release
 
 
 def anchor(title: str) -> str:
@@ -29,24 +29,24 @@ def anchor(title: str) -> str:
     return re.sub(r"[^\w -]", "", title).replace(" ", "-").lower()
 
 
-def table(found: Mapping[str, Effects]) -> Iterator[str]:
+def table(by_release: Mapping[str, Effects]) -> Iterator[str]:
     """Yield the lines of the table."""
-    yield f"Measured on PostgreSQL {' and '.join(sorted(found, key=int))}.\n"
+    yield f"Measured on PostgreSQL {' and '.join(sorted(by_release, key=int))}.\n"
     yield "| to | dangerous | locks | application | safe | locks | application |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for operation in OPERATIONS:
         link = f"[{operation.safe}](#{anchor(operation.safe)})"
-        dangerous = _cells(found, "dangerous", operation.title)
-        safe = _cells(found, "safe", operation.safe)
+        dangerous = _cells(by_release, "dangerous", operation.title)
+        safe = _cells(by_release, "safe", operation.safe)
         yield f"| {' | '.join([operation.title, operation.shown, *dangerous, link, *safe])} |"
 
 
-def _cells(found: Mapping[str, Effects], form: str, title: str) -> Iterator[str]:
+def _cells(by_release: Mapping[str, Effects], form: str, title: str) -> Iterator[str]:
     """Yield the cells; values that are the same on all releases appear once."""
     for part in range(2):
         values = {
             release: effects.get(form, {}).get(title, ["", ""])[part]
-            for release, effects in sorted(found.items())
+            for release, effects in sorted(by_release.items())
         }
         if len({*values.values()}) == 1:
             yield next(iter(values.values()))
@@ -54,9 +54,9 @@ def _cells(found: Mapping[str, Effects], form: str, title: str) -> Iterator[str]
             yield "<br>".join(f"{release}: {value}" for release, value in values.items())
 
 
-def page(found: Mapping[str, Effects]) -> str:
+def page(by_release: Mapping[str, Effects]) -> str:
     """Return the text of the guide."""
-    return updated(GUIDE, NAME, "\n".join([*table(found), ""]))
+    return updated(GUIDE, NAME, "\n".join([*table(by_release), ""]))
 
 
 def measure(server: str) -> tuple[str, Effects]:
@@ -85,20 +85,20 @@ def measure(server: str) -> tuple[str, Effects]:
 
         for number, operation in enumerate(OPERATIONS):
             if operation.dangerous:
-                found = measure_dangerous(operation, revisions(2 * number), filled)
-                effects["dangerous"][operation.title] = found.effect
+                measured = measure_dangerous(operation, revisions(2 * number), filled)
+                effects["dangerous"][operation.title] = measured.effect
             if operation.safe not in effects["safe"]:
-                found = measure_recipe(operation.safe, revisions(2 * number + 1), filled)
-                effects["safe"][operation.safe] = found.effect
+                measured = measure_recipe(operation.safe, revisions(2 * number + 1), filled)
+                effects["safe"][operation.safe] = measured.effect
     return release, effects
 
 
 def texts(server: str) -> Texts:
     """Measure on a server, and return the results of all releases and the guide."""
     release, effects = measure(server)
-    found = results() | {release: effects}
-    text = json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False)
-    return {RESULTS: f"{text}\n", GUIDE: page(found)}
+    by_release = results() | {release: effects}
+    text = json.dumps(by_release, indent=2, sort_keys=True, ensure_ascii=False)
+    return {RESULTS: f"{text}\n", GUIDE: page(by_release)}
 
 
 def outdated() -> list[str]:

@@ -41,7 +41,7 @@ def with_lines(source: str, observed: "ObservedRevision") -> str:
 
 
 def texts(server: str) -> Texts:
-    """Run the revisions that lack the line, and return them with it."""
+    """Run the revisions that lack the line, and return their sources with it."""
     if not (scripts := without_line()):
         return {}
     from tests.support import databases
@@ -49,13 +49,13 @@ def texts(server: str) -> Texts:
     from tests.support.history import Databases
     from tests.support.observed_revision import ObservedRevision
 
-    found = {}
+    sources = {}
     with databases.database_factory(server) as make_database:
         filled = FilledDatabases(make_database, Databases(make_database))
         for script in scripts:
             observed = ObservedRevision.of(script, filled)
-            found[path(script)] = with_lines(Path(script.path).read_text("utf-8"), observed)
-    return found
+            sources[path(script)] = with_lines(Path(script.path).read_text("utf-8"), observed)
+    return sources
 
 
 def outdated() -> list[str]:

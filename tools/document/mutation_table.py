@@ -18,7 +18,7 @@ from sqlalchemy import make_url
 
 from models import Base
 from tests.support import databases
-from tests.support.mutations import MUTATIONS, OUT_OF_REACH, Mutation, apply
+from tests.support.mutations import MUTATIONS, NOT_DETECTABLE, Mutation, apply
 from tools.document import Measured, Texts, read, updated
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NAME = "mutation-table"
 PATH = "docs/conformance.md"
 TOOLS = {"Alembic": "alembic", "SQLAlchemy": "sqlalchemy", "pytest-alembic": "pytest-alembic"}
-BEST: dict[str, object] = {
+BEST_SETTINGS: dict[str, object] = {
     "compare_server_default": True,
     "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
 }
@@ -73,8 +73,8 @@ def content(table: Table) -> Iterator[str]:
             kind = mutation.kind
             yield f"| *{kind}* | | | | |"
         yield row(mutation, answers)
-    yield "\nNot reported, since a comparison of two databases cannot see it:\n"
-    for title, (_, _, reason) in OUT_OF_REACH.items():
+    yield "\nNot reported, since a comparison of two databases cannot detect it:\n"
+    for title, (_, _, reason) in NOT_DETECTABLE.items():
         yield f"- {title}. {reason}"
 
 
@@ -98,7 +98,7 @@ def measure(url: str, mutation: Mutation, conformance: "Conformance") -> Answers
         warnings.simplefilter("ignore")  # Alembic and SQLAlchemy warn of some of the mutations.
         return (
             alembic_check(url, {}),
-            alembic_check(url, BEST),
+            alembic_check(url, BEST_SETTINGS),
             pytest_alembic(url),
             bool(conformance.drift(url)),
         )

@@ -37,17 +37,17 @@ TOOLS = {
 
 
 @dataclass(frozen=True)
-class Answers:
+class Outcomes:
     """The results for a change."""
 
     old_code: str
     squawk: tuple[str, ...]
-    """Rules that it breaks."""
+    """Rules that the change breaks."""
     alembic_check: bool
-    """Whether Alembic sees that models and database differ."""
+    """Whether Alembic reports that models and database differ."""
 
 
-class Measuring:
+class ChangeMeasurer:
     """Databases to which changes are applied."""
 
     def __init__(self, roles: RoleDatabases) -> None:
@@ -58,22 +58,22 @@ class Measuring:
         self._filled = FilledDatabases(roles.make, migrated)
         self._migrated = migrated
 
-    def measure(self, change: Change, plans: Plans | None = None) -> Answers:
+    def measure(self, change: Change, plans: Plans | None = None) -> Outcomes:
         """Apply a change, and run every tool; ``plans`` determines which queries it slows."""
 
         def upgrade(url: str) -> None:
             changes.apply(url, change, self._roles.app)
 
-        found = old_code.observe(self._roles, lambda: self._filled.at(self._head), upgrade)
+        outcome = old_code.observe(self._roles, lambda: self._filled.at(self._head), upgrade)
         if plans is not None:
             copy = plans.copy(self._roles.make)
-            found = replace(found, slows=frozenset(copy.slowed_by(upgrade)))
+            outcome = replace(outcome, slows=frozenset(copy.slowed_by(upgrade)))
             self._roles.drop(copy.url)
         url = self._migrated.at(self._head)
         upgrade(url)
-        answers = Answers(str(found), squawk(change), alembic_check(url))
+        outcomes = Outcomes(str(outcome), squawk(change), alembic_check(url))
         self._roles.drop(url)
-        return answers
+        return outcomes
 
     def plans(self) -> Plans:
         """Return the plans of the hot queries at the head revision."""
@@ -89,14 +89,16 @@ def squawk(change: Change) -> tuple[str, ...]:
         text=True,
         check=False,
     )
-    return tuple(dict.fromkeys(found["rule_name"] for found in json.loads(result.stdout or "[]")))
+    return tuple(
+        dict.fromkeys(finding["rule_name"] for finding in json.loads(result.stdout or "[]"))
+    )
 
 
 def alembic_check(url: str) -> bool:
-    """Return whether Alembic sees a difference, with the settings of ``env.py``."""
+    """Return whether Alembic reports a difference, with the settings of ``env.py``."""
     options = {"compare_type": True, "compare_server_default": True}
     with databases.sync_engine(url).connect() as connection, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # About objects that Alembic and SQLAlchemy do not know.
+        warnings.simplefilter("ignore")  # About unsupported objects.
         context = MigrationContext.configure(connection, opts=options)
         return bool(compare_metadata(context, Base.metadata))
 
@@ -107,34 +109,34 @@ def stamp(postgresql: int) -> str:
     return f"Measured on PostgreSQL {postgresql} with {', '.join(tools)}."
 
 
-def row(change: Change, answers: Answers) -> str:
+def row(change: Change, outcomes: Outcomes) -> str:
     """Return a change's line of the table."""
-    verdict = answers.old_code.removesuffix(".")
+    verdict = outcomes.old_code.removesuffix(".")
     cells = [
         change.title,
         verdict if verdict == "works" else f"**{verdict}**",
-        ", ".join(answers.squawk) or "nothing",
-        "a difference" if answers.alembic_check else "nothing",
+        ", ".join(outcomes.squawk) or "nothing",
+        "a difference" if outcomes.alembic_check else "nothing",
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def content(postgresql: int, found: Mapping[Change, Answers]) -> Iterator[str]:
+def content(postgresql: int, results: Mapping[Change, Outcomes]) -> Iterator[str]:
     """Yield the lines of the generated part of the page."""
     yield f"{stamp(postgresql)}\n"
-    yield f"| {len(found)} changes | old code | squawk | `alembic check` |"
+    yield f"| {len(results)} changes | old code | squawk | `alembic check` |"
     yield "| --- | --- | --- | --- |"
     kind = ""
-    for change, answers in found.items():
+    for change, outcomes in results.items():
         if change.kind != kind:
             kind = change.kind
             yield f"| *{kind}* | | | |"
-        yield row(change, answers)
+        yield row(change, outcomes)
 
 
-def page(postgresql: int, found: Mapping[Change, Answers]) -> str:
+def page(postgresql: int, results: Mapping[Change, Outcomes]) -> str:
     """Return the text of the page."""
-    return updated(PATH, NAME, "\n".join([*content(postgresql, found), ""]))
+    return updated(PATH, NAME, "\n".join([*content(postgresql, results), ""]))
 
 
 def texts(server: str) -> Texts:
@@ -142,20 +144,20 @@ def texts(server: str) -> Texts:
     with psycopg.connect(server) as connection:
         major = connection.info.server_version // 10_000
     with databases_for_roles(server) as roles:
-        measuring = Measuring(roles)
-        plans = measuring.plans()
-        found = {change: measuring.measure(change, plans) for change in CHANGES}
-    return {PATH: page(major, found)}
+        measurer = ChangeMeasurer(roles)
+        plans = measurer.plans()
+        results = {change: measurer.measure(change, plans) for change in CHANGES}
+    return {PATH: page(major, results)}
 
 
 def outdated() -> list[str]:
     """Return the page if it is about other changes or versions."""
 
-    def without_answers(text: str) -> str:
+    def without_outcomes(text: str) -> str:
         return re.sub(r"(?m)^(\| [^|]+ \|) .*|PostgreSQL \d+", r"\1", text)
 
-    expected = page(0, dict.fromkeys(CHANGES, Answers("works.", (), False)))
-    return [] if without_answers(read(PATH)) == without_answers(expected) else [PATH]
+    expected = page(0, dict.fromkeys(CHANGES, Outcomes("works.", (), False)))
+    return [] if without_outcomes(read(PATH)) == without_outcomes(expected) else [PATH]
 
 
 DOCUMENT = Measured(NAME, texts, outdated)

@@ -20,14 +20,14 @@ def without_line() -> list[Script]:
     return [s for s in scripts if (line(s.longdoc, "Old code") or "<").startswith("<")][::-1]
 
 
-def with_line(source: str, found: OldCode) -> str:
+def with_line(source: str, outcome: OldCode) -> str:
     """Return the source of a revision with the line in its docstring."""
-    lines = textwrap.fill(f"Old code: {found}", 99)
+    lines = textwrap.fill(f"Old code: {outcome}", 99)
     return NEXT.sub(f"{lines}\n", PLACEHOLDER.sub("", source, count=1), count=1)
 
 
 def texts(server: str) -> Texts:
-    """Run the revisions that lack the line, and return them with it."""
+    """Run the revisions that lack the line, and return their sources with it."""
     if not (scripts := without_line()):
         return {}
     from tests.support.generated_rows import FilledDatabases
@@ -35,13 +35,13 @@ def texts(server: str) -> Texts:
     from tests.support.old_code import of_revision
     from tests.support.roles import databases_for_roles
 
-    found = {}
+    sources = {}
     with databases_for_roles(server) as roles:
         filled = FilledDatabases(roles.make, Databases(roles.make))
         for script in scripts:
             source = Path(script.path).read_text("utf-8")
-            found[path(script)] = with_line(source, of_revision(script, roles, filled))
-    return found
+            sources[path(script)] = with_line(source, of_revision(script, roles, filled))
+    return sources
 
 
 def outdated() -> list[str]:

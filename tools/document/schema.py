@@ -10,7 +10,7 @@ from trading_bot_schema.configuration import alembic_config
 
 PATH = "docs/schema.sql"
 # Not created by the migrations, or not SQL.
-LEFT_OUT = re.compile(r"^DATABASE\b|^ROWS |\(not in the dump\)$|\balembic_version\b")
+EXCLUDED = re.compile(r"^DATABASE\b|^ROWS |\(not in the dump\)$|\balembic_version\b")
 
 
 def head() -> str | None:
@@ -31,8 +31,8 @@ def schema(revision: str | None, objects: Mapping[str, str], owner: str) -> str:
         objects: SQL of each object of a database at that revision, by type and name.
         owner: The role that ran the migrations, which owns the objects.
     """
-    shown = [text for name, text in objects.items() if not LEFT_OUT.search(name)]
-    # Only other owners are shown.
+    shown = [text for name, text in objects.items() if not EXCLUDED.search(name)]
+    # Only the statements for other owners are kept.
     owned = re.compile(rf"\n*^ALTER .+ OWNER TO {re.escape(owner)};$", re.MULTILINE)
     text = "\n\n".join([heading(revision), *(owned.sub("", text) for text in shown)]) + "\n"
     return re.sub(r"\n\n(?=COMMENT ON COLUMN)", "\n", text)

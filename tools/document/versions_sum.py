@@ -50,10 +50,10 @@ def history() -> list[Revision]:
 
 def fingerprint(source: str) -> str:
     """Return the hash of the code of a revision."""
-    return hashlib.sha256("".join(_written(ast.parse(source))).encode("ascii")).hexdigest()
+    return hashlib.sha256("".join(_serialized(ast.parse(source))).encode("ascii")).hexdigest()
 
 
-def _written(value: Any) -> Iterator[str]:
+def _serialized(value: Any) -> Iterator[str]:
     """Yield a part of a syntax tree as text: the names of nodes, and the non-empty fields.
 
     Fields that a later version of Python adds, such as ``type_params``, are empty in older code.
@@ -68,12 +68,12 @@ def _written(value: Any) -> Iterator[str]:
                 field = [part for part in field if getattr(part, "value", None) != ""]
             if field is not None and field != []:
                 yield f"{name}="
-                yield from _written(field)
+                yield from _serialized(field)
         yield ")"
     elif isinstance(value, list):
         yield "["
         for element in value:
-            yield from _written(element)
+            yield from _serialized(element)
             yield ","
         yield "]"
     else:
@@ -98,13 +98,13 @@ def appended(text: str, history: Sequence[Revision]) -> str:
     Raises:
         ValueError: The history does not continue what has landed; the message says where.
     """
-    known = dict(landed(text))
+    hashes = dict(landed(text))
     text = text or HEADING
     for revision in history:
-        if revision.revision not in known:
+        if revision.revision not in hashes:
             text += f"{revision.revision} {fingerprint(revision.source)}\n"
-    if found := list(problems(text, history)):
-        raise ValueError("\n".join(found))
+    if report := "\n".join(problems(text, history)):
+        raise ValueError(report)
     return text
 
 

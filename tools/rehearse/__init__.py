@@ -1,5 +1,5 @@
-"""Rehearses migrations on a copy of a database, or on made-up data, while the application works.
+"""Rehearses migrations on a copy of a database, or on generated data, while the application runs.
 
-``python -m tools.rehearse --help``; docs/rehearsal.md has results. It writes to the database that
-``--scratch`` names, or to a server of its own, and never to the one of ``DATABASE_URL``.
+See ``python -m tools.rehearse --help``; docs/rehearsal.md has results. It writes to the database
+that ``--scratch`` names, or to a temporary server, and never to that of ``DATABASE_URL``.
 """

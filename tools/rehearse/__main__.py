@@ -42,7 +42,7 @@ INITIAL = HISTORY[0].revision
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Rehearse what the command line says."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.rehearse",
         description="Run the pending revisions on a copy of a database, or on generated data,"
@@ -91,28 +91,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(options: argparse.Namespace) -> None:
     if options.scratch:
         url = connectable(options.scratch)
-        refuse_the_application_s(url)
-        print_report(options, {0: _rehearsed(options, url, None, 0)})
+        refuse_application_database(url)
+        print_report(options, {0: _rehearse_pending(options, url, None, 0)})
         return
     with embedded.temporary(SETTINGS) as server, ExitStack() as stack:
-        world = data.World()
+        dataset = data.Dataset()
         filled = stack.enter_context(copy(server, "template0"))
-        databases.migrate(_text(filled), INITIAL)
-        data.fill(_text(filled), world)
+        databases.migrate(_rendered(filled), INITIAL)
+        data.fill(_rendered(filled), dataset)
         rehearsals: dict[int, Rehearsal] = {}
         forms: list[Form] = []
         for before, trades in pairwise([0, *options.trades]):
-            data.fill_trades(_text(filled), world, before, trades, _progress)
-            data.vacuum(_text(filled))
+            data.fill_trades(_rendered(filled), dataset, before, trades, _progress)
+            data.vacuum(_rendered(filled))
             with copy(server, str(filled.database)) as url:
-                rehearsals[trades] = _rehearsed(options, url, world, trades)
+                rehearsals[trades] = _rehearse_pending(options, url, dataset, trades)
                 if options.forms and not forms:
-                    forms = list(_forms(options, url, world, trades))
+                    forms = list(_rehearse_forms(options, url, dataset, trades))
         print_report(options, rehearsals, forms)
 
 
-def _rehearsed(
-    options: argparse.Namespace, url: URL, world: data.World | None, trades: int
+def _rehearse_pending(
+    options: argparse.Namespace, url: URL, dataset: data.Dataset | None, trades: int
 ) -> Rehearsal:
     config = alembic_config()
     script = ScriptDirectory.from_config(config)
@@ -125,40 +125,40 @@ def _rehearsed(
     if not pending:
         raise CommandError(f"{masked(url)} has nothing to run.")
     return rehearse(
-        _text(url),
+        _rendered(url),
         config,
         pending,
-        world,
+        dataset,
         trades,
         rate=options.rate,
         settle=options.settle,
-        show=_show,
+        show=_print_step,
     )
 
 
-def _forms(
-    options: argparse.Namespace, template: URL, world: data.World, trades: int
+def _rehearse_forms(
+    options: argparse.Namespace, template: URL, dataset: data.Dataset, trades: int
 ) -> Iterator[Form]:
     """Rehearse both forms of each operation of the guide."""
-    # Without the guard that ends what blocks for long: the wait is to be measured.
+    # Disables the limit on how long a transaction may block: the wait is to be measured.
     os.environ["MIGRATION_HOLD_TIMEOUT"] = "0"
-    form = partial(_form, options, template, world, trades)
-    for each in OPERATIONS:
-        _show(each.title)
+    form = partial(_rehearse_form, options, template, dataset, trades)
+    for operation in OPERATIONS:
+        _print_step(operation.title)
         yield (
-            each.title,
-            form([each.dangerous]) if each.dangerous else None,
-            form(GUIDE[each.safe].revisions, each.deployed_without),
+            operation.title,
+            form([operation.dangerous]) if operation.dangerous else None,
+            form(GUIDE[operation.safe].revisions, operation.deployed_without),
         )
 
 
-def _form(
+def _rehearse_form(
     options: argparse.Namespace,
     template: URL,
-    world: data.World,
+    dataset: data.Dataset,
     trades: int,
     upgrades: Sequence[str],
-    without: frozenset[str] = frozenset(),
+    unused: frozenset[str] = frozenset(),
 ) -> Rehearsal:
     with (
         tempfile.TemporaryDirectory() as directory,
@@ -169,25 +169,25 @@ def _form(
         for name, upgrade in zip(names, upgrades, strict=True):
             revisions.add(name, upgrade)
         return rehearse(
-            _text(url),
+            _rendered(url),
             revisions.config,
             dict.fromkeys(names, ""),
-            world,
+            dataset,
             trades,
             rate=options.rate,
             settle=min(options.settle, 2),
-            without=without,
+            without=unused,
         )
 
 
 @contextmanager
 def copy(server: URL, template: str) -> Iterator[URL]:
     """Yield the URL of a copy of a database, and drop it."""
-    with databases.database(_text(server), f"copy_{uuid4().hex[:8]}", template) as url:
+    with databases.database(_rendered(server), f"copy_{uuid4().hex[:8]}", template) as url:
         yield make_url(url)
 
 
-def refuse_the_application_s(scratch: URL) -> None:
+def refuse_application_database(scratch: URL) -> None:
     """Refuse to write to the database that DATABASE_URL names.
 
     Raises:
@@ -198,7 +198,7 @@ def refuse_the_application_s(scratch: URL) -> None:
     application = connectable(database_url())
     try:
         same = _identity(application) == _identity(scratch)
-    except CommandError:  # It cannot be connected to from here.
+    except CommandError:  # One of them is unreachable.
         same = application.set(password=None) == scratch.set(password=None)
     if same:
         raise CommandError(
@@ -220,7 +220,7 @@ def _identity(url: URL) -> tuple[object, ...]:
 def print_report(
     options: argparse.Namespace, rehearsals: Mapping[int, Rehearsal], forms: Sequence[Form] = ()
 ) -> None:
-    """Print the tables, and draw and write what is asked for."""
+    """Print the tables; draw the picture and update the page if requested."""
     for trades, rehearsal in rehearsals.items():
         if trades:
             print(report.title(trades), end="\n\n")  # noqa: T201
@@ -244,15 +244,11 @@ def _progress(chunks: range) -> Iterator[int]:
     return iter(tqdm(chunks, "trades", unit="0k", dynamic_ncols=True))
 
 
-def _show(what: str) -> None:
-    print(what, file=sys.stderr)  # noqa: T201
+def _print_step(title: str) -> None:
+    print(title, file=sys.stderr)  # noqa: T201
 
 
-def _indent(text: str) -> str:
-    return "".join(f"    {line}\n" for line in text.splitlines())
-
-
-def _text(url: URL) -> str:
+def _rendered(url: URL) -> str:
     return url.render_as_string(hide_password=False)
 
 

@@ -1,4 +1,4 @@
-"""The application's statements, run at a fixed rate while something else happens."""
+"""The application's statements, run at a fixed rate during a rehearsal."""
 
 import random
 import re
@@ -17,7 +17,7 @@ from sqlalchemy.sql.base import Executable
 
 from models import ApiKey, Base, BotConfig, Trade, User
 from models.queries import tick
-from tests.support.data import START, World
+from tests.support.data import START, Dataset
 from tests.support.hot_queries import hot_queries, order_of
 
 READ, WRITE, HOT = "read of", "write to", "hot queries"
@@ -34,23 +34,23 @@ class Sample:
     due: float
     """When it was to begin, in seconds on the clock of ``time.monotonic()``."""
     seconds: float
-    """From then to its end, so that what waits for the statement before it counts too."""
+    """From then to its end, which includes waiting for the previous statement."""
     failed: bool
 
 
 @dataclass
 class Canary:
-    """A statement that is run again and again, on a connection of its own."""
+    """A statement that is run repeatedly, on its own connection."""
 
     name: str
     make: Make
     commits: bool
     share: float = 1
-    """Of the rate at which the others run."""
+    """Its rate, as a fraction of that of the others."""
     samples: list[Sample] = field(default_factory=list)
 
 
-class ExistingData(World):
+class ExistingData(Dataset):
     """The parameters of the hot queries, in a database with any data."""
 
     def __init__(self, engine: Engine) -> None:
@@ -91,32 +91,34 @@ class ExistingData(World):
 
 
 def canaries(
-    engine: Engine, world: World | None, trades: int, without: Collection[str] = ()
+    engine: Engine, dataset: Dataset | None, trades: int, without: Collection[str] = ()
 ) -> list[Canary]:
-    """Return a read of and a write to each table, and the hot queries, one after the other.
+    """Return a read and a write of each table, and one canary that runs the hot queries in turn.
 
     They do not use the tables and columns (``trades``, ``trades.pnl``) in ``without``.
     """
-    world = world or ExistingData(engine)
+    dataset = dataset or ExistingData(engine)
     with engine.connect() as connection:
         ids = {
             name: connection.scalars(select(model.id).order_by(model.id.desc()).limit(1000)).all()
             for name, model in MODELS.items()
         }
     draw = random.Random(1).choice  # noqa: S311 - not a secret
-    hot = cycle([each for each in hot_queries(world, trades).values() if not _uses(each, without)])
-    found = [Canary(HOT, lambda: next(hot), commits=False, share=0.2)]
+    hot = cycle(
+        [each for each in hot_queries(dataset, trades).values() if not _uses(each, without)]
+    )
+    selected = [Canary(HOT, lambda: next(hot), commits=False, share=0.2)]
     used = [name for name in TABLES if ids[name] and name not in without]
     for name in used:
         table = MODELS[name].__table__
         columns = [column for column in table.columns if f"{name}.{column.name}" not in without]
-        found.append(Canary(f"{READ} {name}", _read(columns, draw, ids[name]), commits=True))
+        selected.append(Canary(f"{READ} {name}", _read(columns, draw, ids[name]), commits=True))
     bots = ids["bot_states"]
-    orders = count(time.time_ns())  # also new where a rehearsal has left trades
+    orders = count(time.time_ns())  # so that the keys differ from those of earlier rehearsals
 
     def trade() -> Executable:
         bot = draw(bots)
-        row = order_of(world, bot) | {
+        row = order_of(dataset, bot) | {
             "binance_order_id": f"CANARY:{next(orders)}",
             "commission_amount": Decimal("0.000001"),
             "commission_asset": "BNB",
@@ -125,7 +127,7 @@ def canaries(
             {name: row[name] for name in row if f"trades.{name}" not in without}
         )
 
-    def same(model: Any, column: str) -> Make:
+    def rewrite(model: Any, column: str) -> Make:
         name = model.__tablename__
         return lambda: (
             update(model)
@@ -134,15 +136,15 @@ def canaries(
         )
 
     writes: dict[str, Make] = {
-        "users": same(User, "is_active"),
-        "api_keys": same(ApiKey, "is_valid"),
-        "bot_configs": same(BotConfig, "name"),
+        "users": rewrite(User, "is_active"),
+        "api_keys": rewrite(ApiKey, "is_valid"),
+        "bot_configs": rewrite(BotConfig, "name"),
         "bot_states": lambda: tick(draw(bots), max_price_since_entry=Decimal("65000.5")),
         "trades": trade,
     }
     if bots and "trades" not in without:
         used = [*{*used, "trades"}]
-    return found + [Canary(f"{WRITE} {name}", writes[name], commits=True) for name in used]
+    return selected + [Canary(f"{WRITE} {name}", writes[name], commits=True) for name in used]
 
 
 def _read(
@@ -158,24 +160,24 @@ def _uses(statement: Executable, names: Collection[str]) -> bool:
 
 @contextmanager
 def running(
-    url: str, world: World | None, trades: int, rate: float, without: Collection[str] = ()
+    url: str, dataset: Dataset | None, trades: int, rate: float, without: Collection[str] = ()
 ) -> Iterator[list[Canary]]:
     """Run all canaries in the background, each ``rate`` times a second."""
     engine = _engine(url, "rehearsal")
-    found = canaries(engine, world, trades, without)
+    selected = canaries(engine, dataset, trades, without)
     engine.dispose()
     stop = Event()
     threads = [
         Thread(
             target=_repeat,
-            args=(canary, url, rate * canary.share, number / len(found) / rate, stop),
+            args=(canary, url, rate * canary.share, number / len(selected) / rate, stop),
         )
-        for number, canary in enumerate(found)
+        for number, canary in enumerate(selected)
     ]
     for thread in threads:
         thread.start()
     try:
-        yield found
+        yield selected
     finally:
         stop.set()
         for thread in threads:

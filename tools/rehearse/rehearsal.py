@@ -1,4 +1,4 @@
-"""One run of some revisions beside the canaries, and the measurements."""
+"""A run of revisions while the canaries run, and its measurements."""
 
 import os
 import time
@@ -15,14 +15,14 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Engine, event
 
-from tests.support.data import World
+from tests.support.data import Dataset
 from tools.rehearse.canaries import Canary, running
 from trading_bot_schema.url import ENVIRONMENT_VARIABLE
 
-LOOK_SECONDS = 0.01
+SAMPLE_SECONDS = 0.01
 MEASURE_SECONDS = 0.25
 
-# Of statements that are still waiting; canaries say who they are by their application_name.
+# Waits that have not ended yet, by canary: its application_name.
 WAITING = """
 SELECT application_name, max(extract(epoch FROM clock_timestamp() - waitstart))::float
 FROM pg_locks JOIN pg_stat_activity USING (pid)
@@ -58,11 +58,11 @@ class Step:
     blocked: dict[str, float] = field(default_factory=dict)
     """Longest time in seconds that each canary waited for a lock, to 10 ms."""
     wal_bytes: int = 0
-    """Written meanwhile, by the canaries too."""
+    """WAL written during the step, including that of the canaries."""
     disk_bytes: int = 0
-    """How much larger the database was at its largest."""
+    """Largest growth of the database."""
     lag: float | None = None
-    """Longest time in seconds that a standby was behind, where there is one."""
+    """Largest replay lag of a standby in seconds; None without a standby."""
 
 
 @dataclass
@@ -73,22 +73,22 @@ class Rehearsal:
     samples: dict[str, list[tuple[float, float, bool]]]
     """By canary: when each run was due, its seconds, and whether it failed."""
     settle: float
-    """Seconds before and after each step that count as usual."""
+    """Seconds before and after each step that are compared with it."""
 
     def during(self, step: Step, canary: str) -> list[float]:
         """Return the seconds of each run that was due in a step."""
         return self._between(canary, step.start, step.end)
 
     def before(self, step: Step, canary: str) -> list[float]:
-        """Return those of before it."""
+        """Return the seconds of each run that was due before it."""
         return self._between(canary, step.start - self.settle, step.start)
 
     def after(self, step: Step, canary: str) -> list[float]:
-        """Return those of after it."""
+        """Return the seconds of each run that was due after it."""
         return self._between(canary, step.end, step.end + self.settle)
 
     def failures(self, step: Step) -> int:
-        """Count the runs of all canaries that failed, from its start on."""
+        """Count the failed runs of all canaries, from its start."""
         return sum(
             failed
             for samples in self.samples.values()
@@ -116,7 +116,7 @@ def rehearse(
     url: str,
     config: Config,
     revisions: Mapping[str, str],
-    world: World | None,
+    dataset: Dataset | None,
     trades: int,
     *,
     rate: float = 10,
@@ -124,20 +124,20 @@ def rehearse(
     without: Collection[str] = (),
     show: Callable[[str], None] = lambda _: None,
 ) -> Rehearsal:
-    """Run revisions, by name and title, one after the other while the canaries run.
+    """Run revisions, by name and title, in turn, while the canaries run.
 
     The canaries do not use the tables and columns in ``without``. A revision that fails is the
-    last one.
+    last one to run.
     """
     steps = []
-    with running(url, world, trades, rate, without) as canaries:
+    with running(url, dataset, trades, rate, without) as canaries:
         began = time.monotonic()
         time.sleep(settle)
         for name, title in revisions.items():
             show(f"{name} {title}")
             step = Step(name, title)
             steps.append(step)
-            with _watched(url, step, {canary.name for canary in canaries}):
+            with _measured(url, step, {canary.name for canary in canaries}):
                 step.start = time.monotonic()
                 _upgrade(url, config, step)
                 step.end = time.monotonic()
@@ -161,7 +161,7 @@ def _since(began: float, steps: list[Step], canaries: list[Canary], settle: floa
 
 
 def _upgrade(url: str, config: Config, step: Step) -> None:
-    """Run a revision as the command line does, and note its statements."""
+    """Run a revision as the command line does, and record its statements."""
     started: list[float] = []
 
     def before(*_: Any) -> None:
@@ -175,34 +175,34 @@ def _upgrade(url: str, config: Config, step: Step) -> None:
 
     event.listen(Engine, "before_cursor_execute", before)
     event.listen(Engine, "after_cursor_execute", after)
-    outside = os.environ.get(ENVIRONMENT_VARIABLE)
+    previous = os.environ.get(ENVIRONMENT_VARIABLE)
     os.environ[ENVIRONMENT_VARIABLE] = url
     try:
         command.upgrade(config, step.name)
     except CommandError as error:
         step.error = str(error)
     finally:
-        if outside is None:
+        if previous is None:
             del os.environ[ENVIRONMENT_VARIABLE]
         else:
-            os.environ[ENVIRONMENT_VARIABLE] = outside
+            os.environ[ENVIRONMENT_VARIABLE] = previous
         event.remove(Engine, "before_cursor_execute", before)
         event.remove(Engine, "after_cursor_execute", after)
 
 
 @contextmanager
-def _watched(url: str, step: Step, names: set[str]) -> Iterator[None]:
-    """Note how long the canaries wait for locks, and what is written, while a step runs."""
+def _measured(url: str, step: Step, names: set[str]) -> Iterator[None]:
+    """Record the canaries' waits for locks, and the sizes of database and WAL, during a step."""
     stop = Event()
 
-    def look() -> None:
+    def sample_waits() -> None:
         with psycopg.connect(url, autocommit=True, prepare_threshold=0) as connection:
-            while not stop.wait(LOOK_SECONDS):
+            while not stop.wait(SAMPLE_SECONDS):
                 for name, seconds in connection.execute(WAITING):
                     if name in names:
                         step.blocked[name] = max(step.blocked.get(name, 0), seconds)
 
-    def measure() -> None:
+    def sample_sizes() -> None:
         with psycopg.connect(url, autocommit=True) as connection:
             size, wal, _ = _sizes(connection)
             ready.set()
@@ -217,7 +217,7 @@ def _watched(url: str, step: Step, names: set[str]) -> Iterator[None]:
                     return
 
     ready = Event()
-    threads = [Thread(target=look), Thread(target=measure)]
+    threads = [Thread(target=sample_waits), Thread(target=sample_sizes)]
     for thread in threads:
         thread.start()
     ready.wait(10)

@@ -9,20 +9,20 @@ from tools.rehearse.rehearsal import Form, Rehearsal, Step, percentiles
 
 BEGIN, END = "<!-- Measured by: tox -e rehearse -->", "<!-- End -->"
 BUCKET_SECONDS, BUCKETS = 0.2, 200
-"""How long one point of a picture is at least, and how many a line has at most."""
+"""Minimum duration of one point of a picture, and maximum number of points of a line."""
 NOTICEABLE_SECONDS = 0.05
-"""What an application may be blocked for beyond its usual time."""
+"""Minimum duration of a statement to be highlighted."""
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#d62728")
 
 
-def longest(rehearsal: Rehearsal, what: str) -> tuple[float, str]:
+def longest(rehearsal: Rehearsal, access: str) -> tuple[float, str]:
     """Return the longest wait of the reads, or writes, for a lock, and on which table."""
-    found = [
-        (step.blocked.get(f"{what} {table}", 0.0), table)
+    waits = [
+        (step.blocked.get(f"{access} {table}", 0.0), table)
         for step in rehearsal.steps
         for table in TABLES
     ]
-    return max(found, default=(0.0, ""))
+    return max(waits, default=(0.0, ""))
 
 
 def steps(rehearsal: Rehearsal) -> Iterator[str]:
@@ -36,7 +36,7 @@ def steps(rehearsal: Rehearsal) -> Iterator[str]:
         cells = [
             f"`{step.name}` {step.title}" + (f" **{step.error}**" if step.error else ""),
             f"{step.end - step.start:.2f}",
-            *(_blocked(step, what) for what in (READ, WRITE)),
+            *(_blocked(step, access) for access in (READ, WRITE)),
             f"{rehearsal.failures(step)}",
             *(
                 " / ".join(f"{1000 * value:.0f}" for value in percentiles(phase(step, HOT)))
@@ -54,8 +54,8 @@ def tables(rehearsal: Rehearsal) -> Iterator[str]:
     yield "| revision | | " + " | ".join(TABLES) + " |"
     yield "|---|---|" + "---:|" * len(TABLES)
     for step in rehearsal.steps:
-        for what, verb in ((READ, "read"), (WRITE, "write")):
-            cells = [_wait_and_latency(rehearsal, step, f"{what} {table}") for table in TABLES]
+        for access, verb in ((READ, "read"), (WRITE, "write")):
+            cells = [_wait_and_latency(rehearsal, step, f"{access} {table}") for table in TABLES]
             yield f"| `{step.name}` | {verb} | {' | '.join(cells)} |"
 
 
@@ -68,8 +68,8 @@ def _wait_and_latency(rehearsal: Rehearsal, step: Step, canary: str) -> str:
     return f"{1000 * waited:.0f} ({1000 * before:.0f} → {1000 * during:.0f})"
 
 
-def _blocked(step: Step, what: str) -> str:
-    seconds, table = max((step.blocked.get(f"{what} {table}", 0), table) for table in TABLES)
+def _blocked(step: Step, access: str) -> str:
+    seconds, table = max((step.blocked.get(f"{access} {table}", 0), table) for table in TABLES)
     return f"{1000 * seconds:.0f} ms, {table}" if seconds else "0 ms"
 
 
@@ -88,7 +88,7 @@ def forms(measured: Sequence[Form]) -> Iterator[str]:
 def _form(rehearsal: Rehearsal | None) -> list[str]:
     if rehearsal is None:
         return ["", "", "", ""]
-    blocked = [f"{1000 * longest(rehearsal, what)[0]:.0f} ms" for what in (READ, WRITE)]
+    blocked = [f"{1000 * longest(rehearsal, access)[0]:.0f} ms" for access in (READ, WRITE)]
     return [
         f"{sum(step.end - step.start for step in rehearsal.steps):.2f}",
         *blocked,
@@ -100,13 +100,13 @@ def draw(rehearsal: Rehearsal, path: Path) -> None:
     """Draw latency over time, a line for each table, the revisions' statements shaded."""
     pyplot = _pyplot()
     figure, panels = pyplot.subplots(2, 1, figsize=(11, 6), sharex=True, layout="constrained")
-    for panel, what in zip(panels, (READ, WRITE), strict=True):
+    for panel, access in zip(panels, (READ, WRITE), strict=True):
         _shade(panel, rehearsal)
         for table, colour in zip(TABLES, COLOURS, strict=True):
-            times, values = _buckets(rehearsal, [f"{what} {table}"])
+            times, values = _buckets(rehearsal, [f"{access} {table}"])
             panel.plot(times, values, color=colour, linewidth=1, label=table)
         panel.set_yscale("log")
-        panel.set_ylabel(f"{what.split()[0]}s, ms")
+        panel.set_ylabel(f"{access.split()[0]}s, ms")
         panel.grid(alpha=0.3)
     for step in rehearsal.steps:
         panels[0].annotate(
@@ -124,7 +124,7 @@ def draw(rehearsal: Rehearsal, path: Path) -> None:
 
 
 def draw_forms(measured: Sequence[Form], path: Path) -> None:
-    """Draw the slowest read and write over time, each dangerous form beside the safe one."""
+    """Draw the slowest read and write over time, each dangerous form next to the safe one."""
     pyplot = _pyplot()
     shown = [form for form in measured if form[1] is not None]
     figure, panels = pyplot.subplots(
@@ -138,9 +138,9 @@ def draw_forms(measured: Sequence[Form], path: Path) -> None:
             if rehearsal is None:
                 continue
             _shade(panel, rehearsal)
-            for what, colour in ((READ, COLOURS[0]), (WRITE, COLOURS[-1])):
-                times, values = _buckets(rehearsal, [f"{what} {table}" for table in TABLES])
-                panel.plot(times, values, color=colour, linewidth=1, label=f"{what.split()[0]}s")
+            for access, colour in ((READ, COLOURS[0]), (WRITE, COLOURS[-1])):
+                times, values = _buckets(rehearsal, [f"{access} {table}" for table in TABLES])
+                panel.plot(times, values, color=colour, linewidth=1, label=f"{access.split()[0]}s")
     figure.supxlabel("seconds")
     figure.supylabel("slowest, ms")
     handles, labels = panels[0][0].get_legend_handles_labels()

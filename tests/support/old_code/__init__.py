@@ -23,11 +23,11 @@ from tests.support import databases, history
 from tests.support.generated_rows import FilledDatabases
 from tests.support.old_code.statements import (
     Outcome,
-    Use,
+    StatementCase,
     attempt,
     other_values,
     part_works,
-    uses,
+    statement_cases,
     works,
 )
 from tests.support.old_code.tables import Refused, read_tables, remove_rows
@@ -56,7 +56,7 @@ def observe(roles: RoleDatabases, start: Callable[[], str], upgrade: Upgrade) ->
 
     Args:
         roles: Creates databases for the roles.
-        start: Makes a database with rows, at the revision before.
+        start: Creates a database with rows, at the revision before.
         upgrade: Runs the revision on a database.
     """
 
@@ -68,27 +68,27 @@ def observe(roles: RoleDatabases, start: Callable[[], str], upgrade: Upgrade) ->
             roles.drop(url)
 
     try:
-        found = run({}, remove=False)
+        outcome = run({}, remove=False)
         fails = False
     except DBAPIError as error:
         if not _is_refusal(error):
             raise
         fails = True
-    if not fails and not found.breaks:
-        return found
+    if not fails and not outcome.breaks:
+        return outcome
     # Once more, with only the rows that the revision accepts, to find the other failures.
     url = start()
     try:
         refused = _refused_rows(url, upgrade)
     finally:
         roles.drop(url)
-    found = run(refused, remove=fails)
+    outcome = run(refused, remove=fails)
     if not fails:
-        return found
+        return outcome
     # A row may be refused because the one that it references is.
     tables = {name for name, rows in refused.items() if {*rows.values()} - {FOREIGN_KEY_VIOLATION}}
     tables = tables or {name for name, rows in refused.items() if rows}
-    return replace(found, breaks=found.breaks | {f"rows of {name}" for name in tables})
+    return replace(outcome, breaks=outcome.breaks | {f"rows of {name}" for name in tables})
 
 
 def _is_refusal(error: DBAPIError) -> bool:
@@ -121,9 +121,9 @@ async def _run(role: str, url: str, upgrade: Upgrade, refused: Refused, remove: 
         # An engine for each table: after a failure, an engine prepares all statements again.
         open_ = {name: await _connect(stack, url, role) for name in tables}
         before = [
-            (use, await attempt(open_[name], use))
+            (case, await attempt(open_[name], case))
             for name, old in tables.items()
-            for use in uses(old)
+            for case in statement_cases(old)
         ]
         with psycopg.connect(as_role(url, role), autocommit=True) as session:
             values = Values(session, tables.values())
@@ -132,8 +132,8 @@ async def _run(role: str, url: str, upgrade: Upgrade, refused: Refused, remove: 
                     remove_rows(connection, tables, refused)
             upgrade(url)
             new = await _connect(stack, url, role)
-            found = await _compare(before, open_, new)
-            return replace(found, breaks=_shortest(found.breaks | values.refused()))
+            outcome = await _compare(before, open_, new)
+            return replace(outcome, breaks=_shortest(outcome.breaks | values.refused()))
 
 
 async def _connect(stack: AsyncExitStack, url: str, role: str) -> AsyncConnection:
@@ -148,20 +148,22 @@ async def _connect(stack: AsyncExitStack, url: str, role: str) -> AsyncConnectio
 
 
 async def _compare(
-    before: list[tuple[Use, Outcome]], open_: dict[str, AsyncConnection], new: AsyncConnection
+    before: list[tuple[StatementCase, Outcome]],
+    open_: dict[str, AsyncConnection],
+    new: AsyncConnection,
 ) -> OldCode:
     breaks: set[str] = set()
     fails_once: set[str] = set()
-    for use, outcome in before:
-        connection = open_[use.old.name]
-        if not works(use, outcome, await attempt(connection, use)):
-            after = await attempt(connection, use)
-            if works(use, outcome, after):
-                fails_once.add(use.old.name)
+    for case, outcome in before:
+        connection = open_[case.old.name]
+        if not works(case, outcome, await attempt(connection, case)):
+            after = await attempt(connection, case)
+            if works(case, outcome, after):
+                fails_once.add(case.old.name)
             else:
-                breaks |= await _parts(connection, use, outcome, after)
-        if not works(use, outcome, after := await attempt(new, use)):
-            breaks |= await _parts(new, use, outcome, after)
+                breaks |= await _parts(connection, case, outcome, after)
+        if not works(case, outcome, after := await attempt(new, case)):
+            breaks |= await _parts(new, case, outcome, after)
     return OldCode(frozenset(breaks), frozenset(fails_once))
 
 
@@ -177,16 +179,16 @@ def _shortest(breaks: frozenset[str]) -> frozenset[str]:
 
 
 async def _parts(
-    connection: AsyncConnection, use: Use, before: Outcome, after: Outcome
+    connection: AsyncConnection, case: StatementCase, before: Outcome, after: Outcome
 ) -> set[str]:
     """Return the columns with which a statement breaks, or the statement if all or none do."""
-    broken = use.parts.keys() & other_values(use, before, after)
+    broken = case.parts.keys() & other_values(case, before, after)
     if after.error is not None:
         broken = {
             column
-            for column, statement in use.parts.items()
-            if not part_works(use, column, await attempt(connection, use, statement))
+            for column, statement in case.parts.items()
+            if not part_works(case, column, await attempt(connection, case, statement))
         }
-    if not broken or broken == use.parts.keys():
-        return {use.name}
-    return {f"{use.name}.{column}" for column in broken}
+    if not broken or broken == case.parts.keys():
+        return {case.name}
+    return {f"{case.name}.{column}" for column in broken}

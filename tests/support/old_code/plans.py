@@ -1,4 +1,4 @@
-"""Compares the plans of hot queries before and after revisions, on a table of some size."""
+"""Compares the plans of hot queries before and after revisions, on a table of realistic size."""
 
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -20,12 +20,12 @@ class Plans:
 
     def __init__(self, url: str) -> None:
         """Fill a database."""
-        self._world = data.World(
+        self._dataset = data.Dataset(
             users=400, bots=2_000, running=100, period=TRADES, trades_per_day=200
         )
         self.url = url
-        data.fill(as_role(url), self._world)
-        data.fill_trades(as_role(url), self._world, 0, TRADES)
+        data.fill(as_role(url), self._dataset)
+        data.fill_trades(as_role(url), self._dataset, 0, TRADES)
         # All running bots are due, however long the revisions take.
         with databases.sync_engine(as_role(url)).begin() as connection:
             connection.execute(text("UPDATE bot_states SET last_run_at = '2000-01-01Z'"))
@@ -40,17 +40,17 @@ class Plans:
     def _explain(self) -> Mapping[str, Plan]:
         """Plan the queries that run on the current schema."""
         data.vacuum(as_role(self.url))
-        found = {}
+        plans = {}
         with databases.sync_engine(self.url).connect() as connection:
             # A table is then scanned sequentially only if no index can be used.
             connection.execute(text("SET enable_seqscan = off"))
             connection.commit()
-            for name, statement in hot_queries(self._world, TRADES).items():
+            for name, statement in hot_queries(self._dataset, TRADES).items():
                 try:
-                    found[name] = explain(connection, statement)
+                    plans[name] = explain(connection, statement)
                 except DBAPIError:
                     connection.rollback()
-        return found
+        return plans
 
     def slowed_by(self, upgrade: Callable[[str], object]) -> set[str]:
         """Run a revision; return the queries that then read more, or without an index.

@@ -1,4 +1,4 @@
-"""The tables of a database as the code of its revision knows them, with rows for statements."""
+"""The tables that the code of a revision uses, with rows for its statements."""
 
 import hashlib
 import warnings
@@ -32,13 +32,13 @@ Refused = dict[str, dict[Key, str]]
 """Rows that a revision refuses, by table and key, and the SQLSTATE of the error."""
 
 # ON DELETE actions that delete or change the referencing row.
-FOLLOWING = {"CASCADE", "SET NULL", "SET DEFAULT"}
+DEPENDENT_ACTIONS = {"CASCADE", "SET NULL", "SET DEFAULT"}
 TYPES = """
 SELECT attname, format_type(atttypid, atttypmod), greatest(atttypmod - 4, 0) FROM pg_attribute
 WHERE attrelid = CAST(:table AS regclass) AND attnum > 0 AND NOT attisdropped
 """
 SEQUENCE = "SELECT pg_get_serial_sequence(:table, :column)"
-LONG = 8_000
+LONG_TEXT = 8_000
 """Characters of a long text in a column without a limit."""
 
 
@@ -57,7 +57,7 @@ class OldTable:
     """An existing row."""
     base_texts: Texts
     spare: Row
-    """A row that can be inserted. The base itself, if there is no other."""
+    """A row that can be inserted; the base itself if there is no other."""
     spare_texts: Texts
     all_tables: dict[str, "OldTable"] = field(repr=False)
     has_base: bool = True
@@ -123,19 +123,19 @@ class OldTable:
                 yield from parent.parents()
                 yield parent
 
-    def family(self, row: Row) -> Iterator[tuple["OldTable", Row]]:
+    def dependents(self, row: Row) -> Iterator[tuple["OldTable", Row]]:
         """Yield the rows that are deleted or changed together with a row, parents first."""
         for child in self.all_tables.values():
             for constraint in child.table.foreign_key_constraints:
                 if (
                     constraint.referred_table is self.table
                     and child is not self
-                    and str(constraint.ondelete).upper() in FOLLOWING
+                    and str(constraint.ondelete).upper() in DEPENDENT_ACTIONS
                 ):
                     pairs = constraint.elements
-                    its = {pair.parent.name: row[pair.column.name] for pair in pairs}
-                    yield child, {**child.spare, **its}
-                    yield from child.family({**child.spare, **its})
+                    references = {pair.parent.name: row[pair.column.name] for pair in pairs}
+                    yield child, {**child.spare, **references}
+                    yield from child.dependents({**child.spare, **references})
 
 
 def read_tables(connection: Connection, refused: Refused) -> dict[str, OldTable]:
@@ -150,20 +150,20 @@ def read_tables(connection: Connection, refused: Refused) -> dict[str, OldTable]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Such as about NOT VALID constraints.
         metadata.reflect(connection, only=lambda name, _: name != "alembic_version")
-    found: dict[str, OldTable] = {}
+    tables: dict[str, OldTable] = {}
     for table in metadata.sorted_tables:
         rows = _rows(connection, table)
         if rows:
             types, values = _types_and_values(connection, table, [texts for _, texts in rows])
-            old = OldTable(table, types, values, rows, *rows[0], *rows[0], found)
+            old = OldTable(table, types, values, rows, *rows[0], *rows[0], tables)
             accepted = [row for row in rows if old.key_of(row[0]) not in refused.get(old.name, ())]
             old.base, old.base_texts = old.spare, old.spare_texts = (accepted or rows)[0]
-            found[table.name] = old
-    for old in reversed(found.values()):
+            tables[table.name] = old
+    for old in reversed(tables.values()):
         _delete_spare(connection, old, refused.get(old.name, {}))
-    for old in found.values():
+    for old in tables.values():
         _set_sequences(connection, old)
-    return found
+    return tables
 
 
 def remove_rows(connection: Connection, tables: Mapping[str, OldTable], refused: Refused) -> None:
@@ -184,9 +184,9 @@ def _types_and_values(
         types[name] = kind
         distinct = dict.fromkeys(row[name] for row in rows)
         if kind.startswith(("text", "character varying")):
-            usual = rows[0][name] or ""
-            distinct |= dict.fromkeys([usual.swapcase(), f"{usual} "])
-            distinct[incompressible(length or LONG)] = None
+            typical = rows[0][name] or ""
+            distinct |= dict.fromkeys([typical.swapcase(), f"{typical} "])
+            distinct[incompressible(length or LONG_TEXT)] = None
         values[name] = list(distinct)
     return types, values
 
@@ -206,7 +206,7 @@ def _rows(connection: Connection, table: Table) -> list[tuple[Row, Texts]]:
 
 
 def _delete_spare(connection: Connection, old: OldTable, refused: Container[Key]) -> None:
-    """Delete a row that no other references, if there is one beside the base."""
+    """Delete a row that no other references, if there is one other than the base."""
     others = [row for row in old.rows if row[0] is not old.base]
     others.sort(key=lambda row: old.key_of(row[0]) in refused)
     for row, texts in others[:6]:

@@ -1,4 +1,4 @@
-"""Writes the values of old code: each in turn, in one column of one row, and rolled back."""
+"""Writes the values of old code: each in turn, in one column of one row, then rolled back."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -8,25 +8,25 @@ from psycopg import errors
 
 from tests.support.old_code.tables import OldTable, Texts, quoted
 
-# Undoes each statement by an exception after it. NULL: the required statements failed.
+# Undoes each statement by an exception after it. NULL: a required statement failed.
 ATTEMPT = """
 CREATE FUNCTION pg_temp.attempt(needed text, statements json) RETURNS SETOF text
 LANGUAGE plpgsql AS $$
 DECLARE
     statement text;
-    reached boolean;
+    is_prepared boolean;
     stored boolean;
 BEGIN
     FOR statement IN SELECT json_array_elements_text(statements) LOOP
-        reached := false;
+        is_prepared := false;
         BEGIN
             EXECUTE needed;
-            reached := true;
+            is_prepared := true;
             EXECUTE statement INTO stored;
             SET CONSTRAINTS ALL IMMEDIATE;
             RAISE EXCEPTION USING ERRCODE = CASE WHEN stored THEN 'UNDO0' ELSE 'OTHER' END;
         EXCEPTION WHEN OTHERS THEN
-            RETURN NEXT CASE WHEN reached THEN sqlstate END;
+            RETURN NEXT CASE WHEN is_prepared THEN sqlstate END;
         END;
     END LOOP;
 END $$
@@ -47,7 +47,7 @@ BEGIN
     END LOOP;
 END $$
 """
-NOTHING = "SELECT 1"
+NO_OP = "SELECT 1"
 ACCEPTED, OTHER_VALUE = "UNDO0", "OTHER"
 FOREIGN_KEY_VIOLATION = "23503"
 
@@ -81,9 +81,9 @@ class Values:
                 self._accepted.append((old, needed, accepted))
 
     def _attempts(self, needed: str, statements: list[Statement]) -> list[str | None]:
-        """Return the SQLSTATE of each; None: the required statements failed."""
-        given = [needed, json.dumps([sql for _, sql in statements])]
-        results = self._connection.execute("SELECT pg_temp.attempt(%s, %s)", given)
+        """Return the SQLSTATE of each; None: a required statement failed."""
+        parameters = [needed, json.dumps([sql for _, sql in statements])]
+        results = self._connection.execute("SELECT pg_temp.attempt(%s, %s)", parameters)
         return [result for (result,) in results]
 
     def refused(self) -> set[str]:
@@ -137,8 +137,8 @@ def _statements(old: OldTable) -> Iterator[tuple[str, list[Statement]]]:
     needed = "; ".join(_insert(parent, parent.spare_texts) for parent in old.parents())
     if old.spare is old.base:
         needed = f"DELETE FROM {quoted(old.name)} WHERE {_is_row(old, old.base_texts)}"
-    yield NOTHING, updates
-    yield needed or NOTHING, inserts
+    yield NO_OP, updates
+    yield needed or NO_OP, inserts
 
 
 def _insert(old: OldTable, row: Texts) -> str:

@@ -1,7 +1,7 @@
 """Under repeats, crashes and concurrent workers, the database agrees with the exchange.
 
-``pytest tests/test_money_in_motion.py --faults`` injects known faults, one at a time, each of
-which must be detected; it takes some minutes.
+``pytest tests/test_concurrent_trading.py --faults`` injects faults, one at a time, each of which
+must be detected; it takes some minutes.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import BotConfig, BotState, Trade, base, queries
 from models.queries import orders, positions, scheduling
-from tests.support.trading_model import Laboratory, Trading
+from tests.support.trading_model import Harness, Trading
 
 SETTINGS = settings(
     max_examples=8,
@@ -34,50 +34,50 @@ SETTINGS = settings(
 def machine(
     make_database: Callable[[str], str], migrated_template: str
 ) -> Iterator[type[Trading]]:
-    laboratory = Laboratory(make_database(migrated_template))
-    yield type("Trading", (Trading,), {"laboratory": laboratory})
-    laboratory.close()
+    harness = Harness(make_database(migrated_template))
+    yield type("Trading", (Trading,), {"harness": harness})
+    harness.close()
 
 
 def test_the_database_agrees_with_the_exchange(machine: type[Trading]) -> None:
     run_state_machine_as_test(machine, settings=SETTINGS)
 
 
-# Faults of the functions, each with what it replaces. The test above must detect them.
+# Faults: wrong replacements for functions and constraints. The test above must detect each.
 
-Fault = Callable[[pytest.MonkeyPatch, Laboratory], None]
+Fault = Callable[[pytest.MonkeyPatch, Harness], None]
 
 
 def replace(module: Any, name: str, value: Any) -> Fault:
     return lambda monkeypatch, _: monkeypatch.setattr(module, name, value)
 
 
-def refuse_new_order_types(_: pytest.MonkeyPatch, laboratory: Laboratory) -> None:
-    laboratory.admin.execute(
+def accept_listed_order_types_only(_: pytest.MonkeyPatch, harness: Harness) -> None:
+    harness.admin.execute(
         "ALTER TABLE trades ADD CHECK (order_type IN ('LIMIT', 'MARKET')) NOT VALID"
     )
 
 
-def stale_claims(limit: int, claim: Callable[[int], Any] = scheduling.claim) -> Any:
+def claim_without_refreshing(limit: int, claim: Callable[[int], Any] = scheduling.claim) -> Any:
     return claim(limit).execution_options(populate_existing=False)
 
 
-async def a_lease_for_all(*_: Any) -> bool:
+async def grant_every_lease(*_: Any) -> bool:
     return True
 
 
-async def reserve_anyway(session: AsyncSession, bot_config_id: int) -> bool:
+async def reserve_unconditionally(session: AsyncSession, bot_config_id: int) -> bool:
     await session.execute(
         update(BotState).where(BotState.id == bot_config_id).values(in_position=True)
     )
     return True
 
 
-async def nothing_is_known(*_: Any) -> None:
+async def find_no_earlier_trade(*_: Any) -> None:
     return None
 
 
-async def record_then_tick(
+async def close_in_two_steps(
     session: AsyncSession, values: dict[str, Any], *, closed: bool, since: datetime
 ) -> queries.Recorded:
     recorded = await queries.record_trade(session, values)
@@ -88,15 +88,15 @@ async def record_then_tick(
     return recorded
 
 
-async def reset(session: AsyncSession, *_: Any) -> None:
+async def reset_all_days(session: AsyncSession, *_: Any) -> None:
     await session.execute(update(BotState).values(daily_pnl=0, daily_trades_count=0))
 
 
-def active_bots_only() -> Any:
+def list_active_bots_only() -> Any:
     return scheduling.unattended_bots().where(BotConfig.is_active)
 
 
-def pnl_of_all_currencies(user_id: int, since: Any) -> Any:
+def add_unlike_currencies(user_id: int, since: Any) -> Any:
     quote = func.split_part(Trade.symbol, "/", 2)
     return (
         select(func.date(Trade.timestamp), quote, func.sum(Trade.pnl))
@@ -115,34 +115,34 @@ FIRST_REPORT_ONLY = (
     )
 )
 FAULTS = {
-    "a claim returns states from before": replace(scheduling, "claim", stale_claims),
-    "two workers run a bot": replace(scheduling, "_call", a_lease_for_all),
-    "two workers enter": replace(queries, "reserve_entry", reserve_anyway),
-    "the first report of an order stays": replace(orders, "RECORD", FIRST_REPORT_ONLY),
+    "a claim returns stale states": replace(scheduling, "claim", claim_without_refreshing),
+    "two workers run a bot": replace(scheduling, "_call", grant_every_lease),
+    "two workers enter a position": replace(queries, "reserve_entry", reserve_unconditionally),
+    "later reports of an order are ignored": replace(orders, "RECORD", FIRST_REPORT_ONLY),
     "an order has two keys": replace(orders, "plain_key", str),
-    "an exit is two steps": replace(queries, "close_position", record_then_tick),
-    "a repeat counts": replace(positions, "_lock_trade", nothing_is_known),
+    "an exit is recorded in two steps": replace(queries, "close_position", close_in_two_steps),
+    "a repeated report counts again": replace(positions, "_lock_trade", find_no_earlier_trade),
     "a late entry fills a reservation": replace(
         positions, "_is_before", lambda _: func.coalesce(None, False)
     ),
-    "the day is reset": replace(queries, "refresh_day", reset),
-    "a stopped bot is out of sight": replace(queries, "unattended_bots", active_bots_only),
-    "naive times are taken": replace(
+    "the day is reset instead of recomputed": replace(queries, "refresh_day", reset_all_days),
+    "inactive bots are not listed": replace(queries, "unattended_bots", list_active_bots_only),
+    "naive datetimes are accepted": replace(
         base.AwareDateTime, "process_bind_param", lambda _self, value, _dialect: value
     ),
-    "unlike currencies are added": replace(queries, "daily_pnl", pnl_of_all_currencies),
-    "a new order type is refused": refuse_new_order_types,
+    "unlike currencies are added": replace(queries, "daily_pnl", add_unlike_currencies),
+    "a new order type is refused": accept_listed_order_types_only,
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_faults_are_found(
+def test_injected_faults_are_detected(
     request: pytest.FixtureRequest, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not request.config.getoption("--faults"):
         pytest.skip("takes minutes: --faults")
     machine = request.getfixturevalue("machine")
-    FAULTS[fault](monkeypatch, machine.laboratory)
+    FAULTS[fault](monkeypatch, machine.harness)
     many = settings(SETTINGS, max_examples=200)
     with pytest.raises((Exception, pytest.fail.Exception)):
         run_state_machine_as_test(machine, settings=many)

@@ -1,8 +1,8 @@
 """Interrupts a revision wherever a part of it is committed, and runs it again.
 
 ``autocommit_block()`` commits the statements before it, without the revision's entry in
-``alembic_version``: the next run repeats everything. And a statement outside a transaction may be
-interrupted half-way, as ``CREATE INDEX CONCURRENTLY``, which then leaves an invalid index.
+``alembic_version``: the next run repeats all of them. A statement outside a transaction may also
+be interrupted half-way: ``CREATE INDEX CONCURRENTLY`` then leaves an invalid index.
 """
 
 import re
@@ -17,12 +17,12 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.support import databases
 from tests.support.content import content, lost
-from tests.support.observation import POLL, Observation, Statement
+from tests.support.observation import POLL_SECONDS, Observation, Statement
 from tests.support.rules import GUIDE, Violation
 from trading_bot_schema.drift.catalogue import differences, snapshot
 
-MOST_PLACES = 10
-"""Interruptions counted from the start, and as many counted from the end."""
+MAX_PLACES = 10
+"""Number of interruptions counted from the start, and of those counted from the end."""
 TABLES = """
 SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
 WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
@@ -33,13 +33,13 @@ class _Interrupted(Exception):  # noqa: N818
     """The interruption of a run."""
 
 
-def run_again(
+def rerun_violations(
     observation: Observation,
     migrate: Callable[[Connection], object],
     reference: str,
     start: Callable[[], str],
 ) -> Iterator[Violation]:
-    """Interrupt a migration at one place after the other, and finally let it finish.
+    """Interrupt a migration at each place in turn, then let it finish; yield its violations.
 
     Args:
         observation: Its effects without an interruption.
@@ -51,7 +51,7 @@ def run_again(
     if not places:
         return
     # In a long sequence of batches, each is like the one before it.
-    places = places[:MOST_PLACES] + places[MOST_PLACES:][-MOST_PLACES:]
+    places = places[:MAX_PLACES] + places[MAX_PLACES:][-MAX_PLACES:]
     url = start()
     for place, within in [*places, (None, False)]:
         try:
@@ -68,9 +68,10 @@ def run_again(
                 frozenset(),
                 f"{failed.short}: fails when the revision is run again after an interruption:"
                 f" {str(error.orig).splitlines()[0]}. autocommit_block() commits what came before"
-                f" it, here {_committed(observation, places)}, but not that the revision was run."
-                " Make two revisions of it, one for what is in autocommit_block() and one for the"
-                f" rest. See “Run again after an interruption” in {GUIDE}.",
+                f" it, here {_committed(observation, places)}, but not the entry in"
+                " alembic_version. Split the revision in two: one for the statements in"
+                " autocommit_block() and one for the rest. See “Run again after an interruption”"
+                f" in {GUIDE}.",
             )
             return
     if difference := _difference(reference, url, migrate, start):
@@ -78,11 +79,11 @@ def run_again(
             "run-again",
             frozenset(),
             f"{_committed(observation, places)}: when the revision is run again after an"
-            " interruption, the result is another than that of one run."
-            " autocommit_block() commits each statement, but not that the revision was run, so"
-            " everything in it has to do nothing the second time, or start anew (an index: DROP"
-            " INDEX CONCURRENTLY IF EXISTS first, since an interrupted one is left invalid). See"
-            f" “Run again after an interruption” in {GUIDE}. The difference:\n{difference}",
+            " interruption, the result differs from that of a single run."
+            " autocommit_block() commits each statement, but not the entry in alembic_version, so"
+            " every statement in it has to be repeatable (for an index: DROP INDEX CONCURRENTLY IF"
+            " EXISTS first, since an interrupted build leaves an invalid one). See “Run again"
+            f" after an interruption” in {GUIDE}. The difference:\n{difference}",
         )
 
 
@@ -105,13 +106,13 @@ def _is_stamp(statement: Statement) -> bool:
 def _committed(observation: Observation, places: list[tuple[int, bool]]) -> str:
     """Return the statements that are committed before the entry in ``alembic_version``."""
     last = max(number for number, _ in places)
-    found = [s.short for s in observation.statements[:last] if s.writes and not _is_stamp(s)]
-    return "; ".join(found) or observation.statements[last].short
+    committed = [s.short for s in observation.statements[:last] if s.writes and not _is_stamp(s)]
+    return "; ".join(committed) or observation.statements[last].short
 
 
 @contextmanager
 def _interruption(connection: Connection, place: int | None, *, within: bool) -> Iterator[None]:
-    """Interrupt a connection before its nth statement, or within it while it waits for others."""
+    """Interrupt a connection before its nth statement, or within it while it waits for a lock."""
     engine = connection.engine
     number = -1
     stop = threading.Event()
@@ -120,16 +121,16 @@ def _interruption(connection: Connection, place: int | None, *, within: bool) ->
 
     def cancel(pid: int, ready: threading.Event) -> None:
         url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        with psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as aside:
-            (tables,) = aside.execute(TABLES).fetchone() or ("",)
+        with psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as monitor:
+            (tables,) = monitor.execute(TABLES).fetchone() or ("",)
             # Building or dropping an index concurrently waits for the end of writers.
             holder.execute(f"LOCK TABLE {tables} IN ROW EXCLUSIVE MODE")
             ready.set()
-            while not stop.wait(POLL):
-                waits = aside.execute("SELECT pg_blocking_pids(%s) <> '{}'", [pid]).fetchone()
+            while not stop.wait(POLL_SECONDS):
+                waits = monitor.execute("SELECT pg_blocking_pids(%s) <> '{}'", [pid]).fetchone()
                 if waits == (True,):
                     interrupted.set()
-                    aside.execute("SELECT pg_cancel_backend(%s)", [pid])
+                    monitor.execute("SELECT pg_cancel_backend(%s)", [pid])
                     stop.wait()
 
     def interrupt() -> None:
@@ -147,7 +148,7 @@ def _interruption(connection: Connection, place: int | None, *, within: bool) ->
         thread = threading.Thread(target=cancel, args=(cursor.connection.info.backend_pid, ready))
         threads.append(thread)
         thread.start()
-        while not ready.wait(POLL):
+        while not ready.wait(POLL_SECONDS):
             assert thread.is_alive(), "the tables cannot be locked"
 
     def after(*_: Any) -> None:
@@ -169,12 +170,12 @@ def _interruption(connection: Connection, place: int | None, *, within: bool) ->
 
 
 def _difference(
-    reference: str, again: str, migrate: Callable[[Connection], object], start: Callable[[], str]
+    reference: str, rerun: str, migrate: Callable[[Connection], object], start: Callable[[], str]
 ) -> str:
     """Return the differences of a database from one on which the migration ran once."""
     sides = ("run once", "run again")
-    report = differences(snapshot(reference), snapshot(again), sides, lambda _: "the revision", {})
-    changed = lost(content(reference), content(again))
+    report = differences(snapshot(reference), snapshot(rerun), sides, lambda _: "the revision", {})
+    changed = lost(content(reference), content(rerun))
     if changed:
         # Exclude what differs between any two runs, such as the time of a change.
         other = start()
