@@ -182,7 +182,7 @@ async def test_disallowed_transitions(engine: AsyncEngine, call: Call, reserved:
     if reserved:
         await call(queries.reserve_entry, 1)
     before = await row_versions(engine)
-    with pytest.raises(PositionError, match="settled" if reserved else "flat"):
+    with pytest.raises(PositionError, match="resolve" if reserved else "flat"):
         await call(queries.close_position, SELL)
     assert await row_versions(engine) == before
     await call(queries.open_position, BUY)

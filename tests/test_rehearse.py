@@ -152,3 +152,23 @@ def test_the_applications_database_is_refused(
 def test_nothing_to_run(database: str) -> None:
     with pytest.raises(SystemExit, match="has nothing to run"):
         main(["--scratch", database])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--trades", "0"], "'0' should be numbers from 1"),
+        (["--scratch", "postgresql://h", "--write"], "--forms and --write need generated data"),
+    ],
+)
+def test_bad_options(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_an_unknown_revision(database: str) -> None:
+    with pytest.raises(SystemExit, match="ERROR No such revision or branch 'nosuch'"):
+        main(["--scratch", database, "--to", "nosuch"])

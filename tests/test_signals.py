@@ -72,7 +72,7 @@ def test_in_a_statement(
     migrator = alembic_cli.start("-c", revisions.ini, "upgrade", "head", database=database)
     wait_for(lambda: _sessions(database, "query ~ '^SELECT pg_sleep'"))
     line = _ends(migrator, number, database)
-    assert f"In upgrade {HEAD} -> probe, A probe.: {UNDONE} Run" in line
+    assert f"In upgrade {HEAD} -> probe, A probe: {UNDONE} Run" in line
     assert snapshot(database) == before
 
 
@@ -117,7 +117,7 @@ def test_between_two_attempts(
     migrator = alembic_cli.start(*arguments, database=database)
     wait_for(lambda: "Trying again" in migrator.stderr())
     line = _ends(migrator, number, database)
-    assert f"In upgrade {HEAD} -> probe, A probe.: {UNDONE} Run" in line
+    assert f"In upgrade {HEAD} -> probe, A probe: {UNDONE} Run" in line
     assert version(database) == HEAD
 
 

@@ -160,7 +160,7 @@ def test_a_lock_that_is_held_for_too_long(
     result = alembic_cli.run(*arguments, database=database)
     assert result.status > 0
     (message,) = result.messages
-    assert f"In upgrade {HEAD} -> probe, A probe.: It held {held}" in message
+    assert f"In upgrade {HEAD} -> probe, A probe: It held {held}" in message
     assert "for longer than hold_timeout (0.2 s)" in message
     assert remains in message
     assert "-x hold_timeout=" in message
@@ -431,5 +431,5 @@ def test_bad_timeouts_are_refused_before_anything_runs(
     result = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database)
     assert result.status > 0
     (line,) = result.messages
-    assert "In upgrade probe_1 -> probe_2, A probe.: lock_timeout in timeouts is '10'" in line
+    assert "In upgrade probe_1 -> probe_2, A probe: lock_timeout in timeouts is '10'" in line
     assert version(database) == HEAD

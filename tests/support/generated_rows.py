@@ -328,7 +328,10 @@ def _tables(connection: psycopg.Connection[Any]) -> Iterator[Table]:
             tables[table].references.append((other, dict(pairs)))
     for table, check in connection.execute(CHECKS):
         tables[table].checks += check
-    references = {t.name: {other for other, _ in t.references} for t in tables.values()}
+    # Sorted, so that the order does not depend on the hashes of strings.
+    references = {
+        name: sorted({other for other, _ in tables[name].references}) for name in sorted(tables)
+    }
     try:
         order = list(TopologicalSorter(references).static_order())
     except CycleError as error:

@@ -2,9 +2,10 @@
 
 import argparse
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import pairwise
@@ -27,6 +28,7 @@ from tools.rehearse.rehearsal import Form, Rehearsal, rehearse
 from trading_bot_schema import embedded, signals
 from trading_bot_schema.configuration import alembic_config
 from trading_bot_schema.migrator import Settings, connect
+from trading_bot_schema.plan.revisions import pending
 from trading_bot_schema.target import connectable
 from trading_bot_schema.url import DatabaseURLError, database_url, masked
 
@@ -78,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--write", action="store_true", help="update docs/rehearsal.md")
     options = parser.parse_args(arguments)
+    if options.scratch and (options.forms or options.write):
+        parser.error("--forms and --write need generated data, so not --scratch")
     try:
         with signals.raised():
             _run(options)
@@ -92,7 +96,10 @@ def _run(options: argparse.Namespace) -> None:
     if options.scratch:
         url = connectable(options.scratch)
         refuse_application_database(url)
-        print_report(options, {0: _rehearse_pending(options, url, None, 0)})
+        rehearsal = _rehearse_pending(options, url, None, 0)
+        print_tables(rehearsal)
+        if options.picture:
+            report.draw(rehearsal, options.picture)
         return
     with embedded.temporary(SETTINGS) as server, ExitStack() as stack:
         dataset = data.Dataset()
@@ -108,7 +115,15 @@ def _run(options: argparse.Namespace) -> None:
                 rehearsals[trades] = _rehearse_pending(options, url, dataset, trades)
                 if options.forms and not forms:
                     forms = list(_rehearse_forms(options, url, dataset, trades))
-        print_report(options, rehearsals, forms)
+    for trades, rehearsal in rehearsals.items():
+        print(report.title(trades), end="\n\n")  # noqa: T201
+        print_tables(rehearsal)
+    if forms:
+        print(*report.forms(forms), sep="\n")  # noqa: T201
+    if options.picture:
+        report.draw(rehearsals[max(rehearsals)], options.picture)
+    if options.write:
+        report.write(PAGE, rehearsals, forms)
 
 
 def _rehearse_pending(
@@ -118,16 +133,16 @@ def _rehearse_pending(
     script = ScriptDirectory.from_config(config)
     with connect(url, Settings(connect_wait=0)) as connection:
         heads = MigrationContext.configure(connection).get_current_heads()
-    pending = {
-        revision.revision: revision.doc
-        for revision in reversed(list(script.iterate_revisions(options.to, heads or "base")))
+    revisions = {
+        revision.revision: revision.title
+        for revision in pending(script, heads, options.to, Settings())
     }
-    if not pending:
+    if not revisions:
         raise CommandError(f"{masked(url)} has nothing to run.")
     return rehearse(
         _rendered(url),
         config,
-        pending,
+        revisions,
         dataset,
         trades,
         rate=options.rate,
@@ -199,7 +214,7 @@ def refuse_application_database(scratch: URL) -> None:
     try:
         same = _identity(application) == _identity(scratch)
     except CommandError:  # One of them is unreachable.
-        same = application.set(password=None) == scratch.set(password=None)
+        same = application._replace(password=None) == scratch._replace(password=None)
     if same:
         raise CommandError(
             "--scratch names the database of DATABASE_URL, which a rehearsal would migrate and"
@@ -217,25 +232,16 @@ def _identity(url: URL) -> tuple[object, ...]:
         )
 
 
-def print_report(
-    options: argparse.Namespace, rehearsals: Mapping[int, Rehearsal], forms: Sequence[Form] = ()
-) -> None:
-    """Print the tables; draw the picture and update the page if requested."""
-    for trades, rehearsal in rehearsals.items():
-        if trades:
-            print(report.title(trades), end="\n\n")  # noqa: T201
-        for table in (report.steps(rehearsal), report.tables(rehearsal)):
-            print(*table, sep="\n", end="\n\n")  # noqa: T201
-    if forms:
-        print(*report.forms(forms), sep="\n")  # noqa: T201
-    if options.picture:
-        report.draw(rehearsals[max(rehearsals)], options.picture)
-    if options.write:
-        report.write(PAGE, rehearsals, forms)
+def print_tables(rehearsal: Rehearsal) -> None:
+    """Print the tables of a rehearsal."""
+    for table in (report.steps(rehearsal), report.tables(rehearsal)):
+        print(*table, sep="\n", end="\n\n")  # noqa: T201
 
 
 def _sizes(text: str) -> list[int]:
-    return sorted(int(number) for number in text.split(","))
+    if not re.fullmatch("[1-9][0-9]*(,[1-9][0-9]*)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} should be numbers from 1, such as 1000,5000")
+    return sorted(map(int, text.split(",")))
 
 
 def _progress(chunks: range) -> Iterator[int]:

@@ -142,8 +142,8 @@ def canaries(
         "bot_states": lambda: tick(draw(bots), max_price_since_entry=Decimal("65000.5")),
         "trades": trade,
     }
-    if bots and "trades" not in without:
-        used = [*{*used, "trades"}]
+    if bots and "trades" not in (*used, *without):
+        used.append("trades")
     return selected + [Canary(f"{WRITE} {name}", writes[name], commits=True) for name in used]
 
 
