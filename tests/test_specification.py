@@ -116,19 +116,6 @@ def test_columns_of_the_migrated_database(connection: Connection) -> None:
     assert sorted(found) == sorted(specified)
 
 
-def test_foreign_keys_of_the_models(tables: list[Table]) -> None:
-    found = {
-        (
-            f"{table.name} ({', '.join(constraint.column_keys)}) -> {constraint.referred_table}"
-            f" ({', '.join(element.column.name for element in constraint.elements)})"
-            f" on delete {str(constraint.ondelete).lower()}"
-        )
-        for table in tables
-        for constraint in table.foreign_key_constraints
-    }
-    assert found == {" ".join(row) for row in specification.rows(specification.FOREIGN_KEYS)}
-
-
 def test_foreign_keys_of_the_migrated_database(connection: Connection) -> None:
     found = {
         (
