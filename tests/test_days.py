@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, text, update
-from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import BotState, queries
@@ -73,11 +72,6 @@ async def test_states_that_are_loaded(session: AsyncSession) -> None:
     state = await session.get_one(BotState, 2)
     await queries.refresh_day(session, MIDNIGHT)
     assert (state.daily_pnl, state.daily_trades_count) == (Decimal(-8), 2)
-
-
-async def test_a_naive_midnight(session: AsyncSession) -> None:
-    with pytest.raises(StatementError, match="naive"):
-        await queries.refresh_day(session, MIDNIGHT.replace(tzinfo=None))
 
 
 async def test_beside_an_uncommitted_close(engine: AsyncEngine) -> None:

@@ -112,6 +112,8 @@ async def test_moments_come_back_aware_and_equal(session: AsyncSession) -> None:
     assert trade.timestamp.utcoffset() is not None
     found = await session.scalars(select(Trade).where(Trade.timestamp == moment.astimezone(UTC)))
     assert found.one() is trade
+    later = select(Trade.timestamp + timedelta(hours=1), Trade.timestamp - moment)
+    assert (await session.execute(later)).one() == (moment + timedelta(hours=1), timedelta(0))
 
 
 async def test_relationships_lead_both_ways(session: AsyncSession) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from models import BotConfig, BotState, User, queries
+from models import BotConfig, BotState, queries
 from tests.support import factories
 
 
@@ -249,4 +249,3 @@ async def test_a_bot_that_never_ran_is_unattended_in_the_end(session: AsyncSessi
     assert (await session.execute(queries.unattended_bots())).all() == []
     await session.execute(text("UPDATE bot_states SET last_updated_at = now() - interval '1 day'"))
     assert [bot_ for bot_, _ in await session.execute(queries.unattended_bots())] == [bot]
-    assert await session.scalar(select(func.count()).select_from(User)) == 1
