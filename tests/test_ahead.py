@@ -39,12 +39,6 @@ def test_accepted(alembic_cli: AlembicCli, ahead: str, target: str) -> None:
     assert databases.version(ahead) == "next"
 
 
-def test_refused_without_it(alembic_cli: AlembicCli, ahead: str) -> None:
-    result = alembic_cli.run("upgrade", "head", database=ahead)
-    assert result.status != 0
-    assert "-x ahead=accept" in result.messages[0]
-
-
 @pytest.mark.parametrize(
     "arguments", [("downgrade", "base"), ("downgrade", "-1"), ("upgrade", "+1"), ("check",)]
 )

@@ -260,6 +260,7 @@ def test_database_at_a_revision_that_is_not_here(
     assert "The database is at revision future, which is not among the migrations here" in line
     assert f"whose head is {HEAD}" in line
     assert "Deploy that version, or downgrade with it first." in line
+    assert "-x ahead=accept" in line
     assert "stamp" not in line
     assert snapshot(database) == before
 

@@ -88,13 +88,6 @@ def assert_no_drift(result: tuple[int, str]) -> None:
 # Expected differences.
 
 
-def test_a_database_migrated_step_by_step(make_database: Callable[[], str], built: Built) -> None:
-    url = make_database()
-    for revision in HISTORY:
-        databases.migrate(url, revision.revision)
-    assert not (report := built.differences(snapshot(url))), report
-
-
 def test_each_revision(database_at: Databases, drift: Drift) -> None:
     for revision in ("base", *(revision.revision for revision in HISTORY)):
         url = database_at.at(revision)

@@ -109,10 +109,6 @@ async def _use_the_models(url: str) -> None:
     await engine.dispose()
 
 
-async def test_the_application_role_can_do_what_the_models_need(roles: Roles) -> None:
-    await _use_the_models(roles.app)
-
-
 def test_the_application_role_can_use_tables_of_later_revisions(roles: Roles) -> None:
     assert scalar(roles.app, "INSERT INTO probe DEFAULT VALUES RETURNING id") == 1
     assert scalar(roles.app, "SELECT version_num FROM alembic_version") == "probe"
