@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
-from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import sql
 from sqlalchemy import make_url
 
 from tests.support import commandline, databases
@@ -58,8 +56,7 @@ def refused(alembic_cli: AlembicCli, debug_ini: str) -> Callable[..., str]:
 
 
 def _message(result: Result) -> str:
-    assert result.status > 0, result.output
-    (line,) = result.messages
+    line = result.refusal()
     assert line.startswith("ERROR [alembic.util.messaging] "), line
     assert "Traceback" not in result.output
     _assert_no_secret(result)
@@ -197,19 +194,11 @@ def _forwarded(path: str) -> Iterator[int]:
         thread.join()
 
 
-@pytest.fixture
-def role(server: str) -> Iterator[str]:
-    """A role without any privilege."""
-    name = f"test_{uuid4().hex}"
-    databases.execute(
-        server,
-        sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), SECRET),
-    )
-    yield name
-    databases.execute(server, sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
-
-
-def test_missing_privilege(refused: Callable[..., str], empty_database: str, role: str) -> None:
+def test_missing_privilege(
+    refused: Callable[..., str], empty_database: str, make_role: Callable[..., str]
+) -> None:
+    role = make_role()
+    databases.execute(empty_database, f"ALTER ROLE {role} PASSWORD '{SECRET}'")
     url = make_url(empty_database).set(username=role, password=SECRET)
     line = refused(url.render_as_string(hide_password=False))
     assert "permission denied for schema public" in line
@@ -218,10 +207,8 @@ def test_missing_privilege(refused: Callable[..., str], empty_database: str, rol
 
 
 def test_read_only_server(refused: Callable[..., str], empty_database: str, server: str) -> None:
-    name = sql.Identifier(str(make_url(empty_database).database))
-    databases.execute(
-        server, sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name)
-    )
+    name = make_url(empty_database).database
+    databases.execute(server, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     line = refused(empty_database)
     assert "cannot execute CREATE TABLE in a read-only transaction" in line
     assert "see default_transaction_read_only" in line
@@ -253,8 +240,7 @@ def test_unknown_revision(
 def test_database_at_a_revision_that_is_not_here(
     refused: Callable[..., str], database: str, arguments: tuple[str, ...]
 ) -> None:
-    with psycopg.connect(database) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'future'")
+    databases.execute(database, "UPDATE alembic_version SET version_num = 'future'")
     before = snapshot(database)
     line = refused(database, *arguments)
     assert "The database is at revision future, which is not among the migrations here" in line
@@ -266,9 +252,7 @@ def test_database_at_a_revision_that_is_not_here(
 
 
 def test_table_exists(refused: Callable[..., str], empty_database: str) -> None:
-    with psycopg.connect(empty_database) as connection:
-        connection.execute("CREATE TABLE users (hashed_password text)")
-        connection.execute("INSERT INTO users VALUES (%s)", [HASH])
+    databases.execute(empty_database, f"CREATE TABLE users AS SELECT '{HASH}' AS hashed_password")
     before = snapshot(empty_database)
     line = refused(empty_database)
     assert 'relation "users" already exists' in line

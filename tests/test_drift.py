@@ -15,11 +15,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 from alembic import command
-from psycopg import sql
 from sqlalchemy import URL, make_url
 
 from tests.support import commandline, databases, mutations
 from tests.support.alembic_cli import Result
+from tests.support.databases import execute
 from tests.support.drift import Built
 from tests.support.history import HISTORY, Databases
 from tests.support.mutations import DRIFT, MUTATIONS
@@ -44,32 +44,13 @@ def drift(server: str, package_command: Callable[..., Result]) -> Drift:
 
 
 @pytest.fixture
-def run_roles(
-    make_role: Callable[..., str], database: str
-) -> Iterator[Callable[[], tuple[str, str]]]:
-    """Run docs/roles.sql in the migrated database; return the names of owner and application."""
-    names = make_role("_Owner"), make_role("_app")
-
-    def run() -> tuple[str, str]:
-        databases.program(
-            "psql",
-            database,
-            *("--no-psqlrc", "--quiet", "--set", f"owner={names[0]}", "--set", f"app={names[1]}"),
-            script=ROLES.read_text(),
-        )
-        return names
-
-    yield run
-    for name in names:
-        databases.execute(
-            database, sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name))
-        )
-
-
-def execute(url: str, *statements: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
+def roles(make_role: Callable[..., str], database: str) -> Iterator[tuple[str, str]]:
+    """Owner and application of the migrated database, after docs/roles.sql."""
+    owner, app = make_role("_Owner"), make_role("_app")
+    arguments = (f"--file={ROLES}", f"--set=owner={owner}", f"--set=app={app}")
+    databases.program("psql", database, "--no-psqlrc", "--quiet", *arguments)
+    yield owner, app
+    execute(database, f'DROP OWNED BY "{owner}", {app} CASCADE')
 
 
 def restore(dumped: str, into: str) -> None:
@@ -142,24 +123,22 @@ def test_another_encoding_and_locale(
     server: str, drift: Drift, encoding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"test_{uuid4().hex}"
-    create = "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LOCALE_PROVIDER libc LOCALE 'C'"
-    databases.execute(server, sql.SQL(create).format(sql.Identifier(name), encoding))
+    encoded = f"ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'"
+    execute(server, f"CREATE DATABASE {name} TEMPLATE template0 {encoded}")
     url = make_url(server).set(database=name).render_as_string(hide_password=False)
     try:
         monkeypatch.setenv("DATABASE_URL", url)
         command.upgrade(databases.alembic_config(), "head")
         assert_no_drift(drift(url))
     finally:
-        databases.execute(server, sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+        execute(server, f"DROP DATABASE {name}")
 
 
 # Roles.
 
 
-def test_roles_of_the_documentation(
-    run_roles: Callable[[], tuple[str, str]], database: str, built: Built
-) -> None:
-    owner, app = run_roles()
+def test_roles_of_the_documentation(roles: tuple[str, str], database: str, built: Built) -> None:
+    owner, app = roles
     assert not (report := built.differences(snapshot(database))), report
     for change, shown in {
         f"GRANT TRUNCATE ON trades TO {app}": "TRUNCATE",
@@ -274,10 +253,8 @@ def test_what_it_prints(database: str, drift: Drift) -> None:
 
 
 def test_by_default_on_an_embedded_server(server: str, database: str) -> None:
-    with psycopg.connect(server) as connection:
-        version = connection.info.server_version // 10_000
     result = commandline.run("trading_bot_schema", "drift", DATABASE_URL=database)
-    if version == embedded.major_version():
+    if databases.release(server) == embedded.major_version():
         assert result.stdout.startswith("No drift"), result.stderr
         assert result.returncode == 0
     else:
@@ -331,6 +308,10 @@ def test_an_unknown_revision(database: str, drift: Drift) -> None:
     assert output.count("\n") == 1
 
 
+def not_installed() -> Path:
+    raise embedded.EmbeddedError
+
+
 @pytest.mark.parametrize(
     ("printed", "message"),
     [("pg_dump (PostgreSQL) 14.9", "that of PostgreSQL 14 is too old"), ("", "there is none")],
@@ -343,9 +324,6 @@ def test_no_pg_dump(
     drift: Drift,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def not_installed() -> Path:
-        raise embedded.EmbeddedError
-
     if printed:
         (tmp_path / "pg_dump").write_text(f"#!/bin/sh\necho '{printed}'\n")
         (tmp_path / "pg_dump").chmod(0o755)
@@ -362,10 +340,6 @@ def test_a_pg_dump_on_the_path(
     tmp_path: Path, database: str, drift: Drift, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs = embedded.programs()
-
-    def not_installed() -> Path:
-        raise embedded.EmbeddedError
-
     monkeypatch.setattr(embedded, "programs", not_installed)
     monkeypatch.setenv("PATH", str(programs))
     pg_dump.find.cache_clear()

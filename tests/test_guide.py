@@ -7,10 +7,9 @@ the rules for revisions, by squawk, and by an application that runs meanwhile.
 import re
 from collections.abc import Callable
 
-import psycopg
 import pytest
 
-from tests.support.databases import scalar
+from tests.support import databases
 from tests.support.generated_rows import FilledDatabases
 from tests.support.measured import PREPARED, Measured, measure_dangerous, measure_recipe
 from tests.support.operations import OPERATIONS, Operation
@@ -29,7 +28,7 @@ DANGEROUS = [operation for operation in OPERATIONS if operation.dangerous]
 @pytest.fixture
 def release(server: str) -> int:
     """The server's release, such as 18."""
-    return int(scalar(server, "SHOW server_version_num")) // 10_000
+    return databases.release(server)
 
 
 @pytest.fixture
@@ -96,8 +95,7 @@ def test_a_column_made_not_null_has_the_same_definition(
     database: str,
 ) -> None:
     skip_if_too_old(title, release)
-    with psycopg.connect(database) as connection:
-        connection.execute("ALTER TABLE trades ALTER COLUMN commission_asset SET NOT NULL")
+    databases.execute(database, "ALTER TABLE trades ALTER COLUMN commission_asset SET NOT NULL")
     measured = measure_recipe(title, revisions, filled_database)
     key = "TABLE public.trades"
     assert snapshot(measured.url).objects[key] == snapshot(database).objects[key]

@@ -83,9 +83,8 @@ def test_json_of_errors(alembic_cli: AlembicCli, database: str, revisions: Revis
 
 
 def test_other_formats_are_refused(alembic_cli: AlembicCli, database: str) -> None:
-    result = alembic_cli.run("-x", "log=xml", "current", database=database)
-    assert result.status != 0
-    assert "-x log is 'xml', but should be text or json." in result.messages[0]
+    message = alembic_cli.run("-x", "log=xml", "current", database=database).refusal()
+    assert "-x log is 'xml', but should be text or json." in message
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])

@@ -3,9 +3,9 @@
 Some changes are measured here, all of them by ``python -m tools.document old-code``.
 """
 
-import psycopg
 import pytest
 
+from tests.support import databases
 from tests.support.changes import CHANGES, Change
 from tests.support.roles import RoleDatabases
 from tools.document import COMMAND, old_code, read
@@ -27,9 +27,7 @@ def measuring(role_databases: RoleDatabases) -> old_code.Measuring:
 def test_what_is_measured_is_in_the_table(
     change: Change, measuring: old_code.Measuring, server: str
 ) -> None:
-    with psycopg.connect(server) as connection:
-        postgresql = connection.info.server_version // 10_000
-    if f"PostgreSQL {postgresql} " not in PAGE:
+    if f"PostgreSQL {databases.release(server)} " not in PAGE:
         pytest.skip("the table is measured on another release of PostgreSQL")
     assert old_code.row(change, measuring.measure(change)) in PAGE.splitlines(), OUTDATED
 

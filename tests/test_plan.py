@@ -16,6 +16,7 @@ from sqlalchemy.engine import Engine
 
 from tests.support import databases
 from tests.support.alembic_cli import Result
+from tests.support.databases import execute
 from tests.support.history import HISTORY, Databases
 from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
 from trading_bot_schema.docstrings import LOCKS
@@ -45,12 +46,6 @@ def transaction(url: str, *statements: str) -> Iterator[None]:
         connection.rollback()
 
 
-def execute(url: str, *statements: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
-
-
 def obstacles_with(url: str, effect: Effect, target: str = INDEXES) -> list[str]:
     """Return the plan's obstacles with an effect."""
     plan = make_plan(make_url(url), target)
@@ -78,8 +73,7 @@ def test_an_empty_database(empty_database: str) -> None:
 
 
 def test_what_the_docstrings_say(initial: str, package_command: Run) -> None:
-    result = package_command("plan", INDEXES, database=initial)
-    assert result.status == 0, result.output
+    result = package_command("plan", INDEXES, database=initial).succeeded()
     assert f"is at {INITIAL}." in result.stdout
     assert f"{INDEXES}  Index the hot queries." in result.stdout
     for line in ("Why:       the last trades", "Locks:     SHARE UPDATE", "Downgrade: keeps all"):
@@ -205,9 +199,10 @@ def test_an_invalid_index(initial: str) -> None:
     assert note.startswith("trades: ix_trades_user_id is invalid")
 
 
-def test_another_migrator(initial: str) -> None:
+def test_another_migrator(initial: str, database_at: Databases) -> None:
     with transaction(initial, f"SELECT pg_advisory_lock({LOCK_KEY})"):
         (what,) = obstacles_with(initial, Effect.DELAYS)
+        assert obstacles_with(database_at.at(INITIAL), Effect.DELAYS) == [], "another database"
     assert "another migrator is at work: pid" in what
 
 
@@ -235,8 +230,7 @@ def test_a_role_that_may_only_read(
     initial: str, make_role: Callable[..., str], package_command: Run
 ) -> None:
     url = databases.as_role(initial, make_role(of="pg_read_all_data"))
-    result = package_command("plan", INDEXES, database=url)
-    assert result.status == 0, result.output
+    result = package_command("plan", INDEXES, database=url).succeeded()
     assert "note:      this role may not migrate: run the migration as" in result.stdout
     assert "unknown:   since when others' transactions are open" in result.stdout
     with transaction(initial, "DELETE FROM trades"):

@@ -11,7 +11,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from alembic.util import CommandError
-from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, event, func, select, text
 
 from tests.support import databases
@@ -40,8 +39,7 @@ def test_beside_a_session_that_keeps_its_snapshot(
         dump.execute("SELECT count(*) FROM pg_class")
         upgrade = alembic_cli.start("upgrade", "head", database=empty_database)
         wait_for(lambda: f"waiting for pid {dump.info.backend_pid} (user " in upgrade.stderr())
-    result = upgrade.result()
-    assert result.status == 0, result.output
+    result = upgrade.result().succeeded()
     assert "CREATE INDEX CONCURRENTLY ix_" in result.stderr
     assert "waiting for old snapshots" in result.stderr
     assert "application pg_dump" in result.stderr
@@ -63,8 +61,7 @@ def test_concurrent_statements_wait_longer_and_no_other(
         upgrade = alembic_cli.start(*arguments, database=database)
         # Shown after a second, which is ten times lock_timeout.
         wait_for(lambda: f"Waiting for pid {vacuum.info.backend_pid} " in upgrade.stderr())
-    result = upgrade.result()
-    assert result.status == 0, result.output
+    result = upgrade.result().succeeded()
     assert result.stdout.split() == ["100ms"] * 3
 
 
@@ -74,17 +71,15 @@ def test_an_autovacuum_is_cancelled_after_deadlock_timeout(
     with embedded.temporary({"autovacuum_naptime": "1s", "fsync": "off"}) as server:
         url = server.render_as_string(hide_password=False)
         databases.migrate(url)
-        with psycopg.connect(url, autocommit=True) as connection:
+        databases.execute(
+            url,
             # One page in a tenth of a second.
-            connection.execute(
-                "ALTER TABLE users SET (autovacuum_vacuum_insert_threshold = 0,"
-                " autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_cost_delay = 100,"
-                " autovacuum_vacuum_cost_limit = 1)"
-            )
-            connection.execute(
-                "INSERT INTO users (email, hashed_password)"
-                " SELECT n, repeat('x', 100) FROM generate_series(1, 50000) n"
-            )
+            "ALTER TABLE users SET (autovacuum_vacuum_insert_threshold = 0,"
+            " autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_cost_delay = 100,"
+            " autovacuum_vacuum_cost_limit = 1)",
+            "INSERT INTO users (email, hashed_password)"
+            " SELECT n, repeat('x', 100) FROM generate_series(1, 50000) n",
+        )
         vacuums = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE relid = 'users'::regclass"
         wait_for(lambda: scalar(url, vacuums) == 1)
         revisions.add("probe", ADD_COLUMN.format("users", "probe"))
@@ -93,8 +88,7 @@ def test_an_autovacuum_is_cancelled_after_deadlock_timeout(
         assert ", autovacuum worker active," in short.messages[0]
         assert scalar(url, vacuums) == 1
         # Longer than deadlock_timeout, and than any stall of a loaded machine.
-        long = alembic_cli.run(*options, "lock_timeout=60s", "upgrade", "head", database=url)
-        assert long.status == 0, long.output
+        alembic_cli.run(*options, "lock_timeout=60s", "upgrade", "head", database=url).succeeded()
 
 
 def test_other_statements_outside_of_transactions_wait_no_longer(
@@ -113,15 +107,14 @@ def test_each_revision_has_its_attempts(
 ) -> None:
     for name in ("probe_1", "probe_2"):
         # No rollback resets a sequence.
-        databases.execute(database, SQL("CREATE SEQUENCE {}").format(Identifier(name)))
+        databases.execute(database, f"CREATE SEQUENCE {name}")
         revisions.add(
             name,
             f"op.execute(\"DO $$ BEGIN IF nextval('{name}') = 1 THEN"
             ' RAISE lock_not_available; END IF; END $$")',
         )
     arguments = ("-c", revisions.ini, "-x", "lock_attempts=2", "upgrade", "head")
-    result = alembic_cli.run(*arguments, database=database)
-    assert result.status == 0, result.output
+    result = alembic_cli.run(*arguments, database=database).succeeded()
     assert len(result.messages) == 2
     assert version(database) == "probe_2"
 
@@ -252,8 +245,7 @@ def test_statements_that_block_nothing_are_not_limited(
         )
     )
     proceed.touch()
-    result = upgrade.result()
-    assert result.status == 0, result.output
+    upgrade.result().succeeded()
     assert version(database) == "probe"
 
 
@@ -424,8 +416,6 @@ def test_bad_timeouts_are_refused_before_anything_runs(
 ) -> None:
     revisions.add("probe_1", "pass")
     revisions.add("probe_2", "pass", more='timeouts = {"lock_timeout": "10"}')
-    result = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database)
-    assert result.status > 0
-    (line,) = result.messages
+    line = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database).refusal()
     assert "In upgrade probe_1 -> probe_2, A probe.: lock_timeout in timeouts is '10'" in line
     assert version(database) == HEAD

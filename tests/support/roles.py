@@ -5,7 +5,6 @@ from contextlib import ExitStack, contextmanager
 from itertools import count
 from uuid import uuid4
 
-from psycopg import sql
 from sqlalchemy import make_url
 
 from tests.support import databases
@@ -35,17 +34,12 @@ class RoleDatabases:
 
     def drop(self, url: str) -> None:
         """Drop a database that is no longer needed."""
-        name = sql.Identifier(str(make_url(url).database))
-        databases.execute(
-            self._server, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name)
-        )
+        name = make_url(url).database
+        databases.execute(self._server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def drop_roles(self) -> None:
         """Drop the roles, after their databases."""
-        for name in (self.owner, self.app):
-            databases.execute(
-                self._server, sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name))
-            )
+        databases.execute(self._server, f"DROP ROLE IF EXISTS {self.owner}, {self.app}")
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
-import psycopg
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
@@ -139,13 +138,11 @@ def page(postgresql: int, found: Mapping[Change, Answers]) -> str:
 
 def texts(server: str) -> Texts:
     """Measure every change and return the page."""
-    with psycopg.connect(server) as connection:
-        major = connection.info.server_version // 10_000
     with databases_for_roles(server) as roles:
         measuring = Measuring(roles)
         plans = measuring.plans()
         found = {change: measuring.measure(change, plans) for change in CHANGES}
-    return {PATH: page(major, found)}
+    return {PATH: page(databases.release(server), found)}
 
 
 def outdated() -> list[str]:
