@@ -11,16 +11,10 @@ from sqlalchemy.sql.base import Executable
 
 from models import BotConfig, queries
 from tests.support import factories
+from tests.support.factories import add_bot
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ORDER = {**factories.SMALLEST["trades"], "binance_order_id": "BTCUSDT:28", "timestamp": NOON}
-
-
-async def add_bot(session: AsyncSession, **state: Any) -> BotConfig:
-    bot = factories.running_bot(**state)
-    session.add(bot)
-    await session.flush()
-    return bot
 
 
 async def add_trades(session: AsyncSession, bot: BotConfig, *trades: dict[str, Any]) -> None:

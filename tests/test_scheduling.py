@@ -13,13 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from models import BotConfig, BotState, queries
 from tests.support import factories
-
-
-async def add_bot(session: AsyncSession, **state: Any) -> BotConfig:
-    bot = factories.running_bot(**state)
-    session.add(bot)
-    await session.flush()
-    return bot
+from tests.support.factories import add_bot
 
 
 async def test_bots_that_waited_longest_come_first(session: AsyncSession) -> None:
