@@ -34,15 +34,16 @@ def test_up_down_up(revision: Script, database_at: Databases) -> None:
     databases.migrate(url, revision.revision)
     again = snapshot(url)
 
-    def look_at(_: str) -> str:
-        return path(revision)
-
     # A restored column is the last one.
     dropped = added(upgraded.columns, before.columns)
     sides = ("before", "after upgrade and downgrade")
-    assert not (report := differences(before, downgraded, sides, look_at, dropped)), report
+    assert not (
+        report := differences(before, downgraded, sides, lambda _: path(revision), dropped)
+    ), report
     sides = ("upgrade", "upgrade, downgrade, upgrade")
-    assert not (report := differences(upgraded, again, sides, look_at, {})), report
+    assert not (report := differences(upgraded, again, sides, lambda _: path(revision), {})), (
+        report
+    )
 
 
 @each_revision

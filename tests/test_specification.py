@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import pytest
-from sqlalchemy import Column, Connection, Table, inspect, text
+from sqlalchemy import Column, Connection, inspect, text
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import RelationshipDirection, RelationshipProperty
@@ -55,14 +54,9 @@ def key_in_model(column: Column[Any]) -> str:
     return "index" if column.index else ""
 
 
-@pytest.fixture
-def tables() -> list[Table]:
+def test_columns_of_the_models() -> None:
     order = ["users", "api_keys", "bot_configs", "bot_states", "trades"]
     assert sorted(Base.metadata.tables) == sorted(order)
-    return [Base.metadata.tables[name] for name in order]
-
-
-def test_columns_of_the_models(tables: list[Table]) -> None:
     found = [
         (
             str(column),
@@ -72,8 +66,8 @@ def test_columns_of_the_models(tables: list[Table]) -> None:
             "" if column.onupdate is None else argument(column.onupdate),
             key_in_model(column),
         )
-        for table in tables
-        for column in table.columns
+        for name in order
+        for column in Base.metadata.tables[name].columns
     ]
     assert found == specification.columns()
 

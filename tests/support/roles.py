@@ -37,17 +37,14 @@ class RoleDatabases:
         name = make_url(url).database
         databases.execute(self._server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
-    def drop_roles(self) -> None:
-        """Drop the roles, after their databases."""
-        databases.execute(self._server, f"DROP ROLE IF EXISTS {self.owner}, {self.app}")
-
 
 @contextmanager
 def databases_for_roles(server: str) -> Iterator[RoleDatabases]:
     """Yield databases for two roles; drop databases and roles at the end."""
     with ExitStack() as stack:
         roles = RoleDatabases(server, stack)
-        stack.callback(roles.drop_roles)
+        drop = f"DROP ROLE IF EXISTS {roles.owner}, {roles.app}"
+        stack.callback(databases.execute, server, drop)  # after their databases
         yield roles
 
 
