@@ -124,8 +124,7 @@ def test_a_role_without_a_second_connection(
     revisions.add("probe", 'op.execute("LOCK TABLE users")')
     arguments = ("-c", revisions.ini, "-x", "lock_timeout=300ms", "-x", "lock_attempts=1")
     assert alembic_cli.run("upgrade", "head", database=limited).status == 0
-    with psycopg.connect(empty_database) as reader:
-        reader.execute("SELECT FROM users")
+    with databases.transaction(empty_database, "SELECT FROM users"):
         result = alembic_cli.run(*arguments, "upgrade", "head", database=limited)
     assert result.status != 0
     assert "Blocked by an unknown session, as there is no second connection" in result.messages[-1]

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import psycopg
 import pytest
 from alembic import command
 from sqlalchemy import URL, make_url
@@ -111,11 +110,13 @@ def test_drift_in_a_restored_database(
 
 def test_a_database_with_the_name_of_a_table(server: str, drift: Drift) -> None:
     # Locked, since the name is fixed and the tests run in parallel.
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("SELECT pg_advisory_lock(hashtext('users'))")
-        with databases.database(server, "users") as url:
-            databases.migrate(url)
-            assert_no_drift(drift(url))
+    lock = "SELECT pg_advisory_lock(hashtext('users'))"
+    with (
+        databases.transaction(server, lock, autocommit=True),
+        databases.database(server, "users") as url,
+    ):
+        databases.migrate(url)
+        assert_no_drift(drift(url))
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
@@ -349,8 +350,7 @@ def test_a_pg_dump_on_the_path(
 
 def test_a_locked_table(database: str, drift: Drift, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pg_dump, "LOCK_WAIT", "10ms")
-    with psycopg.connect(database) as connection:
-        connection.execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
+    with databases.transaction(database, "LOCK TABLE trades IN ACCESS EXCLUSIVE MODE"):
         status, output = drift(database)
     assert status == 2
     assert output.startswith("ERROR A table is locked by another session")
@@ -392,8 +392,6 @@ def test_interrupted(
     assert status == 128 + sent
     assert len(seen) == 1
     assert output == f"ERROR Interrupted by {sent.name}.\n"
-    with psycopg.connect(server) as connection:
-        assert not connection.execute(
-            "SELECT FROM pg_database WHERE datname LIKE %s", [f"{prefix}%"]
-        ).fetchall()
+    left = "SELECT count(*) FROM pg_database WHERE starts_with(datname, %s)"
+    assert databases.scalar(server, left, prefix) == 0
     assert list(tmp_path.iterdir()) == []

@@ -4,8 +4,7 @@ The obstacles are created by another session, a role, or a change of the system 
 """
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -16,7 +15,7 @@ from sqlalchemy.engine import Engine
 
 from tests.support import databases
 from tests.support.alembic_cli import Result
-from tests.support.databases import execute
+from tests.support.databases import execute, transaction
 from tests.support.history import HISTORY, Databases
 from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
 from trading_bot_schema.docstrings import LOCKS
@@ -35,15 +34,6 @@ INDEXES = HISTORY[1].revision
 def initial(database_at: Databases) -> str:
     """A database that lacks all revisions but the first."""
     return database_at.at(INITIAL)
-
-
-@contextmanager
-def transaction(url: str, *statements: str) -> Iterator[None]:
-    with psycopg.connect(url) as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
-        yield
-        connection.rollback()
 
 
 def obstacles_with(url: str, effect: Effect, target: str = INDEXES) -> list[str]:

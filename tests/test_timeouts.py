@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from alembic.util import CommandError
 from sqlalchemy import Connection, event, func, select, text
@@ -34,9 +33,8 @@ def test_beside_a_session_that_keeps_its_snapshot(
     alembic_cli: AlembicCli, empty_database: str
 ) -> None:
     """As pg_dump: each index build waits for its end, runs once, and is valid."""
-    with psycopg.connect(empty_database, application_name="pg_dump") as dump:
-        dump.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        dump.execute("SELECT count(*) FROM pg_class")
+    snapshot = ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SELECT FROM pg_class")
+    with databases.transaction(empty_database, *snapshot, application_name="pg_dump") as dump:
         upgrade = alembic_cli.start("upgrade", "head", database=empty_database)
         wait_for(lambda: f"waiting for pid {dump.info.backend_pid} (user " in upgrade.stderr())
     result = upgrade.result().succeeded()
@@ -56,8 +54,8 @@ def test_concurrent_statements_wait_longer_and_no_other(
     )
     revisions.add("probe", SHOW + OUTSIDE + validate + "    " + SHOW + SHOW)
     arguments = ("-c", revisions.ini, "-x", "lock_timeout=100ms", "upgrade", "head")
-    with psycopg.connect(database) as vacuum:
-        vacuum.execute("LOCK TABLE trades IN SHARE UPDATE EXCLUSIVE MODE")
+    lock = "LOCK TABLE trades IN SHARE UPDATE EXCLUSIVE MODE"
+    with databases.transaction(database, lock) as vacuum:
         upgrade = alembic_cli.start(*arguments, database=database)
         # Shown after a second, which is ten times lock_timeout.
         wait_for(lambda: f"Waiting for pid {vacuum.info.backend_pid} " in upgrade.stderr())
@@ -96,8 +94,7 @@ def test_other_statements_outside_of_transactions_wait_no_longer(
 ) -> None:
     revisions.add("probe", OUTSIDE + 'op.execute("ALTER TABLE trades ADD COLUMN probe integer")')
     arguments = ("-c", revisions.ini, "-x", "lock_timeout=100ms", "-x", "lock_attempts=1")
-    with psycopg.connect(database) as reader:
-        reader.execute("SELECT FROM trades")
+    with databases.transaction(database, "SELECT FROM trades"):
         result = alembic_cli.run(*arguments, "upgrade", "head", database=database)
     assert "Tried 1 times, for 0.1 s each." in result.messages[0]
 

@@ -39,6 +39,18 @@ def scalar(url: str, query: str, *values: object) -> Any:
         return (connection.execute(query.encode(), values).fetchone() or [None])[0]
 
 
+@contextmanager
+def transaction(
+    url: str, *statements: str, **options: Any
+) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """Run statements on a connection with options, and roll back at the end of the block."""
+    with psycopg.connect(url, **options) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+        yield connection
+        connection.rollback()
+
+
 def release(url: str) -> int:
     """Return the release of a server, such as 18."""
     return int(scalar(url, "SHOW server_version_num")) // 10_000
