@@ -297,7 +297,7 @@ def test_missing_driver(tmp_path: Path, empty_database: str) -> None:
     result = commandline.run(
         *("alembic", "upgrade", "head"), DATABASE_URL=empty_database, PYTHONPATH=str(tmp_path)
     )
-    line = _message(Result(result.returncode, result.stdout, result.stderr))
+    line = _message(result)
     assert name in line
     assert "pip install" in line
     assert snapshot(empty_database).columns == {}

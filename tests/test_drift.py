@@ -257,9 +257,9 @@ def test_by_default_on_an_embedded_server(server: str, database: str) -> None:
     result = commandline.run("trading_bot_schema", "drift", DATABASE_URL=database)
     if databases.release(server) == embedded.major_version():
         assert result.stdout.startswith("No drift"), result.stderr
-        assert result.returncode == 0
+        assert result.status == 0
     else:
-        assert result.returncode == 2
+        assert result.status == 2
         assert "--scratch" in result.stderr
 
 
