@@ -65,6 +65,14 @@ def assert_no_drift(result: tuple[int, str]) -> None:
     assert status == 0
 
 
+def assert_error(result: tuple[int, str], message: str) -> None:
+    status, output = result
+    assert status == 2
+    assert output.startswith("ERROR "), output
+    assert message in output
+    assert output.count("\n") == 1
+
+
 # Expected differences.
 
 
@@ -196,10 +204,8 @@ def test_what_a_role_may_not_read_is_unknown(
 def test_the_revision_has_to_be_readable(
     make_role: Callable[..., str], database: str, drift: Drift
 ) -> None:
-    status, output = drift(databases.as_role(database, make_role()))
-    assert status == 2
-    assert output.startswith("ERROR The catalogue cannot be read: permission denied for table")
-    assert output.count("\n") == 1
+    result = drift(databases.as_role(database, make_role()))
+    assert_error(result, "The catalogue cannot be read: permission denied for table")
 
 
 # Ignored differences.
@@ -295,18 +301,13 @@ def test_no_secret_is_printed(database: str, drift: Drift) -> None:
 def test_an_unusable_scratch_server(
     scratch: str, message: str, database: str, drift: Drift
 ) -> None:
-    status, output = drift(database, scratch=scratch)
-    assert status == 2
-    assert output.startswith(f"ERROR {message}")
-    assert output.count("\n") == 1
+    assert_error(drift(database, scratch=scratch), message)
 
 
 def test_an_unknown_revision(database: str, drift: Drift) -> None:
     execute(database, "UPDATE alembic_version SET version_num = '0123456789ab'")
-    status, output = drift(database)
-    assert status == 2
-    assert "0123456789ab, which is not among the migrations here" in output
-    assert output.count("\n") == 1
+    here = "which is not among the migrations here"
+    assert_error(drift(database), f"The database is at revision 0123456789ab, {here}")
 
 
 def not_installed() -> Path:
@@ -331,10 +332,7 @@ def test_no_pg_dump(
     monkeypatch.setattr(embedded, "programs", not_installed)
     monkeypatch.setenv("PATH", str(tmp_path))
     pg_dump.find.cache_clear()
-    status, output = drift(database)
-    assert status == 2
-    assert message in output
-    assert output.count("\n") == 1
+    assert_error(drift(database), message)
 
 
 def test_a_pg_dump_on_the_path(
@@ -351,10 +349,7 @@ def test_a_pg_dump_on_the_path(
 def test_a_locked_table(database: str, drift: Drift, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pg_dump, "LOCK_WAIT", "10ms")
     with databases.transaction(database, "LOCK TABLE trades IN ACCESS EXCLUSIVE MODE"):
-        status, output = drift(database)
-    assert status == 2
-    assert output.startswith("ERROR A table is locked by another session")
-    assert output.count("\n") == 1
+        assert_error(drift(database), "A table is locked by another session")
 
 
 # Nothing is left behind.

@@ -28,9 +28,7 @@ def test_environment_comes_before_configuration_and_default() -> None:
     assert database_url("configured", {}) == "configured"
     assert database_url(None, {}) == urls.DEFAULT_URL
     assert f"embedded:///{databases.ROOT / '.postgres'}" == urls.DEFAULT_URL
-
-
-def test_white_space_around_the_variable() -> None:
+    # White space around it is removed.
     assert database_url(None, {"DATABASE_URL": " postgresql://db/bot\n"}) == "postgresql://db/bot"
 
 
