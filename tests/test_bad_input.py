@@ -7,8 +7,8 @@ import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from socketserver import BaseRequestHandler, TCPServer
 from threading import Thread
 
 import psycopg
@@ -152,46 +152,24 @@ def test_wrong_password(refused: Callable[..., str], password_server: str) -> No
     assert "Check DATABASE_URL" in line
 
 
-def test_encryption_required_but_not_offered(
-    refused: Callable[..., str], password_server: str
-) -> None:
-    # A server offers no encryption on its Unix socket, so TCP is forwarded to it.
-    with _forwarded(f"{make_url(password_server).query['host']}/.s.PGSQL.5432") as port:
-        url = f"postgresql://bot:{SECRET}@127.0.0.1:{port}/postgres?sslmode=require"
-        line = refused(url)
+class WithoutEncryption(BaseRequestHandler):
+    """Answers the request for encryption as a server that offers none."""
+
+    def handle(self) -> None:
+        # PostgreSQL docs, "Message Flow": SSL Session Encryption.
+        self.request.recv(8)
+        self.request.sendall(b"N")
+
+
+def test_encryption_required_but_not_offered(refused: Callable[..., str]) -> None:
+    # A server on TCP, since encryption does not matter on a Unix socket.
+    with TCPServer(("127.0.0.1", 0), WithoutEncryption) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
+        line = refused(f"postgresql://bot:{SECRET}@127.0.0.1:{port}/postgres?sslmode=require")
+        server.shutdown()
     assert "server does not support SSL, but SSL was required" in line
     assert "sslmode" in line
-
-
-@contextmanager
-def _forwarded(path: str) -> Iterator[int]:
-    """Forward a TCP port to a unix socket."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def copy(source: socket.socket, target: socket.socket) -> None:
-        with source, target:
-            while data := source.recv(65536):
-                target.sendall(data)
-
-    def accept() -> None:
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:  # closed
-                return
-            server = socket.socket(socket.AF_UNIX)
-            server.connect(path)
-            Thread(target=copy, args=(client, server), daemon=True).start()
-            Thread(target=copy, args=(server.dup(), client.dup()), daemon=True).start()
-
-    thread = Thread(target=accept, daemon=True)
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
 
 
 def test_missing_privilege(
