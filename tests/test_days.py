@@ -81,12 +81,8 @@ async def test_beside_an_uncommitted_close(engine: AsyncEngine) -> None:
     from yesterday, minus 50, are the minus 8 of the earlier trades.
     """
     async with AsyncSession(engine) as session, session.begin():
-        await session.execute(
-            update(BotState).where(BotState.id == 2).values(in_position=True, entry_price=1)
-        )
-        await session.execute(
-            update(BotState).where(BotState.id == 2).values(daily_pnl=42, daily_trades_count=1)
-        )
+        state = {"in_position": True, "entry_price": 1, "daily_pnl": 42, "daily_trades_count": 1}
+        await session.execute(update(BotState).where(BotState.id == 2).values(state))
     async with AsyncSession(engine) as session, session.begin():
         sell = ORDER | {"bot_config_id": 2, "user_id": 2, "side": "SELL", "pnl": Decimal(-50)}
         await queries.close_position(session, sell, since=MIDNIGHT)

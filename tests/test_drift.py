@@ -22,12 +22,12 @@ from tests.support.databases import execute
 from tests.support.drift import Built
 from tests.support.history import HISTORY, Databases
 from tests.support.mutations import DRIFT, MUTATIONS
+from tests.support.roles import run_script
 from trading_bot_schema import embedded
 from trading_bot_schema.drift import comparison, pg_dump, scratch
 from trading_bot_schema.drift.catalogue import Catalogue, snapshot
 
 Drift = Callable[..., tuple[int, str]]
-ROLES = databases.ROOT / "docs" / "roles.sql"
 
 
 @pytest.fixture
@@ -46,8 +46,7 @@ def drift(server: str, package_command: Callable[..., Result]) -> Drift:
 def roles(make_role: Callable[..., str], database: str) -> Iterator[tuple[str, str]]:
     """Owner and application of the migrated database, after docs/roles.sql."""
     owner, app = make_role("_Owner"), make_role("_app")
-    arguments = (f"--file={ROLES}", f"--set=owner={owner}", f"--set=app={app}")
-    databases.program("psql", database, "--no-psqlrc", "--quiet", *arguments)
+    run_script(database, owner, app)
     yield owner, app
     execute(database, f'DROP OWNED BY "{owner}", {app} CASCADE')
 

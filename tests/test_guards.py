@@ -10,7 +10,6 @@ from tests.support.probe_revisions import Revisions
 from trading_bot_schema.drift.catalogue import snapshot
 
 REFUSE = ("-x", "lose=refuse")
-USER = "INSERT INTO users (email, hashed_password) VALUES ('ada@example.com', 'hash')"
 
 
 def insert(url: str, number: int = 1, *, analyze: bool = False) -> None:

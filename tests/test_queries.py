@@ -14,7 +14,6 @@ from tests.support import factories
 from tests.support.factories import add_bot
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-ORDER = {**factories.SMALLEST["trades"], "binance_order_id": "BTCUSDT:28", "timestamp": NOON}
 
 
 async def add_trades(session: AsyncSession, bot: BotConfig, *trades: dict[str, Any]) -> None:

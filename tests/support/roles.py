@@ -13,6 +13,12 @@ from tests.support.databases import ROOT, program
 SCRIPT = ROOT / "docs" / "roles.sql"
 
 
+def run_script(url: str, owner: str, app: str) -> None:
+    """Run ``docs/roles.sql`` in a database, as its comment says."""
+    names = (f"--set=owner={owner}", f"--set=app={app}")
+    program("psql", url, "--no-psqlrc", "--quiet", f"--file={SCRIPT}", *names)
+
+
 class RoleDatabases:
     """Creates databases for an owner, which migrates, and an application role."""
 
@@ -28,8 +34,7 @@ class RoleDatabases:
         name = f"{self._prefix}_{next(self._numbers)}"
         url = self._stack.enter_context(databases.database(self._server, name, template))
         if template == "template0":
-            names = (f"--set=owner={self.owner}", f"--set=app={self.app}")
-            program("psql", url, "--no-psqlrc", "--quiet", f"--file={SCRIPT}", *names)
+            run_script(url, self.owner, self.app)
         return as_role(url, self.owner)
 
     def drop(self, url: str) -> None:
