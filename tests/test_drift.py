@@ -48,7 +48,7 @@ def roles(make_role: Callable[..., str], database: str) -> Iterator[tuple[str, s
     owner, app = make_role("_Owner"), make_role("_app")
     run_script(database, owner, app)
     yield owner, app
-    execute(database, f'DROP OWNED BY "{owner}", {app} CASCADE')
+    execute(database, *(f'DROP OWNED BY "{name}" CASCADE' for name in (owner, app)))
 
 
 def restore(dumped: str, into: str) -> None:
