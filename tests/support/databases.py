@@ -48,7 +48,8 @@ def transaction(
         for statement in statements:
             connection.execute(statement.encode())
         yield connection
-        connection.rollback()
+        if not connection.closed:
+            connection.rollback()
 
 
 def release(url: str) -> int:
