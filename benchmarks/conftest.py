@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
-from psycopg import sql
 from tqdm import tqdm
 
 from tests.support import data, databases, servers
@@ -70,9 +69,7 @@ def stages(
         server = stack.enter_context(servers.server(SETTINGS))
 
         def copy(name: str, template: str) -> str:
-            databases.execute(
-                server, sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
-            )
+            databases.execute(server, f"DROP DATABASE IF EXISTS {name}")
             return stack.enter_context(databases.database(server, name, template))
 
         growing = copy("benchmark_growing", "template0")

@@ -15,7 +15,6 @@ from uuid import uuid4
 
 import pytest
 from alembic.config import Config
-from psycopg import sql
 from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -193,15 +192,12 @@ def make_role(server: str) -> Iterator[Callable[..., str]]:
     def make(suffix: str = "", member_of: str = "") -> str:
         role = f"test_{uuid4().hex[:12]}{suffix}"
         roles.append(role)
-        statement = "CREATE ROLE {} LOGIN PASSWORD 'pw'" + (
-            f" IN ROLE {member_of}" if member_of else ""
-        )
-        databases.execute(server, sql.SQL(statement).format(sql.Identifier(role)))
+        member = f" IN ROLE {member_of}" if member_of else ""
+        databases.execute(server, f"CREATE ROLE \"{role}\" LOGIN PASSWORD 'pw'{member}")
         return role
 
     yield make
-    for role in roles:
-        databases.execute(server, sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+    databases.execute(server, *(f'DROP ROLE "{role}"' for role in roles))
 
 
 @pytest.fixture

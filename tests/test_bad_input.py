@@ -7,14 +7,12 @@ import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from socketserver import BaseRequestHandler, TCPServer
 from threading import Thread
-from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import sql
 from sqlalchemy import make_url
 
 from tests.support import commandline, databases
@@ -58,8 +56,7 @@ def refused(alembic_cli: AlembicCli, debug_ini: str) -> Callable[..., str]:
 
 
 def _message(result: Result) -> str:
-    assert result.status > 0, result.output
-    (line,) = result.messages
+    line = result.refusal()
     assert line.startswith("ERROR [alembic.util.messaging] "), line
     assert "Traceback" not in result.output
     _assert_no_secret(result)
@@ -155,73 +152,41 @@ def test_wrong_password(refused: Callable[..., str], password_server: str) -> No
     assert "Check DATABASE_URL" in line
 
 
-def test_encryption_required_but_not_offered(
-    refused: Callable[..., str], password_server: str
-) -> None:
-    # A server offers no encryption on its Unix socket, so TCP is forwarded to it.
-    with _forwarded(f"{make_url(password_server).query['host']}/.s.PGSQL.5432") as port:
-        url = f"postgresql://bot:{SECRET}@127.0.0.1:{port}/postgres?sslmode=require"
-        line = refused(url)
+class WithoutEncryption(BaseRequestHandler):
+    """Answers the request for encryption as a server that offers none."""
+
+    def handle(self) -> None:
+        # PostgreSQL docs, "Message Flow": SSL Session Encryption.
+        self.request.recv(8)
+        self.request.sendall(b"N")
+
+
+def test_encryption_required_but_not_offered(refused: Callable[..., str]) -> None:
+    # A server on TCP, since encryption does not matter on a Unix socket.
+    with TCPServer(("127.0.0.1", 0), WithoutEncryption) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
+        line = refused(f"postgresql://bot:{SECRET}@127.0.0.1:{port}/postgres?sslmode=require")
+        server.shutdown()
     assert "server does not support SSL, but SSL was required" in line
     assert "sslmode" in line
 
 
-@contextmanager
-def _forwarded(path: str) -> Iterator[int]:
-    """Forward a TCP port to a unix socket."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def copy(source: socket.socket, target: socket.socket) -> None:
-        with source, target:
-            while data := source.recv(65536):
-                target.sendall(data)
-
-    def accept() -> None:
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:  # closed
-                return
-            server = socket.socket(socket.AF_UNIX)
-            server.connect(path)
-            Thread(target=copy, args=(client, server), daemon=True).start()
-            Thread(target=copy, args=(server.dup(), client.dup()), daemon=True).start()
-
-    thread = Thread(target=accept, daemon=True)
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
-
-
-@pytest.fixture
-def role(server: str) -> Iterator[str]:
-    """A role without any privilege."""
-    name = f"test_{uuid4().hex}"
-    databases.execute(
-        server,
-        sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), SECRET),
-    )
-    yield name
-    databases.execute(server, sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
-
-
-def test_missing_privilege(refused: Callable[..., str], empty_database: str, role: str) -> None:
+def test_missing_privilege(
+    refused: Callable[..., str], empty_database: str, make_role: Callable[..., str]
+) -> None:
+    role = make_role()
+    databases.execute(empty_database, f"ALTER ROLE {role} PASSWORD '{SECRET}'")
     url = make_url(empty_database).set(username=role, password=SECRET)
     line = refused(url.render_as_string(hide_password=False))
     assert "permission denied for schema public" in line
-    assert "or grant this one the CREATE privilege" in line
+    assert "as one with the CREATE privilege" in line
     assert snapshot(empty_database).columns == {}
 
 
 def test_read_only_server(refused: Callable[..., str], empty_database: str, server: str) -> None:
-    name = sql.Identifier(str(make_url(empty_database).database))
-    databases.execute(
-        server, sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name)
-    )
+    name = make_url(empty_database).database
+    databases.execute(server, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     line = refused(empty_database)
     assert "cannot execute CREATE TABLE in a read-only transaction" in line
     assert "see default_transaction_read_only" in line
@@ -253,21 +218,19 @@ def test_unknown_revision(
 def test_database_at_an_unknown_revision(
     refused: Callable[..., str], database: str, arguments: tuple[str, ...]
 ) -> None:
-    with psycopg.connect(database) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'future'")
+    databases.execute(database, "UPDATE alembic_version SET version_num = 'future'")
     before = snapshot(database)
     line = refused(database, *arguments)
     assert "The database is at revision future, which is not among the migrations here" in line
     assert f"whose head is {HEAD}" in line
     assert "Deploy that version, or downgrade with it first." in line
+    assert "-x ahead=accept" in line
     assert "stamp" not in line
     assert snapshot(database) == before
 
 
 def test_table_exists(refused: Callable[..., str], empty_database: str) -> None:
-    with psycopg.connect(empty_database) as connection:
-        connection.execute("CREATE TABLE users (hashed_password text)")
-        connection.execute("INSERT INTO users VALUES (%s)", [HASH])
+    databases.execute(empty_database, f"CREATE TABLE users AS SELECT '{HASH}' AS hashed_password")
     before = snapshot(empty_database)
     line = refused(empty_database)
     assert 'relation "users" already exists' in line
@@ -312,7 +275,7 @@ def test_missing_driver(tmp_path: Path, empty_database: str) -> None:
     result = commandline.run(
         *("alembic", "upgrade", "head"), DATABASE_URL=empty_database, PYTHONPATH=str(tmp_path)
     )
-    line = _message(Result(result.returncode, result.stdout, result.stderr))
+    line = _message(result)
     assert name in line
     assert "pip install" in line
     assert snapshot(empty_database).columns == {}

@@ -1,15 +1,12 @@
 """The migrator waits for a server that is starting, unreachable or at its connection limit."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import sql
-from sqlalchemy import make_url
 
 from tests.support import databases
 from tests.support.alembic_cli import AlembicCli, Command
@@ -41,8 +38,7 @@ def wait_for_retry(command: Command) -> None:
 
 def assert_success(command: Command) -> str:
     """Wait until the command succeeds; return its only message."""
-    result = command.result()
-    assert result.status == 0, result.output
+    result = command.result().succeeded()
     (message,) = result.messages
     assert message.startswith("WARNI [alembic.migrator] Cannot connect to the database: ")
     return message
@@ -102,26 +98,23 @@ def test_the_wait_is_limited(alembic_cli: AlembicCli) -> None:
 
 
 @pytest.fixture
-def limited(empty_database: str) -> Iterator[str]:
+def limited(empty_database: str, make_role: Callable[..., str]) -> Iterator[str]:
     """The database as a role with a limit of one connection."""
-    name = sql.Identifier(f"test_{uuid4().hex}")
-    for statement in (
-        "CREATE ROLE {} LOGIN PASSWORD 'pw' CONNECTION LIMIT 1",
-        "GRANT CREATE ON SCHEMA public TO {}",
-    ):
-        databases.execute(empty_database, sql.SQL(statement).format(name))
-    url = make_url(empty_database).set(username=name.as_string().strip('"'), password="pw")
-    yield url.render_as_string(hide_password=False)
-    for statement in ("DROP OWNED BY {}", "DROP ROLE {}"):
-        databases.execute(empty_database, sql.SQL(statement).format(name))
+    role = make_role()
+    databases.execute(
+        empty_database,
+        f"ALTER ROLE {role} CONNECTION LIMIT 1",
+        f"GRANT CREATE ON SCHEMA public TO {role}",
+    )
+    yield databases.as_role(empty_database, role)
+    databases.execute(empty_database, f"DROP OWNED BY {role}")
 
 
 def test_a_role_without_a_free_connection(alembic_cli: AlembicCli, limited: str) -> None:
     with psycopg.connect(limited):
         upgrade = alembic_cli.start("upgrade", "head", database=limited)
         wait_for_retry(upgrade)
-    result = upgrade.result()
-    assert result.status == 0, result.output
+    result = upgrade.result().succeeded()
     assert "too many connections for role" in result.messages[0]
 
 
@@ -131,8 +124,7 @@ def test_a_role_without_a_second_connection(
     revisions.add("probe", 'op.execute("LOCK TABLE users")')
     arguments = ("-c", revisions.ini, "-x", "lock_timeout=300ms", "-x", "lock_attempts=1")
     assert alembic_cli.run("upgrade", "head", database=limited).status == 0
-    with psycopg.connect(empty_database) as reader:
-        reader.execute("SELECT FROM users")
+    with databases.transaction(empty_database, "SELECT FROM users"):
         result = alembic_cli.run(*arguments, "upgrade", "head", database=limited)
     assert result.status != 0
     assert "Blocked by an unknown session, as there is no second connection" in result.messages[-1]

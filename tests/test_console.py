@@ -20,7 +20,7 @@ def test_progress(alembic_cli: AlembicCli, empty_database: str) -> None:
     password = url.render_as_string(hide_password=False)
     shown = alembic_cli.run("upgrade", "head", database=password).stderr
     lines = [line.partition("] ")[2] for line in shown.splitlines()]
-    assert re.fullmatch(r"Database: postgresql://.*", lines[0])
+    assert re.fullmatch(rf"Database: postgresql://.*{url.database}.*", lines[0])
     for number, revision in enumerate(HISTORY):
         running, done = lines[1 + 2 * number : 3 + 2 * number]
         assert re.fullmatch(rf"Running upgrade .*-> {revision.revision}, {revision.doc}", running)

@@ -1,7 +1,10 @@
-"""Each constraint rejects invalid rows and accepts the nearest valid ones."""
+"""Each constraint rejects invalid rows and accepts the nearest valid ones.
 
+``test_specification.py`` compares NOT NULL, the lengths of texts, defaults and primary keys.
+"""
+
+import re
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
@@ -185,23 +188,6 @@ def test_nan_and_infinity_are_rejected(connection: Connection, column: str) -> N
     add(connection, table, **{name: "12.345678"})
 
 
-@pytest.mark.parametrize(
-    ("table", "column", "values"),
-    [
-        ("bot_configs", "timeframe", Timeframe),
-        ("bot_states", "status", BotStatus),
-        ("trades", "order_type", OrderType),
-        ("trades", "side", Side),
-    ],
-)
-def test_every_member_of_an_enum_is_accepted(
-    connection: Connection, table: str, column: str, values: type[StrEnum]
-) -> None:
-    for value in values:
-        with connection.transaction(force_rollback=True):
-            add(connection, table, **{column: value})
-
-
 def test_enums_have_the_specified_members() -> None:
     assert {*Side} == {"BUY", "SELL"}
     assert {*BotStatus} == {"running", "stopped", "error"}
@@ -209,35 +195,6 @@ def test_enums_have_the_specified_members() -> None:
         "LIMIT MARKET STOP_LOSS STOP_LOSS_LIMIT TAKE_PROFIT TAKE_PROFIT_LIMIT LIMIT_MAKER"
     )
     assert " ".join(Timeframe) == "1s 1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d 3d 1w 1M"
-
-
-NOT_NULL = [
-    name
-    for name, _type, null, default, *_ in specification.columns()
-    if not null and default != "identity"
-]
-
-
-@pytest.mark.parametrize("column", NOT_NULL)
-def test_not_null(connection: Connection, column: str) -> None:
-    table, name = column.split(".")
-    error = refused(connection, table, **{name: None})
-    assert isinstance(error, psycopg.errors.NotNullViolation)
-    assert error.diag.column_name == name
-
-
-VARCHARS = [
-    (name, int(type_.removeprefix("varchar(").removesuffix(")")))
-    for name, type_, *_ in specification.columns()
-    if type_.startswith("varchar")
-]
-
-
-@pytest.mark.parametrize(("column", "length"), VARCHARS)
-def test_text_that_is_too_long(connection: Connection, column: str, length: int) -> None:
-    table, name = column.split(".")
-    error = refused(connection, table, **{name: "x" * (length + 1)})
-    assert isinstance(error, psycopg.errors.StringDataRightTruncation)
 
 
 def test_email_is_unique(connection: Connection) -> None:
@@ -257,17 +214,15 @@ def test_binance_order_id_is_unique_where_given(connection: Connection) -> None:
     add(connection, "trades", binance_order_id=None)
 
 
-def test_a_bot_has_one_state(connection: Connection) -> None:
-    add(connection, "bot_states")
-    assert refused(connection, "bot_states").diag.constraint_name == "pk_bot_states"
-
-
 @pytest.mark.parametrize(
     ("table", "values", "constraint"),
     [
         ("api_keys", {"user_id": 99}, "fk_api_keys_user_id_users"),
         ("bot_configs", {"user_id": 99}, "fk_bot_configs_user_id_users"),
         ("bot_states", {"id": 99}, "fk_bot_states_id_bot_configs"),
+        # Either of two rejects it.
+        ("trades", {"bot_config_id": 99}, "fk_trades_bot_config_id_.*"),
+        ("trades", {"user_id": 99}, "fk_trades_(bot_config_id_user_id_bot_configs|user_id_users)"),
     ],
 )
 def test_dangling_reference(
@@ -275,14 +230,7 @@ def test_dangling_reference(
 ) -> None:
     error = refused(connection, table, **values)
     assert isinstance(error, psycopg.errors.ForeignKeyViolation)
-    assert error.diag.constraint_name == constraint
-
-
-@pytest.mark.parametrize("values", [{"bot_config_id": 99}, {"user_id": 99}])
-def test_trade_of_an_unknown_bot_or_user(connection: Connection, values: dict[str, int]) -> None:
-    # Either of two foreign keys rejects it.
-    error = refused(connection, "trades", **values)
-    assert isinstance(error, psycopg.errors.ForeignKeyViolation)
+    assert re.fullmatch(constraint, error.diag.constraint_name or "")
 
 
 def test_user_of_a_trade_is_the_owner_of_its_bot(connection: Connection) -> None:
@@ -328,16 +276,3 @@ def test_unusual_but_valid_rows(
 ) -> None:
     for table, values in rows:
         add(connection, table, **values)
-
-
-@pytest.mark.parametrize("table", MINIMAL_ROWS)
-def test_raw_sql_gets_the_defaults(connection: Connection, table: str) -> None:
-    stored = add(connection, table)
-    (now,) = connection.execute("SELECT now()").fetchone() or [None]
-    literals = {"now()": now, "true": True, "false": False, "0": 0, "60": 60, "stopped": "stopped"}
-    expected = {
-        name.partition(".")[2]: literals[default] if default else None
-        for name, _type, null, default, *_ in specification.columns()
-        if name.startswith(f"{table}.") and default != "identity" and (default or null)
-    }
-    assert {name: stored[name] for name in expected} == expected

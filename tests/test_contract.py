@@ -24,8 +24,7 @@ def contract(revisions: Revisions) -> Revisions:
 
 
 def test_a_warning_before_it(alembic_cli: AlembicCli, database: str, contract: Revisions) -> None:
-    result = alembic_cli.run("-c", contract.ini, "upgrade", "head", database=database)
-    assert result.status == 0, result.output
+    result = alembic_cli.run("-c", contract.ini, "upgrade", "head", database=database).succeeded()
     (message,) = result.messages
     assert message.endswith(f"Revision contract {BREAKAGE} That code must not run any more.")
     _, _, after = result.stderr.partition(message)
@@ -45,13 +44,13 @@ def test_the_first_of_two_deploy_jobs_stops_before_it(
 ) -> None:
     arguments = ("-c", contract.ini, *options, "upgrade", "head")
     for _ in range(2):  # The second time, no revision precedes it.
-        result = alembic_cli.run(*arguments, database=database, environment=environment)
-        assert result.status == 0, result.output
+        result = alembic_cli.run(
+            *arguments, database=database, environment=environment
+        ).succeeded()
         (message,) = result.messages
         assert f"{BREAKAGE} Stopping before it, as contract=refuse says." in message
         assert databases.version(database) == "expand"
-    result = alembic_cli.run("-c", contract.ini, "upgrade", "head", database=database)
-    assert result.status == 0, result.output
+    alembic_cli.run("-c", contract.ini, "upgrade", "head", database=database).succeeded()
     assert databases.version(database) == "contract"
 
 
@@ -59,9 +58,9 @@ def test_a_compatible_revision_after_it_is_refused(
     alembic_cli: AlembicCli, database: str, contract: Revisions
 ) -> None:
     contract.add("needed", 'op.execute("SELECT 3")', docstring=EXPAND)
-    result = alembic_cli.run("-c", contract.ini, *REFUSE, "upgrade", "head", database=database)
-    assert result.status != 0
-    (message,) = result.messages
+    message = alembic_cli.run(
+        "-c", contract.ini, *REFUSE, "upgrade", "head", database=database
+    ).refusal()
     assert f"Revision contract {BREAKAGE}" in message
     assert "but revision needed follows" in message
     assert "Nothing is changed." in message
@@ -74,8 +73,7 @@ def test_an_empty_database_has_no_old_code(
 ) -> None:
     result = alembic_cli.run(
         "-c", contract.ini, *options, "upgrade", "head", database=empty_database
-    )
-    assert result.status == 0, result.output
+    ).succeeded()
     assert result.messages == []
     assert databases.version(empty_database) == "contract"
 
@@ -84,7 +82,6 @@ def test_a_downgrade_is_not_refused(
     alembic_cli: AlembicCli, database: str, contract: Revisions
 ) -> None:
     for command in (("upgrade", "head"), (*REFUSE, "downgrade", "-2")):
-        result = alembic_cli.run("-c", contract.ini, *command, database=database)
-        assert result.status == 0, result.output
+        result = alembic_cli.run("-c", contract.ini, *command, database=database).succeeded()
     assert result.messages == []
     assert databases.version(database) == HEAD

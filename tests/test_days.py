@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, text, update
-from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import BotState, queries
@@ -75,11 +74,6 @@ async def test_loaded_states_are_updated(session: AsyncSession) -> None:
     assert (state.daily_pnl, state.daily_trades_count) == (Decimal(-8), 2)
 
 
-async def test_a_naive_midnight(session: AsyncSession) -> None:
-    with pytest.raises(StatementError, match="naive"):
-        await queries.refresh_day(session, MIDNIGHT.replace(tzinfo=None))
-
-
 async def test_refresh_waits_for_an_uncommitted_close(engine: AsyncEngine) -> None:
     """The refresh waits for the close, and counts its trade.
 
@@ -87,12 +81,8 @@ async def test_refresh_waits_for_an_uncommitted_close(engine: AsyncEngine) -> No
     from yesterday, minus 50, are the minus 8 of the earlier trades.
     """
     async with AsyncSession(engine) as session, session.begin():
-        await session.execute(
-            update(BotState).where(BotState.id == 2).values(in_position=True, entry_price=1)
-        )
-        await session.execute(
-            update(BotState).where(BotState.id == 2).values(daily_pnl=42, daily_trades_count=1)
-        )
+        state = {"in_position": True, "entry_price": 1, "daily_pnl": 42, "daily_trades_count": 1}
+        await session.execute(update(BotState).where(BotState.id == 2).values(state))
     async with AsyncSession(engine) as session, session.begin():
         sell = ORDER | {"bot_config_id": 2, "user_id": 2, "side": "SELL", "pnl": Decimal(-50)}
         await queries.close_position(session, sell, since=MIDNIGHT)

@@ -65,24 +65,26 @@ async def bot(session: AsyncSession) -> BotConfig:
 
 
 @deletes
-async def test_a_bots_state_is_deleted_with_it(
-    session: AsyncSession, bot: BotConfig, delete: Delete
+@pytest.mark.parametrize(
+    ("model", "users", "api_keys"),
+    [
+        pytest.param(BotConfig, 2, 4, id="a bot's state"),
+        pytest.param(User, 1, 2, id="a user's keys and bots"),
+    ],
+)
+async def test_dependent_rows_are_deleted_too(
+    session: AsyncSession,
+    bot: BotConfig,
+    delete: Delete,
+    model: type[Base],
+    users: int,
+    api_keys: int,
 ) -> None:
+    key = bot.id if model is BotConfig else bot.user_id
     session.expunge_all()
-    await delete(session, await session.get_one(BotConfig, bot.id))
+    await delete(session, await session.get_one(model, key))
     assert await counts(session) == {
-        "users": 2, "api_keys": 4, "bot_configs": 1, "bot_states": 1, "trades": 0,
-    }  # fmt: skip
-
-
-@deletes
-async def test_a_users_keys_and_bots_are_deleted_with_the_user(
-    session: AsyncSession, bot: BotConfig, delete: Delete
-) -> None:
-    session.expunge_all()
-    await delete(session, await session.get_one(User, bot.user_id))
-    assert await counts(session) == {
-        "users": 1, "api_keys": 2, "bot_configs": 1, "bot_states": 1, "trades": 0,
+        "users": users, "api_keys": api_keys, "bot_configs": 1, "bot_states": 1, "trades": 0,
     }  # fmt: skip
 
 

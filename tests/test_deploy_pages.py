@@ -28,8 +28,7 @@ def blocks(page: str, language: str = "sh") -> list[str]:
 
 def programs(url: str) -> Path:
     """Return the directory of psql and the other programs, for the version of a server."""
-    with psycopg.connect(url) as connection:
-        major = connection.info.server_version // 10_000
+    major = databases.release(url)
     for directory in (embedded.programs(), Path(f"/usr/lib/postgresql/{major}/bin")):
         if (program := directory / "pg_restore").exists():
             shown = subprocess.run([program, "--version"], capture_output=True, check=True).stdout
@@ -52,10 +51,7 @@ def run(script: str, directory: Path, programs: Path, **variables: str) -> None:
 
 
 def add_user(url: str, email: str) -> int:
-    with psycopg.connect(url) as connection:
-        row = connection.execute(USER, [email]).fetchone()
-    assert row is not None
-    return int(row[0])
+    return int(databases.scalar(url, USER, email))
 
 
 def emails(url: str) -> list[str]:

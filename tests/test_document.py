@@ -53,8 +53,7 @@ def damage(project: Path, path: str, part: str) -> None:
 
 
 def test_the_documents_are_up_to_date() -> None:
-    result = commandline.run("tools.document", "--check")
-    assert result.returncode == 0, result.stderr
+    commandline.run("tools.document", "--check").succeeded()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +63,7 @@ def test_the_documents_are_up_to_date() -> None:
 def test_an_outdated_document_is_reported(name: str, path: str, part: str, project: Path) -> None:
     damage(project, path, part)
     result = commandline.run("tools.document", "--check", cwd=project)
-    assert result.returncode == 1
+    assert result.status == 1
     assert result.stderr == f"Out of date: {path}. Run: python -m tools.document {name}\n"
 
 
@@ -73,8 +72,7 @@ def test_outdated_documents_are_written(project: Path) -> None:
     names = [name for name in GENERATED if name not in ("dangerous-operations", "mutation-table")]
     for path, part in {path: part for name in names for path, part in GENERATED[name]}.items():
         damage(project, path, part)
-    result = commandline.run("tools.document", *names, cwd=project)
-    assert result.returncode == 0, result.stderr
+    result = commandline.run("tools.document", *names, cwd=project).succeeded()
     paths = [path for name in names for path, _ in GENERATED[name]]
     assert result.stdout == "".join(f"Wrote {path}\n" for path in paths)
     for path in paths:
@@ -85,7 +83,7 @@ def test_measuring_reports_what_needs_a_database(project: Path) -> None:
     damage(project, "docs/schema.sql", "CREATE TABLE public.users")
     quick = commandline.run("tools.document", "--check", cwd=project)
     measured = commandline.run("tools.document", "schema", "--check", "--measure", cwd=project)
-    assert (quick.returncode, measured.returncode) == (0, 1)
+    assert (quick.status, measured.status) == (0, 1)
     assert measured.stderr.startswith("Out of date: docs/schema.sql. Run: ")
 
 
@@ -97,19 +95,19 @@ def test_a_missing_line_of_the_history_is_reported_and_appended(project: Path) -
     command = "python -m tools.document versions-sum"
     assert result.stderr == f"Out of date: alembic/versions.sum. Run: {command}\n"
     result = commandline.run("tools.document", "versions-sum", cwd=project)
-    assert (result.returncode, path.read_text()) == (0, text), result.stderr
+    assert (result.status, path.read_text()) == (0, text), result.stderr
 
 
 def test_an_unknown_document_is_refused() -> None:
     result = commandline.run("tools.document", "schemas")
-    assert result.returncode == 2
+    assert result.status == 2
     assert "unknown document schemas; choose from diagram, " in result.stderr
 
 
 def test_a_file_without_the_marks_is_refused(project: Path) -> None:
     (project / "README.md").write_text("# A project\n")
     result = commandline.run("tools.document", "diagram", cwd=project)
-    assert result.returncode == 1
+    assert result.status == 1
     assert result.stderr.startswith("README.md has no place for the diagram: add the lines <!--")
 
 

@@ -12,23 +12,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import psycopg
 import pytest
 from alembic import command
-from psycopg import sql
 from sqlalchemy import URL, make_url
 
 from tests.support import commandline, databases, mutations
 from tests.support.alembic_cli import Result
+from tests.support.databases import execute
 from tests.support.drift import ReferenceSchema
 from tests.support.history import HISTORY, Databases
 from tests.support.mutations import DRIFT, MUTATIONS
+from tests.support.roles import run_script
 from trading_bot_schema import embedded
 from trading_bot_schema.drift import comparison, pg_dump, scratch
 from trading_bot_schema.drift.catalogue import Catalogue, snapshot
 
 Drift = Callable[..., tuple[int, str]]
-ROLES = databases.ROOT / "docs" / "roles.sql"
 
 
 @pytest.fixture
@@ -44,32 +43,12 @@ def drift(server: str, package_command: Callable[..., Result]) -> Drift:
 
 
 @pytest.fixture
-def run_roles(
-    make_role: Callable[..., str], database: str
-) -> Iterator[Callable[[], tuple[str, str]]]:
-    """Run docs/roles.sql in the migrated database; return the names of owner and application."""
-    names = make_role("_Owner"), make_role("_app")
-
-    def run() -> tuple[str, str]:
-        databases.program(
-            "psql",
-            database,
-            *("--no-psqlrc", "--quiet", "--set", f"owner={names[0]}", "--set", f"app={names[1]}"),
-            script=ROLES.read_text(),
-        )
-        return names
-
-    yield run
-    for name in names:
-        databases.execute(
-            database, sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name))
-        )
-
-
-def execute(url: str, *statements: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
+def roles(make_role: Callable[..., str], database: str) -> Iterator[tuple[str, str]]:
+    """Owner and application of the migrated database, after docs/roles.sql."""
+    owner, app = make_role("_Owner"), make_role("_app")
+    run_script(database, owner, app)
+    yield owner, app
+    execute(database, *(f'DROP OWNED BY "{name}" CASCADE' for name in (owner, app)))
 
 
 def restore(dumped: str, into: str) -> None:
@@ -85,16 +64,15 @@ def assert_no_drift(result: tuple[int, str]) -> None:
     assert status == 0
 
 
+def assert_error(result: tuple[int, str], message: str) -> None:
+    status, output = result
+    assert status == 2
+    assert output.startswith("ERROR "), output
+    assert message in output
+    assert output.count("\n") == 1
+
+
 # Expected differences.
-
-
-def test_a_database_migrated_step_by_step(
-    make_database: Callable[[], str], reference_schema: ReferenceSchema
-) -> None:
-    url = make_database()
-    for revision in HISTORY:
-        databases.migrate(url, revision.revision)
-    assert not (report := reference_schema.differences(snapshot(url))), report
 
 
 def test_each_revision(database_at: Databases, drift: Drift) -> None:
@@ -139,11 +117,13 @@ def test_drift_in_a_restored_database(
 
 def test_a_database_with_the_name_of_a_table(server: str, drift: Drift) -> None:
     # Locked, since the name is fixed and the tests run in parallel.
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("SELECT pg_advisory_lock(hashtext('users'))")
-        with databases.database(server, "users") as url:
-            databases.migrate(url)
-            assert_no_drift(drift(url))
+    lock = "SELECT pg_advisory_lock(hashtext('users'))"
+    with (
+        databases.transaction(server, lock, autocommit=True),
+        databases.database(server, "users") as url,
+    ):
+        databases.migrate(url)
+        assert_no_drift(drift(url))
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
@@ -151,24 +131,24 @@ def test_another_encoding_and_locale(
     server: str, drift: Drift, encoding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"test_{uuid4().hex}"
-    create = "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LOCALE_PROVIDER libc LOCALE 'C'"
-    databases.execute(server, sql.SQL(create).format(sql.Identifier(name), encoding))
+    encoded = f"ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'"
+    execute(server, f"CREATE DATABASE {name} TEMPLATE template0 {encoded}")
     url = make_url(server).set(database=name).render_as_string(hide_password=False)
     try:
         monkeypatch.setenv("DATABASE_URL", url)
         command.upgrade(databases.alembic_config(), "head")
         assert_no_drift(drift(url))
     finally:
-        databases.execute(server, sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+        execute(server, f"DROP DATABASE {name}")
 
 
 # Roles.
 
 
 def test_roles_of_the_documentation(
-    run_roles: Callable[[], tuple[str, str]], database: str, reference_schema: ReferenceSchema
+    roles: tuple[str, str], database: str, reference_schema: ReferenceSchema
 ) -> None:
-    owner, app = run_roles()
+    owner, app = roles
     assert not (report := reference_schema.differences(snapshot(database))), report
     for change, shown in {
         f"GRANT TRUNCATE ON trades TO {app}": "TRUNCATE",
@@ -225,10 +205,8 @@ def test_what_a_role_may_not_read_is_unknown(
 def test_the_revision_must_be_readable(
     make_role: Callable[..., str], database: str, drift: Drift
 ) -> None:
-    status, output = drift(databases.as_role(database, make_role()))
-    assert status == 2
-    assert output.startswith("ERROR The catalogue cannot be read: permission denied for table")
-    assert output.count("\n") == 1
+    result = drift(databases.as_role(database, make_role()))
+    assert_error(result, "The catalogue cannot be read: permission denied for table")
 
 
 # Ignored differences.
@@ -285,14 +263,12 @@ def test_the_report(database: str, drift: Drift) -> None:
 
 
 def test_the_default_scratch_server_is_embedded(server: str, database: str) -> None:
-    with psycopg.connect(server) as connection:
-        version = connection.info.server_version // 10_000
     result = commandline.run("trading_bot_schema", "drift", DATABASE_URL=database)
-    if version == embedded.major_version():
+    if databases.release(server) == embedded.major_version():
         assert result.stdout.startswith("No drift"), result.stderr
-        assert result.returncode == 0
+        assert result.status == 0
     else:
-        assert result.returncode == 2
+        assert result.status == 2
         assert "--scratch" in result.stderr
 
 
@@ -328,18 +304,17 @@ def test_no_secret_is_printed(database: str, drift: Drift) -> None:
 def test_an_unusable_scratch_server(
     scratch: str, message: str, database: str, drift: Drift
 ) -> None:
-    status, output = drift(database, scratch=scratch)
-    assert status == 2
-    assert output.startswith(f"ERROR {message}")
-    assert output.count("\n") == 1
+    assert_error(drift(database, scratch=scratch), message)
 
 
 def test_an_unknown_revision(database: str, drift: Drift) -> None:
     execute(database, "UPDATE alembic_version SET version_num = '0123456789ab'")
-    status, output = drift(database)
-    assert status == 2
-    assert "0123456789ab, which is not among the migrations here" in output
-    assert output.count("\n") == 1
+    here = "which is not among the migrations here"
+    assert_error(drift(database), f"The database is at revision 0123456789ab, {here}")
+
+
+def not_installed() -> Path:
+    raise embedded.EmbeddedError
 
 
 @pytest.mark.parametrize(
@@ -354,29 +329,19 @@ def test_no_pg_dump(
     drift: Drift,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def not_installed() -> Path:
-        raise embedded.EmbeddedError
-
     if printed:
         (tmp_path / "pg_dump").write_text(f"#!/bin/sh\necho '{printed}'\n")
         (tmp_path / "pg_dump").chmod(0o755)
     monkeypatch.setattr(embedded, "programs", not_installed)
     monkeypatch.setenv("PATH", str(tmp_path))
     pg_dump.find.cache_clear()
-    status, output = drift(database)
-    assert status == 2
-    assert message in output
-    assert output.count("\n") == 1
+    assert_error(drift(database), message)
 
 
 def test_a_pg_dump_on_the_path(
     tmp_path: Path, database: str, drift: Drift, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs = embedded.programs()
-
-    def not_installed() -> Path:
-        raise embedded.EmbeddedError
-
     monkeypatch.setattr(embedded, "programs", not_installed)
     monkeypatch.setenv("PATH", str(programs))
     pg_dump.find.cache_clear()
@@ -386,12 +351,8 @@ def test_a_pg_dump_on_the_path(
 
 def test_a_locked_table(database: str, drift: Drift, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pg_dump, "LOCK_WAIT", "10ms")
-    with psycopg.connect(database) as connection:
-        connection.execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
-        status, output = drift(database)
-    assert status == 2
-    assert output.startswith("ERROR A table is locked by another session")
-    assert output.count("\n") == 1
+    with databases.transaction(database, "LOCK TABLE trades IN ACCESS EXCLUSIVE MODE"):
+        assert_error(drift(database), "A table is locked by another session")
 
 
 # Nothing is left behind.
@@ -429,8 +390,6 @@ def test_interrupted(
     assert status == 128 + sent
     assert len(interrupted) == 1
     assert output == f"ERROR Interrupted by {sent.name}.\n"
-    with psycopg.connect(server) as connection:
-        assert not connection.execute(
-            "SELECT FROM pg_database WHERE datname LIKE %s", [f"{prefix}%"]
-        ).fetchall()
+    left = "SELECT count(*) FROM pg_database WHERE starts_with(datname, %s)"
+    assert databases.scalar(server, left, prefix) == 0
     assert list(tmp_path.iterdir()) == []

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import psycopg
 import pytest
 
+from tests.support import databases
 from tests.support.databases import scalar
 from tests.support.waiting import wait_for
 from trading_bot_schema import embedded
@@ -59,8 +59,7 @@ def new_home(reachable_directory: Path) -> Iterator[Callable[..., Path]]:
 def test_a_running_server_is_reused_and_data_is_kept(new_home: Callable[..., Path]) -> None:
     home = new_home()
     url = start(home)
-    with psycopg.connect(url) as connection:
-        connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
+    databases.execute(url, "CREATE TABLE kept AS SELECT 7 AS value")
     started = scalar(url, "SELECT pg_postmaster_start_time()")
     assert start(home) == url
     assert scalar(url, "SELECT pg_postmaster_start_time()") == started
@@ -115,8 +114,7 @@ def test_starter_killed_while_it_initialises(new_home: Callable[..., Path]) -> N
 def test_server_killed_leaves_a_stale_pid_file(new_home: Callable[..., Path]) -> None:
     home = new_home()
     url = start(home)
-    with psycopg.connect(url) as connection:
-        connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
+    databases.execute(url, "CREATE TABLE kept AS SELECT 7 AS value")
     pid_file = home.resolve() / "data" / "postmaster.pid"
     pid, *rest = pid_file.read_text().splitlines(keepends=True)
     os.kill(int(pid), signal.SIGKILL)

@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
 import models
@@ -14,21 +14,16 @@ from tests.support import factories
 PID = text("SELECT pg_backend_pid()")
 
 
-def test_the_session_factory() -> None:
-    session = models.SessionLocal()
-    assert isinstance(session, AsyncSession)
-    assert session.bind is models.engine
-    assert session.sync_session.expire_on_commit is False
-
-
 async def test_the_default_engine_reads_the_url_when_it_connects(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database)
     async with models.SessionLocal() as session:
-        session.add(factories.user())
+        user = factories.user()
+        session.add(user)
         await session.commit()
-        assert (await session.scalars(select(User))).one().is_active
+        assert user.is_active, "an expired attribute would be loaded, which fails"
+        assert (await session.scalars(select(User))).one() is user
     await models.engine.dispose()
 
 

@@ -9,7 +9,6 @@ from tests.support import commandline
 
 @pytest.mark.parametrize("seed", ["7", "20", "300"])
 def test_the_books_balance(database: str, seed: str) -> None:
-    result = commandline.example("--seed", seed, DATABASE_URL=database)
-    assert result.returncode == 0, result.stdout + result.stderr
+    result = commandline.example("--seed", seed, DATABASE_URL=database).succeeded()
     # Four bots, before and after the user leaves.
     assert len(re.findall(" agree$", result.stdout, re.MULTILINE)) == 8

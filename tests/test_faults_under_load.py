@@ -5,7 +5,6 @@ import itertools
 from collections.abc import AsyncIterator
 
 import asyncpg
-import psycopg
 import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
@@ -13,9 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from models import BotConfig, BotState, BotStatus, Trade
 from models.database import make_engine
-from tests.support import factories
+from tests.support import databases, factories
 from tests.support.alembic_cli import AlembicCli
-from tests.support.databases import version
 from tests.support.factories import MINIMAL_ROWS
 from tests.support.probe_revisions import ADD_COLUMN, CONCURRENT_INDEX, Revisions
 
@@ -66,12 +64,12 @@ async def _make_bots(engine: AsyncEngine) -> list[BotConfig]:
 
 
 def _kill_a_connection(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND application_name = 'trading-bot'"
-            " ORDER BY random() LIMIT 1"
-        )
+    databases.execute(
+        url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'trading-bot'"
+        " ORDER BY random() LIMIT 1",
+    )
 
 
 @pytest.fixture
@@ -116,7 +114,7 @@ async def test_trading_continues(
         await committed_more()
         stop.set()
     assert result.status == 0, result.output
-    assert version(database) == "probe_2"
+    assert databases.version(database) == "probe_2"
 
     failures = sum(bot.failures for bot in bots)
     lost = len(bots[0].committed)

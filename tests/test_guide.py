@@ -7,10 +7,9 @@ the rules for revisions, by squawk, and by an application that is connected mean
 import re
 from collections.abc import Callable
 
-import psycopg
 import pytest
 
-from tests.support.databases import scalar
+from tests.support import databases
 from tests.support.generated_rows import FilledDatabases
 from tests.support.measured import PREPARED, Measured, measure_dangerous, measure_recipe
 from tests.support.operations import OPERATIONS, Operation
@@ -27,24 +26,18 @@ DANGEROUS = [operation for operation in OPERATIONS if operation.dangerous]
 
 
 @pytest.fixture
-def release(server: str) -> int:
-    """The server's release, such as 18."""
-    return int(scalar(server, "SHOW server_version_num")) // 10_000
-
-
-@pytest.fixture
-def check(release: int) -> Callable[..., None]:
+def check(server: str) -> Callable[..., None]:
     """Compare a measurement with the table: ``check("safe", title, measured)``."""
 
     def compare(form: str, title: str, measured: Measured) -> None:
-        if recorded := results().get(str(release)):
+        if recorded := results().get(str(databases.release(server))):
             assert recorded[form][title] == measured.effect, f"run: {COMMAND} {NAME}"
 
     return compare
 
 
-def skip_if_too_old(title: str, release: int) -> None:
-    if release < GUIDE[title].since:
+def skip_if_too_old(title: str, server: str) -> None:
+    if (release := databases.release(server)) < GUIDE[title].since:
         pytest.skip(f"not on PostgreSQL {release}")
 
 
@@ -54,10 +47,10 @@ def test_recipes_are_safe(
     check: Callable[..., None],
     revisions: Revisions,
     filled_database: FilledDatabases,
-    release: int,
+    server: str,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    skip_if_too_old(title, release)
+    skip_if_too_old(title, server)
     measured = measure_recipe(title, revisions, filled_database)
     assert measured.broken_rules() == []
     if "get_bind" not in "".join(GUIDE[title].revisions):  # which --sql does not support
@@ -92,12 +85,11 @@ def test_a_column_made_not_null_has_the_same_definition(
     title: str,
     revisions: Revisions,
     filled_database: FilledDatabases,
-    release: int,
+    server: str,
     database: str,
 ) -> None:
-    skip_if_too_old(title, release)
-    with psycopg.connect(database) as connection:
-        connection.execute("ALTER TABLE trades ALTER COLUMN commission_asset SET NOT NULL")
+    skip_if_too_old(title, server)
+    databases.execute(database, "ALTER TABLE trades ALTER COLUMN commission_asset SET NOT NULL")
     measured = measure_recipe(title, revisions, filled_database)
     key = "TABLE public.trades"
     assert snapshot(measured.url).objects[key] == snapshot(database).objects[key]

@@ -11,8 +11,7 @@ from tools.lint_migrations import lint
 
 
 def test_the_projects_revisions() -> None:
-    result = commandline.run("tools.lint_migrations")
-    assert result.returncode == 0, result.stdout
+    commandline.run("tools.lint_migrations").succeeded()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 import pytest
 from sqlalchemy import make_url
 
@@ -68,8 +67,7 @@ def test_one_json_object_per_line(alembic_cli: AlembicCli, empty_database: str) 
 def test_json_of_errors(alembic_cli: AlembicCli, database: str, revisions: Revisions) -> None:
     revisions.add("probe", 'op.execute("LOCK TABLE users")')
     limits = ("-x", "lock_timeout=100ms", "-x", "lock_attempts=2", "-x", "log=json")
-    with psycopg.connect(database) as reader:
-        reader.execute("SELECT FROM users")
+    with databases.transaction(database, "SELECT FROM users") as reader:
         result = alembic_cli.run(
             "-c", revisions.ini, *limits, "upgrade", "head", database=database
         )
@@ -83,9 +81,8 @@ def test_json_of_errors(alembic_cli: AlembicCli, database: str, revisions: Revis
 
 
 def test_other_formats_are_refused(alembic_cli: AlembicCli, database: str) -> None:
-    result = alembic_cli.run("-x", "log=xml", "current", database=database)
-    assert result.status != 0
-    assert "-x log is 'xml', but should be text or json." in result.messages[0]
+    message = alembic_cli.run("-x", "log=xml", "current", database=database).refusal()
+    assert "-x log is 'xml', but should be text or json." in message
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])

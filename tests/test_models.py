@@ -112,6 +112,8 @@ async def test_timestamps_are_read_back_aware_and_equal(session: AsyncSession) -
     assert trade.timestamp.utcoffset() is not None
     same = await session.scalars(select(Trade).where(Trade.timestamp == moment.astimezone(UTC)))
     assert same.one() is trade
+    later = select(Trade.timestamp + timedelta(hours=1), Trade.timestamp - moment)
+    assert (await session.execute(later)).one() == (moment + timedelta(hours=1), timedelta(0))
 
 
 async def test_relationships_are_bidirectional(session: AsyncSession) -> None:

@@ -3,9 +3,9 @@
 One mutation of each kind is measured here, all mutations by ``tox -e documents``.
 """
 
-import psycopg
 import pytest
 
+from tests.support import databases
 from tests.support.conformance import Conformance
 from tests.support.mutations import MUTATIONS, Mutation
 from tools.document import COMMAND, mutation_table, read
@@ -19,9 +19,7 @@ OUTDATED = f"{mutation_table.PATH} is out of date. Run: {COMMAND} {mutation_tabl
 def test_the_tools_report_as_documented(
     mutation: Mutation, database: str, conformance: Conformance
 ) -> None:
-    with psycopg.connect(database) as connection:
-        postgresql = connection.info.server_version // 10_000
-    if f"PostgreSQL {postgresql} " not in PAGE:
+    if f"PostgreSQL {databases.release(database)} " not in PAGE:
         pytest.skip("the table is measured on another release of PostgreSQL")
     answers = mutation_table.measure(database, mutation, conformance)
     assert mutation_table.row(mutation, answers) in PAGE.splitlines(), OUTDATED

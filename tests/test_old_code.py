@@ -14,7 +14,7 @@ import pytest
 from alembic.script import Script
 
 from tests.support import changes, old_code
-from tests.support.changes import CHANGES, Change
+from tests.support.changes import CHANGES
 from tests.support.databases import ROOT
 from tests.support.generated_rows import FilledDatabases
 from tests.support.history import HEAD, each_revision
@@ -32,16 +32,6 @@ def test_old_code_on_the_new_schema(
     # Slower queries are compared in tests/test_old_plans.py.
     observed = replace(observed, slows=line.slows if line else frozenset())
     assert line == observed, advice(revision, observed)
-
-
-def outcome(change: Change, owned_database: FilledDatabases, role_databases: RoleDatabases) -> str:
-    """Apply a change at the head revision, and return the outcome for old code."""
-    observed = old_code.observe(
-        role_databases,
-        lambda: owned_database.at(str(HEAD)),
-        lambda url: changes.apply(url, change, role_databases.app),
-    )
-    return str(observed)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +52,12 @@ def test_the_outcome_of_a_change(
     title: str, expected: str, owned_database: FilledDatabases, role_databases: RoleDatabases
 ) -> None:
     (change,) = (change for change in CHANGES if change.title == title)
-    assert outcome(change, owned_database, role_databases) == expected
+    observed = old_code.observe(
+        role_databases,
+        lambda: owned_database.at(HEAD),
+        lambda url: changes.apply(url, change, role_databases.app),
+    )
+    assert str(observed) == expected
 
 
 @pytest.mark.parametrize(

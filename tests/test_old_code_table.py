@@ -3,9 +3,9 @@
 Some changes are measured here, all of them by ``python -m tools.document old-code``.
 """
 
-import psycopg
 import pytest
 
+from tests.support import databases
 from tests.support.changes import CHANGES, Change
 from tests.support.roles import RoleDatabases
 from tools.document import COMMAND, old_code, read
@@ -27,9 +27,7 @@ def measurer(role_databases: RoleDatabases) -> old_code.ChangeMeasurer:
 def test_the_table_has_the_measured_outcomes(
     change: Change, measurer: old_code.ChangeMeasurer, server: str
 ) -> None:
-    with psycopg.connect(server) as connection:
-        postgresql = connection.info.server_version // 10_000
-    if f"PostgreSQL {postgresql} " not in PAGE:
+    if f"PostgreSQL {databases.release(server)} " not in PAGE:
         pytest.skip("the table is measured on another release of PostgreSQL")
     assert old_code.row(change, measurer.measure(change)) in PAGE.splitlines(), OUTDATED
 

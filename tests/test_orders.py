@@ -102,8 +102,14 @@ async def test_a_new_order_takes_one_round_trip(record: Record, statements: list
 async def test_a_redundant_report_writes_nothing(
     engine: AsyncEngine, record: Record, changes: dict[str, Any]
 ) -> None:
-    first: dict[str, Any] = {"quantity_filled": ONE, "price": Decimal(2) / 3, "pnl": Decimal(5)}
-    first |= {"commission_amount": Decimal("0.2"), "commission_asset": "BNB"}
+    # The database rounds the thirds.
+    first: dict[str, Any] = {
+        "quantity_filled": Decimal(4) / 3,
+        "price": Decimal(2) / 3,
+        "pnl": Decimal(5),
+        "commission_amount": Decimal(1) / 3,
+        "commission_asset": "BNB",
+    }
     trade_id, *_ = await record(**first)
     before = await stored(engine), await versions(engine)
     assert await record(**(first | changes)) == (trade_id, False, False)
@@ -144,12 +150,6 @@ async def test_a_report_updates_the_trade(
     assert await record(**(report | {"timestamp": NOON + timedelta(1)})) == (trade_id, False, True)
     (trade,) = await stored(engine)
     assert trade == trade | result | {"timestamp": NOON}
-
-
-async def test_rounding_is_not_a_change(record: Record) -> None:
-    third = {"quantity_filled": Decimal(1) / 3, "commission_amount": Decimal(1) / 3}
-    trade_id, *_ = await record(**third)
-    assert await record(**third) == (trade_id, False, False)
 
 
 @pytest.mark.parametrize(
@@ -218,19 +218,6 @@ def test_a_conflict_can_be_pickled() -> None:
     )
 
 
-async def test_paper_trades_are_always_new(record: Record) -> None:
-    first = await record(binance_order_id=None)
-    second = await record(binance_order_id=None)
-    assert first.is_new
-    assert second.is_new
-    assert first.trade_id != second.trade_id
-
-
-async def test_a_trade_that_is_not_valid(record: Record) -> None:
-    with pytest.raises(IntegrityError):
-        await record(side="HOLD")
-
-
 async def test_the_key_is_not_compared_with_the_symbol(
     engine: AsyncEngine, record: Record
 ) -> None:
@@ -261,9 +248,8 @@ async def test_many_workers_report_in_different_orders(
         ten = reports()
         return [await record(**report) for report in ten[worker:] + ten[:worker]]
 
-    recorded = [*itertools.chain(*await asyncio.gather(*map(work, range(10))))]
-    assert sum(result.is_new for result in recorded) == 1
-    assert len({result.trade_id for result in recorded}) == 1
+    recorded = itertools.chain.from_iterable(await asyncio.gather(*map(work, range(10))))
+    assert sum(is_new for _, is_new, _ in recorded) == 1
     (trade,) = await stored(engine)
     await record(**(reports()[-1] | {"binance_order_id": "BTCUSDT:29"}))
     _, last = await stored(engine)

@@ -14,10 +14,9 @@ from tests.support.databases import ROOT
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("wheel")
-    result = commandline.run(
+    commandline.run(
         "hatchling", "build", "--target", "wheel", "--directory", str(directory)
-    )
-    assert result.returncode == 0, result.stderr
+    ).succeeded()
     (wheel,) = directory.glob("*.whl")
     return wheel
 
@@ -61,8 +60,7 @@ def test_migrating_without_a_checkout(
     for command in ("upgrade head", "check", "downgrade base", "upgrade head", "history"):
         result = commandline.run(
             "trading_bot_schema", *command.split(), cwd=tmp_path, **environment
-        )
-        assert result.returncode == 0, result.stderr
+        ).succeeded()
     assert "(head)" in result.stdout
     with databases.sync_engine(empty_database).connect() as connection:
         assert "trades" in inspect(connection).get_table_names()
@@ -78,12 +76,10 @@ def test_plan_and_drift_without_a_checkout_for_a_role_that_may_only_read(
     databases.migrate(database, "-1")
     url = databases.as_role(database, make_role(member_of="pg_read_all_data"))
     environment = {"PYTHONPATH": str(installed), "DATABASE_URL": url}
-    result = commandline.run("trading_bot_schema", "plan", cwd=tmp_path, **environment)
-    assert result.returncode == 0, result.stdout + result.stderr
+    result = commandline.run("trading_bot_schema", "plan", cwd=tmp_path, **environment).succeeded()
     assert "It would run." in result.stdout
     arguments = ("trading_bot_schema", "drift", "--scratch", server)
-    result = commandline.run(*arguments, cwd=tmp_path, **environment)
-    assert result.returncode == 0, result.stdout + result.stderr
+    result = commandline.run(*arguments, cwd=tmp_path, **environment).succeeded()
     assert "No drift" in result.stdout
 
 
@@ -96,8 +92,7 @@ def test_an_application_can_migrate(installed: Path, tmp_path: Path, empty_datab
     )
     result = commandline.run(
         "application", cwd=tmp_path, PYTHONPATH=str(installed), DATABASE_URL=empty_database
-    )
-    assert result.returncode == 0, result.stderr
+    ).succeeded()
     assert "(head)" in result.stdout
 
 
@@ -105,7 +100,7 @@ def test_an_application_can_migrate(installed: Path, tmp_path: Path, empty_datab
 def test_there_is_no_default_database(installed: Path, tmp_path: Path, variable: str) -> None:
     environment = {"PYTHONPATH": str(installed), variable: "embedded:///.postgres"}
     result = commandline.run("trading_bot_schema", "upgrade", "head", cwd=tmp_path, **environment)
-    assert result.returncode != 0
+    assert result.status != 0
     assert "DATABASE_URL is not set. Set it to postgresql://" in result.stderr
     assert "Traceback" not in result.stderr
     (tmp_path / "application.py").write_text(
@@ -124,7 +119,7 @@ def test_the_same_command_in_a_checkout(database: str) -> None:
 
 def test_no_command() -> None:
     result = commandline.run("trading_bot_schema")
-    assert result.returncode == 2
+    assert result.status == 2
     assert "too few arguments" in result.stderr
 
 

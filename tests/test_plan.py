@@ -4,8 +4,7 @@ The obstacles are created by another session, a role, or a change of the system 
 """
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -16,6 +15,7 @@ from sqlalchemy.engine import Engine
 
 from tests.support import databases
 from tests.support.alembic_cli import Result
+from tests.support.databases import execute, transaction
 from tests.support.history import HISTORY, Databases
 from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
 from trading_bot_schema.docstrings import LOCKS
@@ -34,21 +34,6 @@ INDEXES = HISTORY[1].revision
 def initial(database_at: Databases) -> str:
     """A database that lacks all revisions but the first."""
     return database_at.at(INITIAL)
-
-
-@contextmanager
-def transaction(url: str, *statements: str) -> Iterator[None]:
-    with psycopg.connect(url) as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
-        yield
-        connection.rollback()
-
-
-def execute(url: str, *statements: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
 
 
 def obstacles_with(url: str, effect: Effect, target: str = INDEXES) -> list[str]:
@@ -78,8 +63,7 @@ def test_an_empty_database(empty_database: str) -> None:
 
 
 def test_the_declarations_of_the_docstrings(initial: str, package_command: Run) -> None:
-    result = package_command("plan", INDEXES, database=initial)
-    assert result.status == 0, result.output
+    result = package_command("plan", INDEXES, database=initial).succeeded()
     assert f"is at {INITIAL}." in result.stdout
     assert f"{INDEXES}  Index the hot queries." in result.stdout
     for line in ("Why:       the last trades", "Locks:     SHARE UPDATE", "Downgrade: keeps all"):
@@ -205,9 +189,10 @@ def test_an_invalid_index(initial: str) -> None:
     assert note.startswith("trades: ix_trades_user_id is invalid")
 
 
-def test_another_migrator(initial: str) -> None:
+def test_another_migrator(initial: str, database_at: Databases) -> None:
     with transaction(initial, f"SELECT pg_advisory_lock({LOCK_KEY})"):
         (obstacle,) = obstacles_with(initial, Effect.DELAYS)
+        assert obstacles_with(database_at.at(INITIAL), Effect.DELAYS) == [], "another database"
     assert "another migrator is running: pid" in obstacle
 
 
@@ -235,8 +220,7 @@ def test_a_role_that_may_only_read(
     initial: str, make_role: Callable[..., str], package_command: Run
 ) -> None:
     url = databases.as_role(initial, make_role(member_of="pg_read_all_data"))
-    result = package_command("plan", INDEXES, database=url)
-    assert result.status == 0, result.output
+    result = package_command("plan", INDEXES, database=url).succeeded()
     assert "note:      this role may not migrate: run the migration as" in result.stdout
     assert "unknown:   since when others' transactions are open" in result.stdout
     with transaction(initial, "DELETE FROM trades"):

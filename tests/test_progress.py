@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from tests.support.alembic_cli import AlembicCli
-from tests.support.databases import ROOT, scalar
+from tests.support.databases import ROOT, scalar, transaction
 from tests.support.probe_revisions import CONCURRENT_INDEX, DROP_CONCURRENT_INDEX, Revisions
 from tests.support.waiting import SECONDS, wait_for
 from trading_bot_schema.migrator.progress import Progress
@@ -110,8 +110,7 @@ def test_the_line_is_cut_to_the_width_of_the_terminal(
     database: str, revisions: Revisions, terminal: Terminal
 ) -> None:
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
-    with psycopg.connect(database) as writer:
-        writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
+    with transaction(database, "LOCK TABLE trades IN ROW EXCLUSIVE MODE"):
         upgrade = _upgrade(terminal, database, revisions)
         cut = f"{ERASE}CREATE INDEX CONCURRENTLY ix_probe on t{ERASE}"
         wait_for(lambda: cut in terminal.read())
@@ -123,8 +122,7 @@ def test_no_progress_when_quiet_or_on_a_dumb_terminal(
     database: str, revisions: Revisions, terminal: Terminal, option: str, term: str
 ) -> None:
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
-    with psycopg.connect(database) as writer:
-        writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
+    with transaction(database, "LOCK TABLE trades IN ROW EXCLUSIVE MODE"):
         upgrade = _upgrade(terminal, database, revisions, option, TERM=term)
         wait_for(lambda: _watched_for_two_seconds(database))
     assert upgrade.wait(SECONDS) == 0
@@ -153,8 +151,7 @@ def test_progress_is_logged_without_a_terminal(
 ) -> None:
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
     arguments = ("-c", revisions.ini, "upgrade", "head")
-    with psycopg.connect(database) as writer:
-        writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
+    with transaction(database, "LOCK TABLE trades IN ROW EXCLUSIVE MODE") as writer:
         upgrade = alembic_cli.start(*arguments, database=database)
         message = (
             "INFO  [alembic.migrator] CREATE INDEX CONCURRENTLY ix_probe on trades: waiting for"

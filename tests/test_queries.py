@@ -11,16 +11,9 @@ from sqlalchemy.sql.base import Executable
 
 from models import BotConfig, queries
 from tests.support import factories
+from tests.support.factories import add_bot
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-ORDER = {**factories.MINIMAL_ROWS["trades"], "binance_order_id": "BTCUSDT:28", "timestamp": NOON}
-
-
-async def add_bot(session: AsyncSession, **state: Any) -> BotConfig:
-    bot = factories.running_bot(**state)
-    session.add(bot)
-    await session.flush()
-    return bot
 
 
 async def add_trades(session: AsyncSession, bot: BotConfig, *trades: dict[str, Any]) -> None:
@@ -78,31 +71,24 @@ async def test_daily_pnl_keeps_days_and_currencies_apart(session: AsyncSession) 
         {"timestamp": NOON, "pnl": Decimal(2), "symbol": "ETH/USDT"},
         {"timestamp": NOON, "pnl": Decimal(4), "symbol": "ETH/BTC"},
         {"timestamp": NOON, "pnl": None, "symbol": "ETH/EUR"},
+        # Without a slash, the currency is not guessed.
+        {"timestamp": NOON, "pnl": Decimal(32), "symbol": "BTCUSDT"},
+        {"timestamp": NOON, "pnl": Decimal(64), "symbol": "ETHBTC"},
         {"timestamp": NOON + timedelta(hours=10), "pnl": Decimal(8)},
     )
     await add_trades(session, await add_bot(session), {"timestamp": NOON, "pnl": Decimal(16)})
     since = NOON - timedelta(days=1)
     result = await rows(session, queries.daily_pnl(bot.user_id, since))
-    assert result == [(date(2026, 11, 24), "BTC", 4), (date(2026, 11, 24), "USDT", 11)]
+    today = date(2026, 11, 24)
+    unknown = [(today, "BTCUSDT", 32), (today, "ETHBTC", 64)]
+    assert result == [(today, "BTC", 4), *unknown, (today, "USDT", 11)]
     result = await rows(session, queries.daily_pnl(bot.user_id, since, "Europe/Istanbul"))
     assert result == [
         (date(2026, 11, 25), "USDT", 8),
-        (date(2026, 11, 24), "BTC", 4),
-        (date(2026, 11, 24), "USDT", 3),
+        (today, "BTC", 4),
+        *unknown,
+        (today, "USDT", 3),
     ]
-
-
-async def test_daily_pnl_does_not_guess_currencies(session: AsyncSession) -> None:
-    bot = await add_bot(session)
-    await add_trades(
-        session,
-        bot,
-        {"timestamp": NOON, "pnl": Decimal(1), "symbol": "BTCUSDT"},
-        {"timestamp": NOON, "pnl": Decimal(2), "symbol": "ETHBTC"},
-        {"timestamp": NOON, "pnl": Decimal(4), "symbol": "ETH/BTC"},
-    )
-    result = await rows(session, queries.daily_pnl(bot.user_id, NOON))
-    assert [tuple(row[1:]) for row in result] == [("BTC", 4), ("BTCUSDT", 1), ("ETHBTC", 2)]
 
 
 async def test_reports_end_before_until(session: AsyncSession) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection
 
-import psycopg
 import pytest
 from sqlalchemy import make_url
 
@@ -58,9 +57,7 @@ def run(database: str, revisions: Revisions, dataset: data.Dataset) -> Callable[
 
 
 def trades(url: str) -> int:
-    with psycopg.connect(url) as connection:
-        (count,) = connection.execute("SELECT count(*) FROM trades").fetchone() or (0,)
-    return int(count)
+    return int(databases.scalar(url, "SELECT count(*) FROM trades"))
 
 
 @pytest.mark.parametrize(
@@ -128,8 +125,7 @@ def test_a_revision_that_fails_is_the_last(
 
 def test_the_command_on_a_copy(database_at: Databases, capsys: pytest.CaptureFixture[str]) -> None:
     copy = database_at.at(HISTORY[0].revision)
-    with psycopg.connect(copy) as connection:
-        connection.execute("INSERT INTO users (email, hashed_password) VALUES ('a', 'b')")
+    databases.execute(copy, "INSERT INTO users (email, hashed_password) VALUES ('a', 'b')")
     main(["--scratch", copy, "--settle", "0.3", "--rate", "20"])
     assert f"`{HISTORY[-1].revision}`" in capsys.readouterr().out
     assert databases.version(copy) == HISTORY[-1].revision

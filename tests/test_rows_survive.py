@@ -189,9 +189,8 @@ def test_a_downgrade_that_changes_data_is_detected(
 
 def test_rows_of_any_type(database: str) -> None:
     kinds = "uuid bytea interval time inet int4range jsonb text[] int[] float8 date".split()  # noqa: SIM905
-    with psycopg.connect(database) as connection:
-        for number, kind in enumerate(kinds):
-            connection.execute(f"ALTER TABLE api_keys ADD COLUMN probe{number} {kind}")
+    added = (f"ADD COLUMN probe{number} {kind}" for number, kind in enumerate(kinds))
+    databases.execute(database, f"ALTER TABLE api_keys {', '.join(added)}")
     fill(database)
     with psycopg.connect(database) as connection:
         for number, kind in enumerate(kinds):
@@ -211,16 +210,13 @@ def test_rows_fulfil_the_constraints_of_the_next_revision(
         "CREATE UNIQUE INDEX ON trades (user_id, symbol)",
     )
     plain, suitable, like = (make_database(migrated_template) for _ in range(3))
-    with psycopg.connect(like) as connection:
-        for change in changes:
-            connection.execute(change)
+    databases.execute(like, *changes)
     fill(plain)
     fill(suitable, like=like)
     for change in changes:
-        with psycopg.connect(plain) as connection, pytest.raises(psycopg.Error):
-            connection.execute(change)
-        with psycopg.connect(suitable) as connection:
-            connection.execute(change)
+        with pytest.raises(psycopg.Error):
+            databases.execute(plain, change)
+    databases.execute(suitable, *changes)
 
 
 def test_rows_are_representative(database: str) -> None:

@@ -11,15 +11,9 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from models import BotConfig, BotState, User, queries
+from models import BotConfig, BotState, queries
 from tests.support import factories
-
-
-async def add_bot(session: AsyncSession, **state: Any) -> BotConfig:
-    bot = factories.running_bot(**state)
-    session.add(bot)
-    await session.flush()
-    return bot
+from tests.support.factories import add_bot
 
 
 async def test_bots_that_waited_longest_come_first(session: AsyncSession) -> None:
@@ -249,4 +243,3 @@ async def test_a_bot_that_never_ran_is_unattended_after_some_time(session: Async
     assert (await session.execute(queries.unattended_bots())).all() == []
     await session.execute(text("UPDATE bot_states SET last_updated_at = now() - interval '1 day'"))
     assert [bot_ for bot_, _ in await session.execute(queries.unattended_bots())] == [bot]
-    assert await session.scalar(select(func.count()).select_from(User)) == 1

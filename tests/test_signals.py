@@ -12,12 +12,11 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from alembic.config import Config
 
 from tests.support.alembic_cli import AlembicCli, Command
-from tests.support.databases import ROOT, scalar, version
+from tests.support.databases import ROOT, scalar, transaction, version
 from tests.support.history import HEAD
 from tests.support.probe_revisions import (
     ADD_COLUMN,
@@ -32,6 +31,7 @@ from trading_bot_schema.signals import end_cleanly
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 by_each_signal = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+LOCK = f"SELECT pg_advisory_lock({LOCK_KEY})"
 UNDONE = "What was not committed is undone."
 
 
@@ -83,8 +83,7 @@ def test_in_an_index_that_is_built_concurrently(
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
     valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_probe')"
     arguments = ("-c", revisions.ini, "upgrade", "head")
-    with psycopg.connect(database) as writer:
-        writer.execute("LOCK TABLE trades IN ROW EXCLUSIVE MODE")
+    with transaction(database, "LOCK TABLE trades IN ROW EXCLUSIVE MODE"):
         migrator = alembic_cli.start(*arguments, database=database)
         wait_for(lambda: scalar(database, valid) is False)
         line = _ends(migrator, number, database)
@@ -99,8 +98,7 @@ def test_in_an_index_that_is_built_concurrently(
 def test_while_it_waits_for_another_migrator(
     alembic_cli: AlembicCli, database: str, number: signal.Signals
 ) -> None:
-    with psycopg.connect(database, autocommit=True) as other:
-        other.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
+    with transaction(database, LOCK, autocommit=True):
         migrator = alembic_cli.start("downgrade", "base", database=database)
         wait_for(lambda: "Waiting for another migrator" in migrator.stderr())
         line = _ends(migrator, number, database)
@@ -137,8 +135,7 @@ def test_what_was_ignored_at_the_start_stays_ignored(
     alembic_cli: AlembicCli, database: str, ignored: signal.Signals
 ) -> None:
     """As with ``nohup``, and a shell's background processes."""
-    with psycopg.connect(database, autocommit=True) as other:
-        other.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
+    with transaction(database, LOCK, autocommit=True):
         migrator = alembic_cli.start("downgrade", "-1", database=database, ignoring=[ignored])
         wait_for(lambda: "Waiting for another migrator" in migrator.stderr())
         migrator.send(ignored)
@@ -163,10 +160,9 @@ def test_as_the_first_process_of_a_container(
 ) -> None:
     output = tmp_path / "stderr"
     with (
-        psycopg.connect(database, autocommit=True) as other,
+        transaction(database, LOCK, autocommit=True),
         output.open("w") as stream,
     ):
-        other.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
         unshare = subprocess.Popen(
             [*container, sys.executable, "-m", "alembic", "downgrade", "base"],
             cwd=ROOT,

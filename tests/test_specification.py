@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import pytest
-from sqlalchemy import Column, Connection, Table, inspect, text
+from sqlalchemy import Column, Connection, inspect, text
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import RelationshipDirection, RelationshipProperty
@@ -55,14 +54,9 @@ def key_in_model(column: Column[Any]) -> str:
     return "index" if column.index else ""
 
 
-@pytest.fixture
-def tables() -> list[Table]:
+def test_columns_of_the_models() -> None:
     order = ["users", "api_keys", "bot_configs", "bot_states", "trades"]
     assert sorted(Base.metadata.tables) == sorted(order)
-    return [Base.metadata.tables[name] for name in order]
-
-
-def test_columns_of_the_models(tables: list[Table]) -> None:
     columns = [
         (
             str(column),
@@ -72,8 +66,8 @@ def test_columns_of_the_models(tables: list[Table]) -> None:
             "" if column.onupdate is None else argument(column.onupdate),
             key_in_model(column),
         )
-        for table in tables
-        for column in table.columns
+        for name in order
+        for column in Base.metadata.tables[name].columns
     ]
     assert columns == specification.columns()
 
@@ -116,23 +110,6 @@ def test_columns_of_the_migrated_database(connection: Connection) -> None:
     assert sorted(columns) == sorted(specified)
 
 
-def specified_foreign_keys() -> set[str]:
-    return {" ".join(row) for row in specification.rows(specification.FOREIGN_KEYS)}
-
-
-def test_foreign_keys_of_the_models(tables: list[Table]) -> None:
-    foreign_keys = {
-        (
-            f"{table.name} ({', '.join(constraint.column_keys)}) -> {constraint.referred_table}"
-            f" ({', '.join(element.column.name for element in constraint.elements)})"
-            f" on delete {str(constraint.ondelete).lower()}"
-        )
-        for table in tables
-        for constraint in table.foreign_key_constraints
-    }
-    assert foreign_keys == specified_foreign_keys()
-
-
 def test_foreign_keys_of_the_migrated_database(connection: Connection) -> None:
     foreign_keys = {
         (
@@ -143,7 +120,9 @@ def test_foreign_keys_of_the_migrated_database(connection: Connection) -> None:
         for (_, table), keys in inspect(connection).get_multi_foreign_keys().items()
         for key in keys
     }
-    assert foreign_keys == specified_foreign_keys()
+    assert foreign_keys == {
+        " ".join(row) for row in specification.rows(specification.FOREIGN_KEYS)
+    }
 
 
 def direction(relationship: RelationshipProperty[Any]) -> str:

@@ -8,10 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from alembic.util import CommandError
-from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, event, func, select, text
 
 from tests.support import databases
@@ -35,13 +33,11 @@ def test_beside_a_session_that_keeps_its_snapshot(
     alembic_cli: AlembicCli, empty_database: str
 ) -> None:
     """As pg_dump: each index build waits for its end, runs once, and is valid."""
-    with psycopg.connect(empty_database, application_name="pg_dump") as dump:
-        dump.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        dump.execute("SELECT count(*) FROM pg_class")
+    snapshot = ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SELECT FROM pg_class")
+    with databases.transaction(empty_database, *snapshot, application_name="pg_dump") as dump:
         upgrade = alembic_cli.start("upgrade", "head", database=empty_database)
         wait_for(lambda: f"waiting for pid {dump.info.backend_pid} (user " in upgrade.stderr())
-    result = upgrade.result()
-    assert result.status == 0, result.output
+    result = upgrade.result().succeeded()
     assert "CREATE INDEX CONCURRENTLY ix_" in result.stderr
     assert "waiting for old snapshots" in result.stderr
     assert "application pg_dump" in result.stderr
@@ -58,13 +54,12 @@ def test_only_concurrent_statements_wait_longer(
     )
     revisions.add("probe", SHOW + OUTSIDE + validate + "    " + SHOW + SHOW)
     arguments = ("-c", revisions.ini, "-x", "lock_timeout=100ms", "upgrade", "head")
-    with psycopg.connect(database) as vacuum:
-        vacuum.execute("LOCK TABLE trades IN SHARE UPDATE EXCLUSIVE MODE")
+    lock = "LOCK TABLE trades IN SHARE UPDATE EXCLUSIVE MODE"
+    with databases.transaction(database, lock) as vacuum:
         upgrade = alembic_cli.start(*arguments, database=database)
         # Shown after a second, which is ten times lock_timeout.
         wait_for(lambda: f"Waiting for pid {vacuum.info.backend_pid} " in upgrade.stderr())
-    result = upgrade.result()
-    assert result.status == 0, result.output
+    result = upgrade.result().succeeded()
     assert result.stdout.split() == ["100ms"] * 3
 
 
@@ -74,17 +69,15 @@ def test_an_autovacuum_is_cancelled_after_deadlock_timeout(
     with embedded.temporary({"autovacuum_naptime": "1s", "fsync": "off"}) as server:
         url = server.render_as_string(hide_password=False)
         databases.migrate(url)
-        with psycopg.connect(url, autocommit=True) as connection:
+        databases.execute(
+            url,
             # One page in a tenth of a second.
-            connection.execute(
-                "ALTER TABLE users SET (autovacuum_vacuum_insert_threshold = 0,"
-                " autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_cost_delay = 100,"
-                " autovacuum_vacuum_cost_limit = 1)"
-            )
-            connection.execute(
-                "INSERT INTO users (email, hashed_password)"
-                " SELECT n, repeat('x', 100) FROM generate_series(1, 50000) n"
-            )
+            "ALTER TABLE users SET (autovacuum_vacuum_insert_threshold = 0,"
+            " autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_cost_delay = 100,"
+            " autovacuum_vacuum_cost_limit = 1)",
+            "INSERT INTO users (email, hashed_password)"
+            " SELECT n, repeat('x', 100) FROM generate_series(1, 50000) n",
+        )
         vacuums = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE relid = 'users'::regclass"
         wait_for(lambda: scalar(url, vacuums) == 1)
         revisions.add("probe", ADD_COLUMN.format("users", "probe"))
@@ -93,8 +86,7 @@ def test_an_autovacuum_is_cancelled_after_deadlock_timeout(
         assert ", autovacuum worker active," in short.messages[0]
         assert scalar(url, vacuums) == 1
         # Longer than deadlock_timeout, and than any stall of a loaded machine.
-        long = alembic_cli.run(*options, "lock_timeout=60s", "upgrade", "head", database=url)
-        assert long.status == 0, long.output
+        alembic_cli.run(*options, "lock_timeout=60s", "upgrade", "head", database=url).succeeded()
 
 
 def test_other_statements_outside_of_transactions_wait_no_longer(
@@ -102,8 +94,7 @@ def test_other_statements_outside_of_transactions_wait_no_longer(
 ) -> None:
     revisions.add("probe", OUTSIDE + 'op.execute("ALTER TABLE trades ADD COLUMN probe integer")')
     arguments = ("-c", revisions.ini, "-x", "lock_timeout=100ms", "-x", "lock_attempts=1")
-    with psycopg.connect(database) as reader:
-        reader.execute("SELECT FROM trades")
+    with databases.transaction(database, "SELECT FROM trades"):
         result = alembic_cli.run(*arguments, "upgrade", "head", database=database)
     assert "Tried 1 times, for 0.1 s each." in result.messages[0]
 
@@ -113,15 +104,14 @@ def test_each_revision_has_its_attempts(
 ) -> None:
     for name in ("probe_1", "probe_2"):
         # A rollback does not reset a sequence.
-        databases.execute(database, SQL("CREATE SEQUENCE {}").format(Identifier(name)))
+        databases.execute(database, f"CREATE SEQUENCE {name}")
         revisions.add(
             name,
             f"op.execute(\"DO $$ BEGIN IF nextval('{name}') = 1 THEN"
             ' RAISE lock_not_available; END IF; END $$")',
         )
     arguments = ("-c", revisions.ini, "-x", "lock_attempts=2", "upgrade", "head")
-    result = alembic_cli.run(*arguments, database=database)
-    assert result.status == 0, result.output
+    result = alembic_cli.run(*arguments, database=database).succeeded()
     assert len(result.messages) == 2
     assert version(database) == "probe_2"
 
@@ -256,8 +246,7 @@ def test_statements_that_block_nothing_are_not_limited(
         )
     )
     proceed.touch()
-    result = upgrade.result()
-    assert result.status == 0, result.output
+    upgrade.result().succeeded()
     assert version(database) == "probe"
 
 
@@ -428,8 +417,6 @@ def test_bad_timeouts_are_refused_before_anything_runs(
 ) -> None:
     revisions.add("probe_1", "pass")
     revisions.add("probe_2", "pass", code='timeouts = {"lock_timeout": "10"}')
-    result = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database)
-    assert result.status > 0
-    (line,) = result.messages
+    line = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database).refusal()
     assert "In upgrade probe_1 -> probe_2, A probe: lock_timeout in timeouts is '10'" in line
     assert version(database) == HEAD

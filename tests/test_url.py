@@ -4,10 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import make_url, text
-from sqlalchemy.exc import OperationalError
 
 from models.database import connect_arguments, make_engine
 from tests.support import databases
@@ -30,9 +28,7 @@ def test_environment_comes_before_configuration_and_default() -> None:
     assert database_url("configured", {}) == "configured"
     assert database_url(None, {}) == urls.DEFAULT_URL
     assert f"embedded:///{databases.ROOT / '.postgres'}" == urls.DEFAULT_URL
-
-
-def test_white_space_around_the_variable() -> None:
+    # White space around it is removed.
     assert database_url(None, {"DATABASE_URL": " postgresql://db/bot\n"}) == "postgresql://db/bot"
 
 
@@ -135,15 +131,6 @@ def test_options_work_with_both_drivers(
 def test_both_drivers_accept_every_scheme(database: str, ask: Any, scheme: str) -> None:
     url = database.replace("postgresql://", f"{scheme}://")
     assert ask(url, "SELECT current_database()") == make_url(database).database
-
-
-def test_required_encryption_is_not_skipped(database: str) -> None:
-    url = make_url(database)
-    if url.host is None:
-        # On a unix socket libpq ignores sslmode.
-        pytest.skip("needs a server on TCP")
-    with pytest.raises((OSError, psycopg.OperationalError, OperationalError)):
-        ask_psycopg(f"{database}?sslmode=require", "SELECT 1")
 
 
 @pytest.mark.parametrize("path", ["/a/b/.postgres", "/with space/100%/.postgres"])

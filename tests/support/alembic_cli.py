@@ -16,6 +16,7 @@ from itertools import count
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Self
 
 from alembic.config import main
 
@@ -45,6 +46,17 @@ class Result:
         """The lines on stderr except progress, without the time."""
         lines = (line.split(" ", 1)[-1] for line in self.stderr.splitlines())
         return [line for line in lines if not line.startswith("INFO ")]
+
+    def succeeded(self) -> Self:
+        """Return the result of a command that must succeed."""
+        assert self.status == 0, self.output
+        return self
+
+    def refusal(self) -> str:
+        """Return the only message of a command that must fail."""
+        assert self.status > 0, self.output
+        (message,) = self.messages
+        return message
 
 
 @dataclass

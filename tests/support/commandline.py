@@ -6,24 +6,23 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.support.alembic_cli import Result
 from tests.support.databases import ROOT
 from tests.support.waiting import SECONDS
 
 
-def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*command: str, cwd: Path = ROOT, **environment: str) -> Result:
     """Run a Python module with arguments and additional environment variables."""
     return _python("-m", *command, cwd=cwd, environment=environment)
 
 
-def example(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def example(*arguments: str, **environment: str) -> Result:
     """Run the example application as the README does."""
     return _python("examples/trading_day.py", *arguments, cwd=ROOT, environment=environment)
 
 
-def _python(
-    *arguments: str, cwd: Path, environment: Mapping[str, str]
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+def _python(*arguments: str, cwd: Path, environment: Mapping[str, str]) -> Result:
+    process = subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
         env=os.environ | environment,
@@ -33,3 +32,4 @@ def _python(
         timeout=SECONDS,
         check=False,
     )
+    return Result(process.returncode, process.stdout, process.stderr)

@@ -13,7 +13,6 @@ import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from psycopg import sql
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, pool
 
 from trading_bot_schema import embedded
@@ -21,10 +20,11 @@ from trading_bot_schema import embedded
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def execute(server: str, statement: sql.Composed) -> None:
-    """Run a statement outside a transaction."""
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(statement)
+def execute(url: str, *statements: str) -> None:
+    """Run statements, each outside a transaction."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
 
 
 def as_role(url: str, role: str) -> str:
@@ -40,21 +40,31 @@ def scalar(url: str, query: str, *values: object) -> Any:
 
 
 @contextmanager
+def transaction(
+    url: str, *statements: str, **options: Any
+) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """Run statements on a connection with options, and roll back at the end of the block."""
+    with psycopg.connect(url, **options) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+        yield connection
+        if not connection.closed:
+            connection.rollback()
+
+
+def release(url: str) -> int:
+    """Return the release of a server, such as 18."""
+    return int(scalar(url, "SHOW server_version_num")) // 10_000
+
+
+@contextmanager
 def database(server: str, name: str, template: str = "template0") -> Iterator[str]:
     """Create a database on a server as a copy of a template, yield its URL, and drop it."""
-    execute(
-        server,
-        sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-            sql.Identifier(name), sql.Identifier(template)
-        ),
-    )
+    execute(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     try:
         yield make_url(server).set(database=name).render_as_string(hide_password=False)
     finally:
-        execute(
-            server,
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)),
-        )
+        execute(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from models import ApiKey, BotConfig, BotState, Trade, User
 
 _numbers = count(1)
@@ -63,6 +65,13 @@ def running_bot(**state: Any) -> BotConfig:
     """Return a running bot with its own owner."""
     bot = bot_config(owner=user(), is_active=True)
     bot.state = bot_state(**({"status": "running"} | state))
+    return bot
+
+
+async def add_bot(session: AsyncSession, **state: Any) -> BotConfig:
+    bot = running_bot(**state)
+    session.add(bot)
+    await session.flush()
     return bot
 
 

@@ -13,7 +13,6 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
@@ -48,14 +47,6 @@ POSTGRESQL: Dialect = registry.load("postgresql")()
 
 Statements = dict[str, list[str]]
 """Statements by revision and direction, such as ``3f8a6c2d417e upgrade``."""
-
-
-@dataclass
-class Result:
-    """The results of all runs."""
-
-    runs: dict[str, Statements] = field(default_factory=dict)
-    forbidden: list[str] = field(default_factory=list)
 
 
 def running_revision() -> str | None:
@@ -168,16 +159,17 @@ def watch(forbidden: list[str]) -> None:
 
 def main(url: str) -> None:
     """Run all revisions under all conditions, and print the result."""
-    result = Result()
-    watch(result.forbidden)
+    runs: dict[str, Statements] = {}
+    forbidden: list[str] = []
+    watch(forbidden)
     for seed, moment in enumerate(MOMENTS):
         random.seed(seed)
         # A number, since a datetime with a time zone would replace that of the environment.
         with time_machine.travel(moment.timestamp()):
-            result.runs[f"offline, at {moment}"] = offline()
+            runs[f"offline, at {moment}"] = offline()
     with time_machine.travel(MOMENTS[0].timestamp()):
-        result.runs[f"online, at {MOMENTS[0]}"] = online(url)
-    print(json.dumps(vars(result)))  # noqa: T201
+        runs[f"online, at {MOMENTS[0]}"] = online(url)
+    print(json.dumps({"runs": runs, "forbidden": forbidden}))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -5,13 +5,18 @@ from contextlib import ExitStack, contextmanager
 from itertools import count
 from uuid import uuid4
 
-from psycopg import sql
 from sqlalchemy import make_url
 
 from tests.support import databases
 from tests.support.databases import ROOT, program
 
 SCRIPT = ROOT / "docs" / "roles.sql"
+
+
+def run_script(url: str, owner: str, app: str) -> None:
+    """Run ``docs/roles.sql`` in a database, as its comment says."""
+    names = (f"--set=owner={owner}", f"--set=app={app}")
+    program("psql", url, "--no-psqlrc", "--quiet", f"--file={SCRIPT}", *names)
 
 
 class RoleDatabases:
@@ -29,23 +34,13 @@ class RoleDatabases:
         name = f"{self._prefix}_{next(self._numbers)}"
         url = self._stack.enter_context(databases.database(self._server, name, template))
         if template == "template0":
-            names = (f"--set=owner={self.owner}", f"--set=app={self.app}")
-            program("psql", url, "--no-psqlrc", "--quiet", f"--file={SCRIPT}", *names)
+            run_script(url, self.owner, self.app)
         return as_role(url, self.owner)
 
     def drop(self, url: str) -> None:
         """Drop a database that is no longer needed."""
-        name = sql.Identifier(str(make_url(url).database))
-        databases.execute(
-            self._server, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name)
-        )
-
-    def drop_roles(self) -> None:
-        """Drop the roles, after their databases."""
-        for name in (self.owner, self.app):
-            databases.execute(
-                self._server, sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name))
-            )
+        name = make_url(url).database
+        databases.execute(self._server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @contextmanager
@@ -53,7 +48,8 @@ def databases_for_roles(server: str) -> Iterator[RoleDatabases]:
     """Yield databases for two roles; drop databases and roles at the end."""
     with ExitStack() as stack:
         roles = RoleDatabases(server, stack)
-        stack.callback(roles.drop_roles)
+        drop = f"DROP ROLE IF EXISTS {roles.owner}, {roles.app}"
+        stack.callback(databases.execute, server, drop)  # after their databases
         yield roles
 
 

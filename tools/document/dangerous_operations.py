@@ -61,16 +61,13 @@ def page(by_release: Mapping[str, Effects]) -> str:
 
 def measure(server: str) -> tuple[str, Effects]:
     """Run every form on a server; return its release and their effects."""
-    import psycopg
-
     from tests.support import databases
     from tests.support.generated_rows import FilledDatabases
     from tests.support.history import Databases
     from tests.support.measured import measure_dangerous, measure_recipe
     from tests.support.probe_revisions import Revisions
 
-    with psycopg.connect(server) as connection:
-        release = str(connection.info.server_version // 10_000)
+    release = str(databases.release(server))
     effects: Effects = {"dangerous": {}, "safe": {}}
     with (
         databases.database_factory(server) as make_database,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import psycopg
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -137,8 +136,6 @@ def texts(server: str) -> Texts:
     from tests.support.conformance import Conformance
     from tests.support.history import Databases
 
-    with psycopg.connect(server) as connection:
-        major = connection.info.server_version // 10_000
     with databases.database_factory(server) as make_database:
         database_at = Databases(make_database)
         conformance = Conformance(make_database(), database_at)
@@ -147,7 +144,7 @@ def texts(server: str) -> Texts:
         for mutation in MUTATIONS:
             with databases.database(server, f"{template}_mutated", template) as url:
                 answers[mutation] = measure(url, mutation, conformance)
-    return {PATH: page(Table(major, answers))}
+    return {PATH: page(Table(databases.release(server), answers))}
 
 
 def outdated() -> list[str]:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
-import psycopg
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
@@ -141,13 +140,11 @@ def page(postgresql: int, results: Mapping[Change, Outcomes]) -> str:
 
 def texts(server: str) -> Texts:
     """Measure every change and return the page."""
-    with psycopg.connect(server) as connection:
-        major = connection.info.server_version // 10_000
     with databases_for_roles(server) as roles:
         measurer = ChangeMeasurer(roles)
         plans = measurer.plans()
         results = {change: measurer.measure(change, plans) for change in CHANGES}
-    return {PATH: page(major, results)}
+    return {PATH: page(databases.release(server), results)}
 
 
 def outdated() -> list[str]:
