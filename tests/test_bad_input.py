@@ -4,14 +4,12 @@ Each case runs the real command line twice, the second time with every logger at
 """
 
 import re
-import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from socketserver import BaseRequestHandler, TCPServer
 from threading import Thread
 
-import psycopg
 import pytest
 from sqlalchemy import make_url
 
@@ -128,25 +126,8 @@ def test_unknown_database_or_user(
     assert "Check DATABASE_URL" in line
 
 
-@pytest.fixture(scope="module")
-def password_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that requires a password of the role "bot"."""
-    home = tmp_path_factory.mktemp("password") / "server"
-    url = embedded.start(home, {"fsync": "off"})
-    try:
-        with psycopg.connect(url.render_as_string(), autocommit=True) as connection:
-            connection.execute("CREATE ROLE bot LOGIN PASSWORD 'right'")
-            hba = home.resolve() / "data" / "pg_hba.conf"
-            hba.write_text(f"local all bot scram-sha-256\n{hba.read_text()}")
-            connection.execute("SELECT pg_reload_conf()")
-        yield url.render_as_string()
-    finally:
-        embedded.stop(home)
-        shutil.rmtree(home.resolve())
-
-
 def test_wrong_password(refused: Callable[..., str], password_server: str) -> None:
-    url = make_url(password_server).set(username="bot", password=f"{SECRET}@%/")
+    url = make_url(password_server).set(password=f"{SECRET}@%/")
     line = refused(url.render_as_string(hide_password=False))
     assert 'password authentication failed for user "bot"' in line
     assert "Check DATABASE_URL" in line

@@ -272,6 +272,12 @@ def test_the_default_scratch_server_is_embedded(server: str, database: str) -> N
         assert "--scratch" in result.stderr
 
 
+def test_a_password(password_server: str, drift: Drift) -> None:
+    with databases.database(password_server, "migrated") as url:
+        databases.migrate(url)
+        assert_no_drift(drift(url, scratch=password_server))
+
+
 def test_no_secret_is_printed(database: str, drift: Drift) -> None:
     name = make_url(database).database
     execute(
