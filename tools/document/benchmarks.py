@@ -110,13 +110,13 @@ def transactions(results: Results) -> Iterator[str]:
     """Yield a line for each transaction: its time through asyncpg, and what each layer adds."""
     yield (
         "| ms | asyncpg | engine | statement | session | ping | all | all / asyncpg"
-        " | all, with `pool_pre_ping` |"
+        " | all, with the dialect's ping |"
     )
     yield "|---|" + "---:|" * 8
     for name, times in results["layers"].items():
-        *layers, with_pre_ping, ratio = times.values()
+        *layers, with_dialects_ping, ratio = times.values()
         added = [f"{after - before:+.2f}" for before, after in pairwise(layers)]
-        first, whole, other = (f"{ms:.2f}" for ms in (layers[0], layers[-1], with_pre_ping))
+        first, whole, other = (f"{ms:.2f}" for ms in (layers[0], layers[-1], with_dialects_ping))
         cells = [first, *added, whole, f"{ratio:.1f}", other]
         yield f"| {name} | {' | '.join(cells)} |"
 
