@@ -144,5 +144,8 @@ def test_injected_faults_are_detected(
     machine = request.getfixturevalue("machine")
     FAULTS[fault](monkeypatch, machine.harness)
     many = settings(SETTINGS, max_examples=200)
-    with pytest.raises((Exception, pytest.fail.Exception)):
+    with pytest.raises((Exception, pytest.fail.Exception)) as caught:
         run_state_machine_as_test(machine, settings=many)
+    errors = BaseExceptionGroup("detected", [caught.value])
+    crash = errors.subgroup((AttributeError, NameError, TypeError))
+    assert crash is None, "the fault itself does not run"
