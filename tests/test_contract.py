@@ -1,4 +1,4 @@
-"""Before a revision that breaks old code, a warning is logged, or the upgrade stops."""
+"""A warning precedes a revision that breaks old code; ``contract=refuse`` stops before it."""
 
 import pytest
 

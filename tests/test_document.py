@@ -1,4 +1,4 @@
-"""``python -m tools.document`` reports each generated document that is out of date, and writes it.
+"""Each generated document that is out of date is reported, and written on request.
 
 The contents are tested here for the diagram and the data dictionary, for ``docs/schema.sql`` in
 ``test_schema.py``, for the mutation table in ``test_mutation_table.py``, for the table of

@@ -1,4 +1,4 @@
-"""The conformance check and the command ``drift`` report all drift, and nothing else."""
+"""All drift of a database from models and migrations is reported, and nothing else."""
 
 from uuid import uuid4
 

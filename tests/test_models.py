@@ -1,4 +1,4 @@
-"""Rows are read exactly as they were stored; no relationship is lazy-loaded."""
+"""Amounts, timestamps and enums are read exactly as stored; no relationship is lazy-loaded."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal

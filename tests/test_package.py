@@ -1,4 +1,4 @@
-"""The wheel migrates without a checkout; ``tox -e package`` installs it with dependencies."""
+"""The wheel migrates without a checkout."""
 
 from collections.abc import Callable
 from pathlib import Path

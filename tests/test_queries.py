@@ -1,4 +1,4 @@
-"""The hot queries return the right rows; their plans are in tests/test_query_plans.py."""
+"""The hot queries return the right rows."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal

@@ -1,5 +1,6 @@
 """The READMEs agree, their links work, and the list of the tests is complete."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -30,12 +31,18 @@ def test_same_in_both_languages(part: str) -> None:
     assert turkish == parts("README.md")[part]
 
 
+def guarantee(path: Path) -> str:
+    """Return the first sentence of a module's docstring, as in Markdown."""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    sentence, *_ = re.split(r"\.(?:\s|$)", docstring, maxsplit=1)
+    return " ".join(sentence.replace("``", "`").split())
+
+
 def test_the_map_of_the_tests_is_complete() -> None:
-    listed = re.findall(
-        r"`(test_\w+\.py)` \|$", (ROOT / "tests/README.md").read_text(), re.MULTILINE
-    )
-    files = [path.name for path in (ROOT / "tests").glob("test_*.py")]
-    assert sorted(listed) == sorted(files), "tests/README.md names each test file once"
+    page = (ROOT / "tests/README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"\| ([^|]+) \| `(test_\w+\.py)` \|$", page, re.MULTILINE)
+    files = [(guarantee(path), path.name) for path in (ROOT / "tests").glob("test_*.py")]
+    assert sorted(listed) == sorted(files), "tests/README.md has the first sentence of each file"
 
 
 PAGES = [path for pages in ("*.md", "docs/*.md", "docs/deploy/*.md") for path in ROOT.glob(pages)]

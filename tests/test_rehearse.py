@@ -1,4 +1,4 @@
-"""``python -m tools.rehearse`` measures what the application waits for, on a copy only."""
+"""A rehearsal measures what the application waits for, on a copy only."""
 
 from collections.abc import Callable, Collection
 

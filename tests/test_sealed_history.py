@@ -1,4 +1,4 @@
-"""The code of a landed revision never changes: ``alembic/versions.sum`` has its hash.
+"""The code of a landed revision never changes.
 
 No revision is missing, and none is inserted before a landed one. If two branches each add a
 revision, the second merge has a conflict. Docstrings can be corrected.
