@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from exchange import BASE, QUOTE, Exchange, Report
 from sqlalchemy import select, update
+from sqlalchemy.exc import ProgrammingError
 from worker import Worker
 
 from models import (
@@ -241,7 +242,12 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=7, help="of the simulated exchange")
-    if not asyncio.run(run(parser.parse_args().seed)):
+    seed = parser.parse_args().seed
+    try:
+        agree = asyncio.run(run(seed))
+    except ProgrammingError as error:
+        sys.exit(f"ERROR {error.orig}. Run `alembic upgrade head` on this database first.")
+    if not agree:
         sys.exit("The database and the exchange's books differ.")
 
 
