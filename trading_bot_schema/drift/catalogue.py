@@ -23,9 +23,12 @@ HEADER = re.compile(
     r"Owner: .*?(?:; Tablespace: (?P<tablespace>.+))?\n--\n",
     re.MULTILINE,
 )
-# Between objects: settings of the session that would restore the dump, and its end.
+# Between objects: settings of the session that would restore the dump, and its end. Within them:
+# the version of a column, which PostgreSQL 15.20 stores in its options, and older programs print.
 NOISE = re.compile(
-    r"^SET default_(?:tablespace|table_access_method) = .*\n"
+    r"^ALTER TABLE .+ ALTER COLUMN .+ SET \(pg_attver=\d+\);\n*"
+    r"|pg_attver=\d+, |, pg_attver=\d+"
+    r"|^SET default_(?:tablespace|table_access_method) = .*\n"
     r"|^\\(?:unrestrict|connect) (?s:.*)"
     r"|^--\n-- PostgreSQL database dump complete\n(?s:.*)",
     re.MULTILINE,
