@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument(
         "--measure",
         action="store_true",
-        help="with --check: measure again, and compare (takes a minute)",
+        help="with --check: measure again, and compare (takes some minutes)",
     )
     arguments = parser.parse_args()
     if unknown := set(arguments.name) - set(NAMES):
