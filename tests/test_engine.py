@@ -1,8 +1,10 @@
 """The engine reads ``DATABASE_URL`` when it connects, and replaces broken connections."""
 
+from typing import Any
+
 import psycopg
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
@@ -33,6 +35,11 @@ async def test_connections_have_an_application_name(engine: AsyncEngine) -> None
 
 
 async def test_broken_connections_are_replaced(engine: AsyncEngine, database: str) -> None:
+    def use(connection: Any, *_: object) -> None:
+        connection.run_async(lambda driver: driver.execute("SELECT"))
+
+    # A listener of the caller, the first of all, must get a working connection as well.
+    event.listen(engine.sync_engine, "checkout", use, insert=True)
     async with engine.connect() as one, engine.connect() as other:
         pids = [await connection.scalar(PID) for connection in (one, other)]
     with psycopg.connect(database, autocommit=True) as server:
