@@ -188,12 +188,11 @@ def package_command(
 def password_server() -> Iterator[str]:
     """URL of a server of its own that requires the password of a role, which may do anything."""
     with embedded.temporary({"fsync": "off"}) as url:
-        databases.execute(
-            url.render_as_string(), "CREATE ROLE bot SUPERUSER LOGIN PASSWORD 'right'"
-        )
-        hba = Path(databases.scalar(url.render_as_string(), "SHOW hba_file"))
+        trusted = url.render_as_string()
+        databases.execute(trusted, "CREATE ROLE bot SUPERUSER LOGIN PASSWORD 'right'")
+        hba = Path(databases.scalar(trusted, "SHOW hba_file"))
         hba.write_text(f"local all bot scram-sha-256\n{hba.read_text()}")
-        databases.execute(url.render_as_string(), "SELECT pg_reload_conf()")
+        databases.execute(trusted, "SELECT pg_reload_conf()")
         yield url.set(username="bot", password="right").render_as_string(hide_password=False)
 
 

@@ -182,9 +182,8 @@ def _start(home: Path, settings: Mapping[str, str]) -> URL:
 def _reason(log: Path, completed: subprocess.CompletedProcess[str]) -> str:
     written = log.read_text(errors="replace") if log.exists() else ""
     fatal = [line for line in written.splitlines() if "FATAL:" in line or "PANIC:" in line]
-    reason = (fatal or (completed.stderr or completed.stdout).splitlines() or ["no reason given"])[
-        -1
-    ]
+    output = completed.stderr or completed.stdout
+    reason = (fatal or output.splitlines() or ["no reason given"])[-1]
     return f"{reason.rpartition('FATAL:')[2].strip().removesuffix('.')}."
 
 
