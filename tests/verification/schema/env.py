@@ -4,7 +4,7 @@ import os
 from contextlib import nullcontext
 
 from alembic import context
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from tests.verification.schema.models import OPTIONS
 from trading_bot_schema import migrator
@@ -23,13 +23,11 @@ if context.is_offline_mode():
 else:
     settings = migrator.Settings.read(context.get_x_argument(as_dictionary=True), os.environ)
     given = context.config.attributes.get("connection")
-    if isinstance(given, Connection):
-        opened = nullcontext(given)
-    elif given:
-        opened = given.connect()
-    else:
-        opened = migrator.connect(configured_target(context.config), settings)
-    with opened as connection:
+    if given is None:
+        given = migrator.connect(configured_target(context.config), settings)
+    elif isinstance(given, Engine):
+        given = given.connect()
+    with nullcontext(given) if isinstance(given, Connection) else given as connection:
         context.configure(connection=connection, **OPTIONS)
         plan = migrator.Plan(context.get_context(), context.script, settings)
         context.configure(connection=connection, **OPTIONS, **plan.options)
