@@ -92,6 +92,8 @@ class Databases:
         return url
 
     def filled_template(self, revision: str, like: str = "") -> str:
+        """Return the name of a database with rows, to copy; they suit the schema of ``like``."""
+
         def create() -> str:
             # Rows are generated for the literals of this revision and of the next one, and for
             # those of their CHECKs.

@@ -55,7 +55,9 @@ def test_widening_the_ids(
     for name, upgrade in zip(names, SCALE["2³¹ trades"].revisions, strict=True):
         revisions.add(name, upgrade)
     project = revisions.project
-    filled, urls, ids = owned_databases.of(project), [], []
+    filled = owned_databases.of(project)
+    urls: list[str] = []
+    ids: list[int] = []
     of_a_bot = {"bot_config_id": FIRST_KEY, "user_id": FIRST_KEY}
     for name in names:
         script = project.scripts.get_revision(name)
@@ -63,7 +65,7 @@ def test_widening_the_ids(
         earlier = str(make_url(urls[-1]).database) if urls else filled.filled_template(HEAD)
         urls.append(filled.make(earlier))
         project.migrate(urls[-1], name)
-        ids.append(add(urls[-1], **of_a_bot))  # the application continues to work
+        ids.append(add(urls[-1], "trades", **of_a_bot))  # the application continues to work
     first, _, third = urls
     assert ids == sorted(set(ids)), "the sequence continues"
     assert scalar(first, "SELECT count(*) FROM trades WHERE id_bigint IS DISTINCT FROM id") == 0
