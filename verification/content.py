@@ -3,26 +3,24 @@
 from typing import Any
 
 import psycopg
-from psycopg import sql
 from psycopg.abc import Buffer
 from psycopg.rows import dict_row
 from psycopg.types.datetime import TimestampLoader
 
-from tests.rows import ROWS
 from verification.inserting import insert
+from verification.project import Project
+from verification.tables import TABLES
 
-COLUMNS = """
-SELECT c.relname AS table, a.attname AS column, coalesce(a.attnum = ANY (k.indkey), false) AS key
-FROM pg_class c
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-LEFT JOIN pg_index k ON k.indrelid = c.oid AND k.indisprimary
-WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> 'alembic_version'
-    AND c.relnamespace = 'public'::regnamespace AND a.attgenerated = ''
-ORDER BY c.relname, a.attnum
+COLUMNS = f"""
+SELECT t.name AS table, a.attname AS column, coalesce(a.attnum = ANY (k.indkey), false) AS key
+FROM ({TABLES}) t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0
+LEFT JOIN pg_index k ON k.indrelid = t.oid AND k.indisprimary
+WHERE NOT a.attisdropped AND a.attgenerated = '' ORDER BY t.name, a.attnum
 """
 
 Rows = dict[tuple[Any, ...], dict[str, Any]]
-"""Rows of a table by primary key."""
+"""Rows of a table by primary key; in a table without one, by :data:`WITHOUT_KEY` and a number."""
+WITHOUT_KEY = "row"
 
 
 def columns(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, dict[str, bool]]:
@@ -33,14 +31,12 @@ def columns(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, dict[st
     return tables
 
 
-def insert_all(url: str) -> None:
-    """Insert the rows of ``tests/rows.py``."""
+def insert_all(url: str, project: Project) -> None:
+    """Insert the rows that are written by hand."""
     with psycopg.connect(url, row_factory=dict_row) as connection:
         tables = columns(connection)
-        missing = sorted(tables.keys() - ROWS.keys())
-        assert not missing, f"tests/rows.py has no rows of {', '.join(missing)}. Add some."
-        for table in [table for table in ROWS if table in tables]:
-            for row in ROWS[table]:
+        for table in [table for table in project.rows if table in tables]:
+            for row in project.rows[table]:
                 existing = {name: value for name, value in row.items() if name in tables[table]}
                 insert(connection, table, existing)
 
@@ -61,8 +57,9 @@ def content(url: str) -> dict[str, Rows]:
         connection.adapters.register_loader("timestamp", _AnyTimestamp)
         return {
             table: {
-                tuple(row[column] for column, is_key in names.items() if is_key): row
-                for row in connection.execute(sql.SQL("TABLE {}").format(sql.Identifier(table)))
+                tuple(row[name] for name, is_key in names.items() if is_key)
+                or (WITHOUT_KEY, number): row
+                for number, row in enumerate(connection.execute(f"TABLE {table}"))
             }
             for table, names in columns(connection).items()
         }
@@ -74,6 +71,12 @@ def lost(before: dict[str, Rows], after: dict[str, Rows]) -> set[str]:
     for table, rows in before.items():
         if after.get(table, {}).keys() != rows.keys():
             names.add(table)
+            continue
+        if (WITHOUT_KEY, 0) in rows:
+            kept = rows[WITHOUT_KEY, 0].keys()
+            others = [{n: row.get(n, ...) for n in kept} for row in after[table].values()]
+            if sorted(map(repr, rows.values())) != sorted(map(repr, others)):
+                names.add(table)
             continue
         for key, row in rows.items():
             now = after[table][key]

@@ -17,6 +17,7 @@ import psycopg
 from psycopg import sql
 
 from verification.project import Project
+from verification.tables import TABLES
 from verification.values import FIRST_KEY, INTEGERS, Column, Literals, distinct, literals, values
 
 MOST_COMBINATIONS = 3_000
@@ -24,14 +25,6 @@ MOST_COMBINATIONS = 3_000
 
 SPARE_KEYS = 10
 
-USERS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
-TABLES = f"""
-SELECT c.oid, c.oid::regclass::text AS name FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND {USERS} AND NOT EXISTS (
-    SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass
-        AND d.deptype = 'e')
-"""
 COLUMNS = f"""
 WITH RECURSIVE type(oid, base, modifier, not_null) AS (
     SELECT oid, oid, -1, false FROM pg_type WHERE typtype <> 'd'
@@ -149,8 +142,8 @@ class Reference:
     schema: str
     is_deferrable: bool
     table: str
-    pairs: dict[str, str]
-    """The referenced column of each referencing one."""
+    pairs: list[tuple[str, str]]
+    """Referencing and referenced columns."""
     is_late: bool = False
     """Whether the referenced table is filled after this one."""
 
@@ -174,11 +167,11 @@ class Table:
     @property
     def referring(self) -> set[str]:
         """The columns of foreign keys."""
-        return {own for reference in self.references for own in reference.pairs}
+        return {own for reference in self.references for own, _ in reference.pairs}
 
     def is_optional(self, reference: Reference) -> bool:
         """Return whether a foreign key may be NULL."""
-        return not all(self.columns[own].not_null for own in reference.pairs)
+        return not all(self.columns[own].not_null for own, _ in reference.pairs)
 
     def key_columns(self) -> tuple[list[str], list[Reference]]:
         """Return what makes rows distinct: columns, and otherwise references to distinct rows."""
@@ -194,15 +187,11 @@ class Table:
                 references += [
                     r
                     for r in self.references
-                    if {*names} & r.pairs.keys() and r not in references and not r.is_late
+                    if {*names} & {own for own, _ in r.pairs}
+                    and r not in references
+                    and not r.is_late
                 ]
         return columns, references
-
-
-def checks(url: str) -> str:
-    """Return the CHECKs of all tables."""
-    with psycopg.connect(url) as connection:
-        return "\n".join(row[1] for row in connection.execute(CHECKS))
 
 
 def fill(
@@ -236,8 +225,8 @@ def fill(
         if like:
             other = stack.enter_context(psycopg.connect(like))
             undo = _add_constraints(connection, other)
-            columns = {name: table.columns for name, table in _tables(other, project).items()}
-        tables = _tables(connection, project)
+            columns = {name: table.columns for name, table in _tables(other).items()}
+        tables = _tables(connection)
         for name, table in tables.items():
             # Values of the other database's type; those that this type rejects are skipped.
             table.columns |= {
@@ -261,10 +250,10 @@ def fill(
         connection.execute("ANALYZE")  # before autovacuum does, at an unknown time
 
 
-def grow(url: str, project: Project, names: Collection[str], rows: int) -> None:
+def grow(url: str, names: Collection[str], rows: int) -> None:
     """Add rows to some tables, as far as there are different keys for them."""
     with psycopg.connect(url, options="-c synchronous_commit=off") as connection:
-        tables = _tables(connection, project)
+        tables = _tables(connection)
         _break_cycles(connection, tables)
         wanted = {*names}
         for table in reversed(tables.values()):
@@ -284,7 +273,7 @@ def grow(url: str, project: Project, names: Collection[str], rows: int) -> None:
                 } | {
                     own: grown[reference.table][other]
                     for reference in references
-                    for own, other in reference.pairs.items()
+                    for own, other in reference.pairs
                     if other in grown[reference.table]
                 }
                 grown[table.name] = keys
@@ -295,7 +284,7 @@ def _insert_copies(
     connection: Session, table: Table, keys: Mapping[str, Sequence[str]], rows: int
 ) -> None:
     """Insert copies of a row with other keys."""
-    late = {own for r in table.references if r.is_late for own in r.pairs}
+    late = {own for r in table.references if r.is_late for own, _ in r.pairs}
     copied = [
         sql.SQL("CAST({} AS {})").format(sql.Identifier("key", name), sql.Identifier(column.type))
         if name in keys
@@ -335,22 +324,19 @@ def _add_constraints(connection: Session, other: Session) -> list[str]:
     return undo
 
 
-def _tables(connection: Session, project: Project) -> dict[str, Table]:
+def _tables(connection: Session) -> dict[str, Table]:
     """Return the tables by name."""
     tables: dict[str, Table] = {}
     for name, *column in connection.execute(COLUMNS):
-        if name.rpartition(".")[2] != project.version_table:
-            table = tables.setdefault(name, Table(name))
-            table.columns[column[0]] = Column(*column)
+        table = tables.setdefault(name, Table(name))
+        table.columns[column[0]] = Column(*column)
     for name, columns in connection.execute(KEYS):
-        if name in tables:
-            tables[name].keys.append(columns)
-    for name, *reference, pairs in connection.execute(FOREIGN_KEYS):
-        tables[name].references.append(Reference(*reference, dict(pairs)))
+        tables[name].keys.append(columns)
+    for name, *columns in connection.execute(FOREIGN_KEYS):
+        tables[name].references.append(Reference(*columns))
     for name, check, columns in connection.execute(CHECKS):
-        if name in tables:
-            tables[name].checks += f"{check} "
-            tables[name].checked.append({*columns})
+        tables[name].checks += f"{check} "
+        tables[name].checked.append({*columns})
     return tables
 
 
@@ -466,7 +452,7 @@ class _Filler:
             own_table = reference.table == self._table.name
             if (reference.is_late or own_table) and self._table.is_optional(reference):
                 self._insert(
-                    {own: row[other] for own, other in reference.pairs.items()}
+                    {own: row[other] for own, other in reference.pairs}
                     for row in self._tables[reference.table].rows[:3]
                 )
 
@@ -502,8 +488,8 @@ class _Filler:
                 parent = None if optional else other.first
             else:
                 parent = chosen.get(reference.name, other.rows[0])
-            for own, name in reference.pairs.items() if parent else ():
-                referring.setdefault(own, parent[name])
+            if parent:
+                referring = {own: parent[name] for own, name in reference.pairs} | referring
         return row | dict.fromkeys(self._table.referring) | referring | change
 
     def _first_row(self) -> Row:
@@ -561,4 +547,4 @@ class _Filler:
                     yield {column.name: value}
         for reference in self._table.references:
             if self._table.is_optional(reference):
-                yield {n: None for n in reference.pairs if not self._table.columns[n].not_null}
+                yield {n: None for n, _ in reference.pairs if not self._table.columns[n].not_null}

@@ -220,5 +220,5 @@ def _example(pattern: str) -> str | None:
     for shape in (".{6,}", ".+"):
         with suppress(HypothesisException, re.error):
             texts = from_regex(re.sub(r"\$$", r"\\Z", pattern), alphabet=printable)
-            return find(texts, re.compile(shape).fullmatch, settings=first)
+            return find(texts.filter(re.compile(shape).fullmatch), bool, settings=first)
     return None

@@ -8,19 +8,19 @@ open (with their prepared statements) and on new ones.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import psycopg
 from alembic.script import Script
-from sqlalchemy import delete, make_url
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from models.database import make_engine
 from trading_bot_schema.docstrings import OldCode
-from verification import databases, history
+from verification.databases import sync_engine
+from verification.history import Databases
 from verification.old_code.statements import (
     Outcome,
     StatementCase,
@@ -30,10 +30,10 @@ from verification.old_code.statements import (
     statement_cases,
     works,
 )
-from verification.old_code.tables import Refused, read_tables, remove_rows
+from verification.old_code.tables import OldTable, Refused, read_tables, remove_rows
 from verification.old_code.values import FOREIGN_KEY_VIOLATION, Values, insert_rows
-from verification.roles import RoleDatabases, as_role
-from verification.rows import FilledDatabases
+from verification.project import Project, before
+from verification.roles import as_role
 
 Upgrade = Callable[[str], object]
 """Runs a revision on a database."""
@@ -42,20 +42,23 @@ Upgrade = Callable[[str], object]
 REFUSALS = ("22", "23", "P0")
 
 
-def of_revision(revision: Script, roles: RoleDatabases, filled: FilledDatabases) -> OldCode:
-    """Run old code before a revision of the project and after it."""
+def of_revision(databases: Databases, script: Script) -> OldCode:
+    """Run old code before a revision of the project and after it.
+
+    The databases must belong to the role that migrates, and have an application's role.
+    """
     return observe(
-        roles,
-        lambda: filled.at(history.before(revision)),
-        lambda url: databases.migrate(url, revision.revision),
+        databases,
+        lambda: databases.filled(*before(script)),
+        lambda url: databases.project.migrate(url, script.revision),
     )
 
 
-def observe(roles: RoleDatabases, start: Callable[[], str], upgrade: Upgrade) -> OldCode:
+def observe(databases: Databases, start: Callable[[], str], upgrade: Upgrade) -> OldCode:
     """Run old code before a revision and after it.
 
     Args:
-        roles: Creates databases for the roles.
+        databases: Those of the project.
         start: Creates a database with rows, at the revision before.
         upgrade: Runs the revision on a database.
     """
@@ -63,9 +66,9 @@ def observe(roles: RoleDatabases, start: Callable[[], str], upgrade: Upgrade) ->
     def run(refused: Refused, remove: bool) -> OldCode:
         url = start()
         try:
-            return asyncio.run(_run(roles.app, url, upgrade, refused, remove))
+            return asyncio.run(_run(databases, url, upgrade, refused, remove))
         finally:
-            roles.drop(url)
+            databases.drop(url)
 
     try:
         outcome = run({}, remove=False)
@@ -81,7 +84,7 @@ def observe(roles: RoleDatabases, start: Callable[[], str], upgrade: Upgrade) ->
     try:
         refused = _refused_rows(url, upgrade)
     finally:
-        roles.drop(url)
+        databases.drop(url)
     outcome = run(refused, remove=fails)
     if not fails:
         return outcome
@@ -97,29 +100,41 @@ def _is_refusal(error: DBAPIError) -> bool:
 
 def _refused_rows(url: str, upgrade: Upgrade) -> Refused:
     """Return the rows that can no longer be inserted after a revision."""
-    with databases.sync_engine(as_role(url)).begin() as connection:
+    with sync_engine(as_role(url)).begin() as connection:
         tables = read_tables(connection, {})
-        for old in reversed(tables.values()):
-            connection.execute(delete(old.table))
+        connection.execute(text(f"TRUNCATE {', '.join(tables)} CASCADE"))
+    earlier = _errors(url, tables)
     upgrade(url)
-    with psycopg.connect(as_role(url), autocommit=True) as session:
-        return {
-            name: {
-                old.key_of(row): sqlstate
-                for (row, _), sqlstate in zip(old.rows, insert_rows(session, old), strict=True)
-                if sqlstate.startswith(REFUSALS)
-            }
-            for name, old in tables.items()
+    later = _errors(url, tables)
+    return {
+        name: {
+            old.key_of(texts): after
+            for (_, texts), before, after in zip(old.rows, earlier[name], later[name], strict=True)
+            if after.startswith(REFUSALS) and not before
         }
+        for name, old in tables.items()
+    }
 
 
-async def _run(role: str, url: str, upgrade: Upgrade, refused: Refused, remove: bool) -> OldCode:
-    superuser = databases.sync_engine(as_role(url))
+def _errors(url: str, tables: Mapping[str, OldTable]) -> dict[str, list[str]]:
+    """Return the SQLSTATE of each row that cannot be inserted, else an empty text."""
+    with psycopg.connect(as_role(url)) as session:
+        session.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        errors = {name: insert_rows(session, old) for name, old in tables.items()}
+        session.rollback()
+        return errors
+
+
+async def _run(
+    databases: Databases, url: str, upgrade: Upgrade, refused: Refused, remove: bool
+) -> OldCode:
+    project, role = databases.project, databases.app
+    superuser = sync_engine(as_role(url))
     with superuser.begin() as connection:
         tables = read_tables(connection, refused)
     async with AsyncExitStack() as stack:
         # An engine for each table: after a failure, an engine prepares all statements again.
-        open_ = {name: await _connect(stack, url, role) for name in tables}
+        open_ = {name: await _connect(stack, project, url, role) for name in tables}
         before = [
             (case, await attempt(open_[name], case))
             for name, old in tables.items()
@@ -131,15 +146,17 @@ async def _run(role: str, url: str, upgrade: Upgrade, refused: Refused, remove: 
                 with superuser.begin() as connection:
                     remove_rows(connection, tables, refused)
             upgrade(url)
-            new = await _connect(stack, url, role)
+            new = await _connect(stack, project, url, role)
             outcome = await _compare(before, open_, new)
             return replace(outcome, breaks=_shortest(outcome.breaks | values.refused()))
 
 
-async def _connect(stack: AsyncExitStack, url: str, role: str) -> AsyncConnection:
+async def _connect(
+    stack: AsyncExitStack, project: Project, url: str, role: str
+) -> AsyncConnection:
     """Connect as the application does, in the role of the application."""
     server = make_url(url).difference_update_query(["options"])
-    engine = make_engine(
+    engine = project.engine(
         server.render_as_string(hide_password=False),
         connect_args={"server_settings": {"role": role}},
     )
