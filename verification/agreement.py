@@ -36,7 +36,9 @@ def differences_up_and_down(databases: Databases, script: Script) -> Iterator[st
 
 def differences_online_and_offline(databases: Databases, script: Script) -> Iterator[str]:
     """Yield where the SQL that ``--sql`` prints builds something else."""
-    project, start = databases.project, before(script)[0]
+    project, (start, *others) = databases.project, before(script)
+    if others:  # Alembic prints the SQL of a merge from one of the revisions only.
+        return
     online, printed = databases.at(*before(script)), databases.at(*before(script))
     if start == "base":  # --sql creates Alembic's table, which the script of roles may have done
         for url in (online, printed):

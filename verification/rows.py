@@ -72,7 +72,7 @@ UNION ALL
 SELECT t.name, pg_get_expr(c.relpartbound, c.oid), '{{}}'
 FROM pg_inherits JOIN ({TABLES}) t ON t.oid = inhparent JOIN pg_class c ON c.oid = inhrelid
 """
-# NOT NULL as a CHECK, and a unique index as a constraint: they are added only temporarily.
+# NOT NULL as a CHECK; unique indexes without a table, and from its name on.
 CONSTRAINTS = f"""
 SELECT t.name, pg_get_constraintdef(k.oid)
 FROM pg_constraint k JOIN ({TABLES}) t ON t.oid = k.conrelid WHERE contype IN ('c', 'f', 'u', 'x')
@@ -80,11 +80,8 @@ UNION
 SELECT t.name, format('CHECK (%I IS NOT NULL)', attname)
 FROM pg_attribute JOIN ({TABLES}) t ON t.oid = attrelid WHERE attnotnull AND attnum > 0
 UNION
-SELECT t.name, format('UNIQUE (%s)', (
-    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
-    WHERE attrelid = i.indrelid AND attnum = ANY (i.indkey[0:i.indnkeyatts - 1])))
-FROM pg_index i JOIN ({TABLES}) t ON t.oid = i.indrelid
-WHERE i.indisunique AND i.indpred IS NULL AND 0 <> ALL (i.indkey::int2[])
+SELECT '', substring(pg_get_indexdef(indexrelid) FROM ' ON (.*)')
+FROM pg_index JOIN ({TABLES}) t ON t.oid = indrelid WHERE indisunique
 """
 # A table with the types and CHECKs of another, to find values that they allow.
 PROBE = """
@@ -225,8 +222,8 @@ def fill(
         if like:
             other = stack.enter_context(psycopg.connect(like))
             undo = _add_constraints(connection, other)
-            columns = {name: table.columns for name, table in _tables(other).items()}
-        tables = _tables(connection)
+            columns = {name: table.columns for name, table in read_tables(other).items()}
+        tables = read_tables(connection)
         for name, table in tables.items():
             # Values of the other database's type; those that this type rejects are skipped.
             table.columns |= {
@@ -234,7 +231,7 @@ def fill(
                 for column in columns.get(name, {}).values()
                 if column.name in table.columns
             }
-        undo += _break_cycles(connection, tables)
+        undo += _defer_late_references(connection, tables)
         texts = [*sources, *(row[1] for other in others for row in other.execute(CHECKS))]
         taken = {key for other in others for key in _existing_keys(other, tables)}
         fillers = [
@@ -253,8 +250,7 @@ def fill(
 def grow(url: str, names: Collection[str], rows: int) -> None:
     """Add rows to some tables, as far as there are different keys for them."""
     with psycopg.connect(url, options="-c synchronous_commit=off") as connection:
-        tables = _tables(connection)
-        _break_cycles(connection, tables)
+        tables = read_tables(connection)
         wanted = {*names}
         for table in reversed(tables.values()):
             if table.name in wanted:
@@ -317,35 +313,37 @@ def _add_constraints(connection: Session, other: Session) -> list[str]:
         if (table, definition) in existing:
             continue
         name = f"suitable_{number}"
+        add = f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}"
+        drop = f"ALTER TABLE {table} DROP CONSTRAINT {name}"
+        if not table:
+            schema = definition.partition(" ")[0].rpartition(".")[0] or "public"
+            add, drop = (
+                f"CREATE UNIQUE INDEX {name} ON {definition}",
+                f"DROP INDEX {schema}.{name}",
+            )
         # An error: it refers to a column or table that this database lacks.
         with suppress(psycopg.Error), connection.transaction():
-            connection.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
-            undo.append(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+            connection.execute(add)
+            undo.append(drop)
     return undo
 
 
-def _tables(connection: Session) -> dict[str, Table]:
-    """Return the tables by name."""
+def read_tables(connection: Session) -> dict[str, Table]:
+    """Return the tables by name, each after those that it references.
+
+    In a cycle, one reference is late: if possible, one that may be NULL.
+    """
     tables: dict[str, Table] = {}
     for name, *column in connection.execute(COLUMNS):
         table = tables.setdefault(name, Table(name))
         table.columns[column[0]] = Column(*column)
     for name, columns in connection.execute(KEYS):
         tables[name].keys.append(columns)
-    for name, *columns in connection.execute(FOREIGN_KEYS):
-        tables[name].references.append(Reference(*columns))
+    for name, *reference in connection.execute(FOREIGN_KEYS):
+        tables[name].references.append(Reference(*reference))
     for name, check, columns in connection.execute(CHECKS):
         tables[name].checks += f"{check} "
         tables[name].checked.append({*columns})
-    return tables
-
-
-def _break_cycles(connection: Session, tables: dict[str, Table]) -> list[str]:
-    """Put tables after those that they reference; in a cycle, one reference is late.
-
-    If it may not be NULL, PostgreSQL checks it at the end. Return the statements that undo that.
-    """
-    undo, deferred = [], []
     while True:
         # Sorted, so that the order does not depend on the hashes of strings.
         graph = {
@@ -353,8 +351,7 @@ def _break_cycles(connection: Session, tables: dict[str, Table]) -> list[str]:
             for name in sorted(tables)
         }
         try:
-            order = list(TopologicalSorter(graph).static_order())
-            break
+            return {name: tables[name] for name in TopologicalSorter(graph).static_order()}
         except CycleError as error:
             in_cycle = [
                 (tables[name], reference)
@@ -362,19 +359,22 @@ def _break_cycles(connection: Session, tables: dict[str, Table]) -> list[str]:
                 for reference in tables[name].references
                 if reference.table == other
             ]
-        table, late = min(in_cycle, key=lambda pair: not pair[0].is_optional(pair[1]))
+        _, late = min(in_cycle, key=lambda pair: not pair[0].is_optional(pair[1]))
         late.is_late = True
-        if not table.is_optional(late):
-            deferred.append(f"{late.schema}.{late.name}")
-            if not late.is_deferrable:
-                alter = f"ALTER TABLE {table.name} ALTER CONSTRAINT {late.name}"
-                connection.execute(f"{alter} DEFERRABLE")
-                undo.append(f"{alter} NOT DEFERRABLE")
+
+
+def _defer_late_references(connection: Session, tables: Mapping[str, Table]) -> list[str]:
+    """Let PostgreSQL check at the end what may not be NULL; return how to undo that."""
+    undo = []
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    if deferred:
-        connection.execute(f"SET CONSTRAINTS {', '.join(deferred)} DEFERRED")
-    for name in order:
-        tables[name] = tables.pop(name)
+    for table in tables.values():
+        for late in table.references:
+            if late.is_late and not table.is_optional(late):
+                if not late.is_deferrable:
+                    alter = f"ALTER TABLE {table.name} ALTER CONSTRAINT {late.name}"
+                    connection.execute(f"{alter} DEFERRABLE")
+                    undo.append(f"{alter} NOT DEFERRABLE")
+                connection.execute(f"SET CONSTRAINTS {late.schema}.{late.name} DEFERRED")
     return undo
 
 

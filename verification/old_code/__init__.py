@@ -119,7 +119,6 @@ def _refused_rows(url: str, upgrade: Upgrade) -> Refused:
 def _errors(url: str, tables: Mapping[str, OldTable]) -> dict[str, list[str]]:
     """Return the SQLSTATE of each row that cannot be inserted, else an empty text."""
     with psycopg.connect(as_role(url)) as session:
-        session.execute("SET CONSTRAINTS ALL IMMEDIATE")
         errors = {name: insert_rows(session, old) for name, old in tables.items()}
         session.rollback()
         return errors

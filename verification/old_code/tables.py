@@ -7,6 +7,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
 from sqlalchemy import (
     Column,
     Connection,
@@ -28,7 +29,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
-from verification.tables import TABLES
+from verification import rows as fill
 
 POSTGRESQL: Dialect = registry.load("postgresql")()
 
@@ -179,7 +180,9 @@ def read_tables(connection: Connection, refused: Refused) -> dict[str, OldTable]
 
 def _reflected(connection: Connection) -> list[Table]:
     """Return the tables, each after those that it references, except in a cycle."""
-    names = set(connection.scalars(text(f"SELECT name FROM ({TABLES}) t")))
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    order = fill.read_tables(driver)
     metadata = MetaData()
     inspector = inspect(connection)
     with warnings.catch_warnings():
@@ -188,7 +191,8 @@ def _reflected(connection: Connection) -> list[Table]:
             if schema != "information_schema":
                 named = None if schema == inspector.default_schema_name else schema
                 metadata.reflect(connection, schema=named)
-        return [table for table in metadata.sorted_tables if sql_name(table) in names]
+    tables = {sql_name(table): table for table in metadata.tables.values()}
+    return [tables[name] for name in order]
 
 
 def remove_rows(connection: Connection, tables: Mapping[str, OldTable], refused: Refused) -> None:

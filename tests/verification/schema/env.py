@@ -4,11 +4,10 @@ import os
 from contextlib import nullcontext
 
 from alembic import context
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from tests.verification.schema.models import OPTIONS
 from trading_bot_schema import migrator
-from trading_bot_schema.configuration import configured_target
 
 
 def run_migrations() -> None:
@@ -22,12 +21,8 @@ if context.is_offline_mode():
     run_migrations()
 else:
     settings = migrator.Settings.read(context.get_x_argument(as_dictionary=True), os.environ)
-    given = context.config.attributes.get("connection")
-    if given is None:
-        given = migrator.connect(configured_target(context.config), settings)
-    elif isinstance(given, Engine):
-        given = given.connect()
-    with nullcontext(given) if isinstance(given, Connection) else given as connection:
+    given = context.config.attributes["connection"]  # a test's connection or engine
+    with nullcontext(given) if isinstance(given, Connection) else given.connect() as connection:
         context.configure(connection=connection, **OPTIONS)
         plan = migrator.Plan(context.get_context(), context.script, settings)
         context.configure(connection=connection, **OPTIONS, **plan.options)

@@ -144,7 +144,11 @@ loan = Table(
     sa.CheckConstraint("note <> ''", name="note_not_empty"),
     Index(None, "user_id", "lent_at"),
     Index(
-        "uq_loan_open", "book_id", "number", unique=True, postgresql_where="returned_at IS NULL"
+        "uq_loan_open",
+        "book_id",
+        "number",
+        unique=True,
+        postgresql_where=text("returned_at IS NULL"),
     ),
     schema="lending",
 )
