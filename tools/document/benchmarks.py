@@ -31,7 +31,12 @@ def lines() -> Iterator[str]:
         "Inserts": table(
             "how | trades before: | initial, rows/s: | head, rows/s: | head / initial:",
             (
-                [run["how"], million(run["trades"]), *_speeds(run, *REVISIONS), f"{run['ratio']:.0%}"]
+                [
+                    run["how"],
+                    million(run["trades"]),
+                    *_speeds(run, *REVISIONS),
+                    f"{run['ratio']:.0%}",
+                ]
                 for run in results["inserts"]
             ),
         ),
@@ -86,7 +91,11 @@ def _costs(query: Row) -> Iterator[str]:
     yield " / ".join(dict.fromkeys(f"{number:,}" for number in (rows[0], rows[-1])))
     for revision in REVISIONS:
         pages = query.get(revision, {}).get("pages")
-        yield from [f"{pages[0]:,}", f"{pages[-1]:,}", f"{pages[-1] / pages[0]:.1f}"] if pages else [""] * 3
+        yield from (
+            [f"{pages[0]:,}", f"{pages[-1]:,}", f"{pages[-1] / pages[0]:.1f}"]
+            if pages
+            else [""] * 3
+        )
     yield from _by_revision(query, "milliseconds")
 
 

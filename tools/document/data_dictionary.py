@@ -47,7 +47,8 @@ def dictionary(metadata: MetaData, heading: str) -> Iterator[str]:
         )
         yield ""
         yield from markdown.table(
-            "constraint or index | rule", ([f"`{name}`", f"`{rule}`"] for name, rule in rules(table))
+            "constraint or index | rule",
+            ([f"`{name}`", f"`{rule}`"] for name, rule in rules(table)),
         )
 
 

@@ -2,7 +2,9 @@
 
 import re
 
-from verification import databases
+from tools import ROOT
+from trading_bot_schema.drift.catalogue import snapshot
+from verification import databases, load
 from verification.servers import server
 
 
@@ -14,11 +16,9 @@ def text(heading: str) -> str:
     Raises:
         EmbeddedError: There is no server.
     """
-    from trading_bot_schema.drift.catalogue import snapshot
-
     with server() as at, databases.database_factory(at) as make_database:
         url = make_database()
-        databases.migrate(url)
+        load(ROOT).migrate(url)
         objects = snapshot(url).objects
         owner = databases.scalar(url, "SELECT current_user")
     # Not created by the migrations, or not SQL.

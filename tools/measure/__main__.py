@@ -10,14 +10,13 @@ from functools import partial
 from pathlib import Path
 
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import URL, Engine, make_url
 
 from tools import ROOT
 from tools.markdown import page
 from tools.measure import benchmarks, report
-from tools.measure.data import copied, filled, hot_queries
+from tools.measure.data import PROJECT, copied, filled, workload
 from tools.measure.rehearsal import Rehearsal, Upgrade, rehearse
 from trading_bot_schema import signals
 from trading_bot_schema.embedded import EmbeddedError
@@ -141,12 +140,11 @@ def _rehearsal(options: argparse.Namespace, url: str) -> Rehearsal:
     Raises:
         CommandError: There is neither, or the revision is unknown.
     """
-    script = ScriptDirectory.from_config(databases.alembic_config())
     with databases.sync_engine(url).connect() as connection:
         heads = MigrationContext.configure(connection).get_current_heads()
     upgrades: dict[str, Upgrade] = {
-        f"`{one.revision}` {one.title}": partial(databases.migrate_on, revision=one.revision)
-        for one in pending(script, heads, options.to, Settings())
+        f"`{one.revision}` {one.title}": partial(PROJECT.migrate, revision=one.revision)
+        for one in pending(PROJECT.scripts, heads, options.to, Settings())
     }
     upgrades |= {f"`{sql}`": partial(_execute, sql) for sql in options.sql}
     if not upgrades:
@@ -154,7 +152,7 @@ def _rehearsal(options: argparse.Namespace, url: str) -> Rehearsal:
     return rehearse(
         url,
         upgrades,
-        [*hot_queries(url).values()],
+        [*workload().statements_for(url).values()],
         rate=options.rate,
         settle=options.settle,
         show=partial(print, file=sys.stderr),

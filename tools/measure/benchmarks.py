@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.base import Executable
 
 from tools.measure import layers, writes
-from tools.measure.data import copied, hot_queries, vacuum
+from tools.measure.data import PROJECT, copied, vacuum, workload
 from verification import databases
 from verification.plans import Plan, explain
 
@@ -51,7 +51,7 @@ def measure(sizes: Iterable[tuple[int, str]]) -> Results:
     for trades, url in sizes:
         with copied(url) as initial, copied(url) as head:
             start = time.perf_counter()
-            databases.migrate(head)
+            PROJECT.migrate(head)
             results["upgrade seconds"].append(round(time.perf_counter() - start, 1))
             results["trades"].append(trades)
             urls = {"initial": initial, "head": head}
@@ -70,7 +70,7 @@ def measure(sizes: Iterable[tuple[int, str]]) -> Results:
 
 def add_costs(queries: Results, revision: str, url: str) -> None:
     """Add each query's rows and pages; its plan and milliseconds are those of the last size."""
-    for name, (plan, milliseconds) in costs(url, hot_queries(url)):
+    for name, (plan, milliseconds) in costs(url, workload().statements_for(url)):
         query = queries.setdefault(name, {}).setdefault(revision, {"rows": [], "pages": []})
         query["rows"].append(plan.rows)
         query["pages"].append(plan.buffers)

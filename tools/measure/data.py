@@ -1,17 +1,18 @@
 """Databases with generated trades, on a server with the durability of production."""
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Protocol, cast
 from uuid import uuid4
 
 from sqlalchemy import make_url
 from sqlalchemy.sql.base import Executable
 
-from tests.support import data
-from tests.support.hot_queries import hot_queries as statements_of
-from verification import databases, servers
+from tools import ROOT
+from verification import databases, load, servers
+from verification.project import Workload
 
-INITIAL = "7c1d0e5a9b42"
+PROJECT = load(ROOT)
 SETTINGS = {
     "shared_buffers": "1GB",
     "maintenance_work_mem": "256MB",
@@ -21,19 +22,32 @@ SETTINGS = {
 }
 
 
+class LargeWorkload(Workload, Protocol):
+    """The project's workload, as it is needed here."""
+
+    def large(self, trades: int, progress: Callable[[range], Iterable[int]]) -> Workload:
+        """Return one of the size of a backend's database, with a number of trades."""
+
+    def statements_for(self, url: str) -> Mapping[str, Executable]:
+        """Return the hot queries for a database with any rows."""
+
+
+def workload() -> LargeWorkload:
+    """Return the project's workload."""
+    return cast("LargeWorkload", PROJECT.workload)
+
+
 def filled(sizes: Iterable[int], **settings: str) -> Generator[tuple[int, str]]:
     """Yield each number of trades, and the URL of a database with them at the initial revision.
 
     The server is the one that ``TEST_DATABASE_URL`` names, else an embedded one with more
     settings. Ten million trades take two gigabytes, and half as much again at the head revision.
     """
-    dataset = data.Dataset(period=20000)
     with servers.server(SETTINGS | settings) as server:
         for trades in sizes:
             with databases.database(server, f"measured_{uuid4().hex[:8]}") as url:
-                databases.migrate(url, INITIAL)
-                data.fill(url, dataset)
-                data.fill_trades(url, dataset, 0, trades, _progress)
+                PROJECT.migrate(url, PROJECT.history[0].revision)
+                workload().large(trades, _progress).fill(url)
                 vacuum(url)
                 yield trades, url
 
@@ -49,11 +63,6 @@ def vacuum(url: str) -> None:
     """Vacuum and analyze a database, as autovacuum would have."""
     # Rows are marked as visible to all only when their commit is on disk.
     databases.execute(url, "CHECKPOINT", "VACUUM (ANALYZE)")
-
-
-def hot_queries(url: str) -> Mapping[str, Executable]:
-    """Return the hot queries of the application, for a database with any data."""
-    return dict(statements_of(data.Dataset(period=20000), databases.scalar(url, "SELECT max(id) FROM trades")))
 
 
 def _progress(chunks: range) -> Iterator[int]:
