@@ -67,7 +67,12 @@ class Stored(Dataset):
 
     def __init__(self, url: str) -> None:
         """Read the latest trades, and the bots."""
-        latest = select(Trade).order_by(Trade.id.desc()).limit(100_000).subquery()
+        latest = (
+            select(Trade.bot_config_id, Trade.user_id)
+            .order_by(Trade.id.desc())
+            .limit(100_000)
+            .subquery()
+        )
         bots = select(BotConfig.id, BotConfig.user_id, BotConfig.symbol, BotConfig.is_active)
         with sync_engine(url).connect() as connection:
             self._busiest = tuple(

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Iterator
 
 from tools import ROOT
 
+BAR = r"\|"
+"""A bar in a cell."""
+
 
 def table(heading: str, rows: Iterable[Iterable[str]]) -> Iterator[str]:
     """Yield the lines of a table. All columns but those of words align to the right.
@@ -16,7 +19,7 @@ def table(heading: str, rows: Iterable[Iterable[str]]) -> Iterator[str]:
     yield f"| {' | '.join(column.removesuffix(':') for column in columns)} |"
     yield f"|{'|'.join('---:' if column.endswith(':') else '---' for column in columns)}|"
     for row in rows:
-        yield f"| {' | '.join(row)} |"
+        yield f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |"
 
 
 def read(path: str) -> str:

@@ -4,7 +4,6 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -12,12 +11,13 @@ from pathlib import Path
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import URL, Engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from tools import ROOT
 from tools.markdown import page
 from tools.measure import benchmarks, report
-from tools.measure.data import PROJECT, copied, filled, workload
-from tools.measure.rehearsal import Rehearsal, Upgrade, rehearse
+from tools.measure.data import PROJECT, WORKLOAD, HotQueries, filled
+from tools.measure.rehearsal import Upgrade, rehearse
 from trading_bot_schema import signals
 from trading_bot_schema.embedded import EmbeddedError
 from trading_bot_schema.migrator import Settings, connect
@@ -82,8 +82,8 @@ def main() -> None:
     try:
         with signals.raised():
             options.run(options)
-    except (CommandError, DatabaseURLError, EmbeddedError, ValueError) as error:
-        sys.exit(f"ERROR {error}")
+    except (CommandError, DatabaseURLError, EmbeddedError, SQLAlchemyError, ValueError) as error:
+        sys.exit(f"ERROR {str(error).splitlines()[0]}")
     except signals.Interrupted as error:
         print(f"ERROR Interrupted by {error.signal.name}.", file=sys.stderr)  # noqa: T201
         sys.exit(128 + error.signal)
@@ -103,42 +103,33 @@ def _benchmark(options: argparse.Namespace) -> None:
 
 
 def _rehearse(options: argparse.Namespace) -> None:
-    """Print the tables, and write them to the page with a picture of each."""
-    written: list[str] = []
-    for trades, rehearsal in _rehearsals(options):
-        lines = [f"### At {trades:,} trades", "", *report.tables(rehearsal), ""]
-        print(*lines, sep="\n", flush=True)  # noqa: T201
-        if options.picture:
-            report.draw(rehearsal, options.picture)
-        if options.write:
-            picture = f"rehearsal-{trades}.png"
-            report.draw(rehearsal, ROOT / "docs" / picture)
-            written += [*lines, f"![Latency while they run]({picture})", ""]
-    if options.write:
-        text = page(PAGE, "rehearsals", ["", *written], COMMAND)
-        (ROOT / PAGE).write_text(text, encoding="utf-8")
-
-
-def _rehearsals(options: argparse.Namespace) -> Iterator[tuple[int, Rehearsal]]:
-    """Yield a rehearsal at each number of trades, or that of the database that is given."""
+    """Rehearse on the copy that is given, else at each number of trades."""
     if options.scratch:
         target = connectable(options.scratch)
         refuse_application_database(target)
         scratch = target.render_as_string(hide_password=False)
-        trades = databases.scalar(scratch, "SELECT count(*) FROM trades")
-        yield trades, _rehearsal(options, scratch)
+        _report(options, scratch, WORKLOAD.statements_for(scratch), options.picture)
         return
+    written: list[str] = []
     with closing(filled(options.trades)) as sizes:
-        for trades, filled_url in sizes:
-            with copied(filled_url) as url:
-                yield trades, _rehearsal(options, url)
+        for trades, url, statements in sizes:
+            name = f"rehearsal-{trades}.png"
+            picture = ROOT / "docs" / name if options.write else options.picture
+            tables = _report(options, url, statements, picture)
+            written += ["", f"### At {trades:,} trades", "", *tables, ""]
+            written += [f"![Latency of reads and writes over time]({name})"]
+    if options.write:
+        text = page(PAGE, "rehearsals", [*written, ""], COMMAND)
+        (ROOT / PAGE).write_text(text, encoding="utf-8")
 
 
-def _rehearsal(options: argparse.Namespace, url: str) -> Rehearsal:
-    """Rehearse the pending revisions, then the statements.
+def _report(
+    options: argparse.Namespace, url: str, hot_queries: HotQueries, picture: Path | None
+) -> list[str]:
+    """Rehearse the pending revisions, then the statements; print the tables, and return them.
 
     Raises:
-        CommandError: There is neither, or the revision is unknown.
+        CommandError: There is nothing to run, or the revision is unknown.
     """
     with databases.sync_engine(url).connect() as connection:
         heads = MigrationContext.configure(connection).get_current_heads()
@@ -146,22 +137,21 @@ def _rehearsal(options: argparse.Namespace, url: str) -> Rehearsal:
         f"`{one.revision}` {one.title}": partial(PROJECT.migrate, revision=one.revision)
         for one in pending(PROJECT.scripts, heads, options.to, Settings())
     }
-    upgrades |= {f"`{sql}`": partial(_execute, sql) for sql in options.sql}
+    upgrades |= {f"`{' '.join(sql.split())}`": partial(_execute, sql) for sql in options.sql}
     if not upgrades:
         raise CommandError(f"{masked(make_url(url))} has nothing to run.")
-    return rehearse(
-        url,
-        upgrades,
-        [*workload().statements_for(url).values()],
-        rate=options.rate,
-        settle=options.settle,
-        show=partial(print, file=sys.stderr),
-    )
+    show = partial(print, file=sys.stderr)
+    rehearsal = rehearse(url, upgrades, hot_queries, options.rate, options.settle, show)
+    tables = [*report.tables(rehearsal)]
+    print(*tables, sep="\n", flush=True)  # noqa: T201
+    if picture:
+        report.draw(rehearsal, picture)
+    return tables
 
 
 def _execute(sql: str, engine: Engine) -> None:
     with engine.begin() as connection:
-        connection.exec_driver_sql(sql)
+        connection.execution_options(no_parameters=True).exec_driver_sql(sql)
 
 
 def refuse_application_database(scratch: URL) -> None:

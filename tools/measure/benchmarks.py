@@ -11,17 +11,16 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql.base import Executable
 
 from tools.measure import layers, writes
-from tools.measure.data import PROJECT, copied, vacuum, workload
+from tools.measure.data import PROJECT, Filled, HotQueries, copied, vacuum
 from verification import databases
-from verification.plans import Plan, explain
+from verification.plans import explain
 
 RESULTS = "docs/benchmarks.json"
 RELATIONS = text(
@@ -44,11 +43,11 @@ COMMAND_RUNS = 11
 Results = dict[str, Any]
 
 
-def measure(sizes: Iterable[tuple[int, str]]) -> Results:
+def measure(sizes: Iterable[Filled]) -> Results:
     """Return the measurements of databases with numbers of trades, the smallest first."""
     results: Results = {"trades": [], "upgrade seconds": [], "queries": {}, "megabytes": {}}
     results |= {"inserts": [], "imports": [], "ticks": []}
-    for trades, url in sizes:
+    for trades, url, statements in sizes:
         with copied(url) as initial, copied(url) as head:
             start = time.perf_counter()
             PROJECT.migrate(head)
@@ -58,7 +57,7 @@ def measure(sizes: Iterable[tuple[int, str]]) -> Results:
             for revision in urls:
                 vacuum(urls[revision])
                 add_sizes(results["megabytes"], revision, urls[revision])
-                add_costs(results["queries"], revision, urls[revision])
+                add_costs(results["queries"], revision, urls[revision], statements)
             if "layers" not in results:
                 results["layers"] = asyncio.run(layers.measure(head))
                 results["commands"] = commands(head)
@@ -68,19 +67,11 @@ def measure(sizes: Iterable[tuple[int, str]]) -> Results:
     return results
 
 
-def add_costs(queries: Results, revision: str, url: str) -> None:
-    """Add each query's rows and pages; its plan and milliseconds are those of the last size."""
-    for name, (plan, milliseconds) in costs(url, workload().statements_for(url)):
-        query = queries.setdefault(name, {}).setdefault(revision, {"rows": [], "pages": []})
-        query["rows"].append(plan.rows)
-        query["pages"].append(plan.buffers)
-        query |= {"milliseconds": round(milliseconds, 1), "plan": " ← ".join(plan.steps)}
+def add_costs(queries: Results, revision: str, url: str, statements: HotQueries) -> None:
+    """Add the rows and pages of the statements that run at the revision.
 
-
-def costs(
-    url: str, statements: Mapping[str, Executable]
-) -> Iterator[tuple[str, tuple[Plan, float]]]:
-    """Yield the plan and the median milliseconds of the statements that run at the revision."""
+    Plans and milliseconds are those of the last size.
+    """
     with databases.sync_engine(url).connect() as connection:
         for name, statement in statements.items():
             try:
@@ -98,7 +89,11 @@ def costs(
                     result.all()
                 connection.rollback()
                 seconds.append(time.perf_counter() - start)
-            yield name, (plan, 1000 * statistics.median(seconds))
+            query = queries.setdefault(name, {}).setdefault(revision, {"rows": [], "pages": []})
+            query["rows"].append(plan.rows)
+            query["pages"].append(plan.buffers)
+            query["milliseconds"] = round(1000 * statistics.median(seconds), 1)
+            query["plan"] = " ← ".join(plan.steps)
 
 
 def add_sizes(megabytes: Results, revision: str, url: str) -> None:

@@ -1,8 +1,8 @@
 """Databases with generated trades, on a server with the durability of production."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol, cast
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import make_url
@@ -10,9 +10,9 @@ from sqlalchemy.sql.base import Executable
 
 from tools import ROOT
 from verification import databases, load, servers
-from verification.project import Workload
 
 PROJECT = load(ROOT)
+WORKLOAD: Any = PROJECT.workload
 SETTINGS = {
     "shared_buffers": "1GB",
     "maintenance_work_mem": "256MB",
@@ -22,23 +22,13 @@ SETTINGS = {
 }
 
 
-class LargeWorkload(Workload, Protocol):
-    """The project's workload, as it is needed here."""
-
-    def large(self, trades: int, progress: Callable[[range], Iterable[int]]) -> Workload:
-        """Return one of the size of a backend's database, with a number of trades."""
-
-    def statements_for(self, url: str) -> Mapping[str, Executable]:
-        """Return the hot queries for a database with any rows."""
+HotQueries = Mapping[str, Executable]
+Filled = tuple[int, str, HotQueries]
+"""A number of trades, the URL of a database with them, and the hot queries for it."""
 
 
-def workload() -> LargeWorkload:
-    """Return the project's workload."""
-    return cast("LargeWorkload", PROJECT.workload)
-
-
-def filled(sizes: Iterable[int], **settings: str) -> Generator[tuple[int, str]]:
-    """Yield each number of trades, and the URL of a database with them at the initial revision.
+def filled(sizes: Iterable[int], **settings: str) -> Generator[Filled]:
+    """Yield databases at the initial revision with numbers of trades.
 
     The server is the one that ``TEST_DATABASE_URL`` names, else an embedded one with more
     settings. Ten million trades take two gigabytes, and half as much again at the head revision.
@@ -47,9 +37,10 @@ def filled(sizes: Iterable[int], **settings: str) -> Generator[tuple[int, str]]:
         for trades in sizes:
             with databases.database(server, f"measured_{uuid4().hex[:8]}") as url:
                 PROJECT.migrate(url, PROJECT.history[0].revision)
-                workload().large(trades, _progress).fill(url)
+                workload = WORKLOAD.large(trades, _progress)
+                workload.fill(url)
                 vacuum(url)
-                yield trades, url
+                yield trades, url, workload.statements()
 
 
 @contextmanager

@@ -11,8 +11,8 @@ import psycopg
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.sql.base import Executable
 
+from tools.measure.data import HotQueries
 from tools.measure.traffic import Client, running
 from verification import databases
 
@@ -82,8 +82,7 @@ class Rehearsal:
 def rehearse(
     url: str,
     upgrades: Mapping[str, Upgrade],
-    hot_queries: list[Executable],
-    *,
+    hot_queries: HotQueries,
     rate: float,
     settle: float,
     show: Callable[[str], None],

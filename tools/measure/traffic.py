@@ -23,6 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.base import Executable
 
+from tools.measure.data import HotQueries
+
 READ, WRITE, HOT = "read of", "write to", "hot queries"
 
 
@@ -59,7 +61,7 @@ class Client:
 
 
 @contextmanager
-def running(url: str, hot_queries: list[Executable], rate: float) -> Iterator[list[Client]]:
+def running(url: str, hot_queries: HotQueries, rate: float) -> Iterator[list[Client]]:
     """Run a read of and a write to each table in the background, and the hot queries in turn.
 
     Each of the reads and writes runs ``rate`` times a second, the hot queries a fifth as often.
@@ -81,9 +83,10 @@ def running(url: str, hot_queries: list[Executable], rate: float) -> Iterator[li
             thread.join()
 
 
-def _clients(url: str, hot_queries: list[Executable], rate: float) -> Iterator[Client]:
-    hot = cycle(hot_queries)
-    yield Client(HOT, lambda: next(hot), rate / 5)
+def _clients(url: str, hot_queries: HotQueries, rate: float) -> Iterator[Client]:
+    hot = cycle(hot_queries.values())
+    if hot_queries:
+        yield Client(HOT, lambda: next(hot), rate / 5)
     engine = _engine(url, "rehearsal")
     metadata = MetaData()
     metadata.reflect(engine)  # The columns are those before the revisions, as old code has them.
