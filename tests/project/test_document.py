@@ -69,8 +69,8 @@ def test_a_change_of_the_models_changes_the_documents(project: Path) -> None:
     dictionary = (project / "docs/data-dictionary.md").read_text().splitlines()
     assert r"| `owner` | integer | null |  | FK | Whose \| note. |" in dictionary
     diagram = [line.strip() for line in (project / "README.md").read_text().splitlines()]
-    assert 'owners ||--o{ notes : "on delete none"' in diagram
-    assert 'owners ||--o| states : "on delete none"' in diagram
+    assert 'owners ||--o{ notes : "on delete no action"' in diagram
+    assert 'owners ||--o| states : "on delete no action"' in diagram
     assert "integer owner FK" in diagram
 
 

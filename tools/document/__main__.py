@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from models import Base
 from tools import ROOT
-from tools.document import benchmarks, schema
+from tools.document import benchmarks
 from tools.document.data_dictionary import dictionary
 from tools.document.diagram import diagram
 from tools.markdown import page, read
@@ -37,6 +37,8 @@ def _benchmarks() -> Texts:
 
 
 def _schema() -> Texts:
+    from tools.document import schema  # the only one that needs the drivers
+
     return {"docs/schema.sql": schema.text(f"-- {HEADING}")}
 
 

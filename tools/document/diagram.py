@@ -18,7 +18,7 @@ def diagram(metadata: MetaData) -> Iterator[str]:
             once = set(key.columns) == set(table.primary_key)
             many = "o|" if once else "o{"
             # Several keys to one table are one line.
-            label = f"on delete {key.ondelete}".lower()
+            label = f"on delete {key.ondelete or 'no action'}".lower()
             edges[key.referred_table.name, table.name] = f'{many} {table.name} : "{label}"'
     for (parent, _), edge in edges.items():
         yield f"    {parent} ||--{edge}"

@@ -86,7 +86,7 @@ def draw(rehearsal: Rehearsal, path: Path) -> None:
         panel.grid(alpha=0.3)
     for step in rehearsal.steps:
         at = (step.start - start, 1)
-        label = step.title.partition(" ")[0].strip("`")
+        label = step.title.split("`")[1][:28]
         panels[0].annotate(label, at, xycoords=("data", "axes fraction"), fontsize=8, va="bottom")
     figure.supxlabel("seconds")
     handles, labels = panels[0].get_legend_handles_labels()
