@@ -91,7 +91,7 @@ def draw(rehearsal: Rehearsal, path: Path) -> None:
     figure.supxlabel("seconds")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-    figure.savefig(path)
+    figure.savefig(path, dpi=80)
     pyplot.close(figure)
 
 

@@ -74,7 +74,7 @@ async def by_copy(connection: Any, columns: list[str], rows: list[tuple[Any, ...
 
 def _insert(columns: list[str]) -> str:
     values = ", ".join(f"${number}" for number, _ in enumerate(columns, 1))
-    return f"INSERT INTO trades ({', '.join(columns)}) VALUES ({values})"
+    return f"INSERT INTO trades ({', '.join(columns)}) VALUES ({values})"  # noqa: S608
 
 
 WAYS: Mapping[str, tuple[Insert, int]] = {
