@@ -69,8 +69,15 @@ def lines(docstring: str) -> Iterator[tuple[str, str]]:
 
 
 def line(docstring: str, heading: str) -> str | None:
-    """Return the text of a line, or None if there is no such line."""
-    return dict(lines(docstring)).get(heading)
+    """Return the text of a line, or None if there is no such line.
+
+    Raises:
+        DocstringError: There are several.
+    """
+    texts = [text for name, text in lines(docstring) if name == heading]
+    if len(texts) > 1:
+        raise DocstringError(f"the line '{heading}:' is repeated: keep the right one.")
+    return texts[0] if texts else None
 
 
 def names(docstring: str, heading: str, verb: str) -> set[str]:
