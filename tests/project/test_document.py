@@ -37,7 +37,7 @@ def project(tmp_path: Path) -> Path:
         "verification",
     ):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("CONTRIBUTING.md", "README.md", "alembic.ini", "pyproject.toml"):
+    for name in ("README.md", "alembic.ini", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 

@@ -26,8 +26,8 @@ def tables(rehearsal: Rehearsal) -> Iterator[str]:
     yield from table(
         " | ".join(["step", "", *(f"{name}:" for name in names)]),
         (
-            [step.title, access.split()[0], *(_wait(rehearsal, step, access, n) for n in names)]
-            for step in rehearsal.steps
+            [f"{number}", access.split()[0], *(_wait(rehearsal, step, access, n) for n in names)]
+            for number, step in enumerate(rehearsal.steps, 1)
             for access in (READ, WRITE)
         ),
     )
@@ -38,7 +38,8 @@ def _tables(rehearsal: Rehearsal) -> list[str]:
 
 
 def _step(rehearsal: Rehearsal, step: Step) -> Iterator[str]:
-    yield step.title + (f" **{step.error}**" if step.error else "")
+    number = rehearsal.steps.index(step) + 1
+    yield f"{number}. {step.title}" + (f" **{step.error}**" if step.error else "")
     yield f"{step.end - step.start:.2f}"
     for access in (READ, WRITE):
         waits = ((step.blocked.get(f"{access} {name}", 0), name) for name in _tables(rehearsal))
@@ -84,10 +85,9 @@ def draw(rehearsal: Rehearsal, path: Path) -> None:
         panel.set_yscale("log")
         panel.set_ylabel(f"{access.split()[0]}s, ms")
         panel.grid(alpha=0.3)
-    for step in rehearsal.steps:
+    for number, step in enumerate(rehearsal.steps, 1):
         at = (step.start - start, 1)
-        label = step.title.split("`")[1][:28]
-        panels[0].annotate(label, at, xycoords=("data", "axes fraction"), fontsize=8, va="bottom")
+        panels[0].annotate(str(number), at, xycoords=("data", "axes fraction"), va="bottom")
     figure.supxlabel("seconds")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
