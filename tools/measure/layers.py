@@ -6,12 +6,11 @@ from decimal import Decimal
 from statistics import median
 from typing import Any
 
-import asyncpg
-from sqlalchemy import event, func, make_url, select
+from sqlalchemy import event, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import Trade, queries
-from models.database import connect_arguments, make_engine
+from models.database import make_engine
 from tools.measure.writes import NUMBERS, Run, in_turn, new_trades
 
 ROUNDS = 400
@@ -39,7 +38,7 @@ async def measure(url: str) -> dict[str, dict[str, float]]:
 
     transactions = {"record_trade": record, "tick": tick, "page of 50": page}
     results = {
-        name: await _through_layers(url, plain, application, transaction)
+        name: await _through_layers(plain, application, transaction)
         for name, transaction in transactions.items()
     }
     await plain.dispose()
@@ -48,10 +47,11 @@ async def measure(url: str) -> dict[str, dict[str, float]]:
 
 
 async def _through_layers(
-    url: str, plain: AsyncEngine, application: AsyncEngine, transaction: Transaction
+    plain: AsyncEngine, application: AsyncEngine, transaction: Transaction
 ) -> dict[str, float]:
     sent = await _sent(plain, transaction)
-    raw = await asyncpg.connect(**connect_arguments(make_url(url)))
+    connection = await plain.connect()
+    raw: Any = (await connection.get_raw_connection()).driver_connection
 
     async def by_asyncpg() -> None:
         async with raw.transaction():
@@ -74,7 +74,7 @@ async def _through_layers(
         "ping": lambda: by_session(application),
     }
     seconds = await in_turn({name: _timed(run) for name, run in layers.items()}, ROUNDS)
-    await raw.close()
+    await connection.close()
     ratios = [a / b for a, b in zip(seconds["ping"], seconds["asyncpg"], strict=True)]
     times = {layer: round(1000 * median(runs), 2) for layer, runs in seconds.items()}
     return times | {"ratio": round(median(ratios), 1)}

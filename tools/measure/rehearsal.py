@@ -4,20 +4,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Event, Thread
-from typing import Any
+from threading import Event
 
 import psycopg
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from tools.measure.data import HotQueries
-from tools.measure.traffic import Client, running
+from tools.measure.traffic import Client, background, running
 from verification import databases
 
-SAMPLE_SECONDS = 0.01
-SIZE_SECONDS = 0.25
+WAITS_SECONDS, SIZES_SECONDS = 0.01, 0.25
 
 # Waits that have not ended yet, by application_name.
 WAITS = """
@@ -41,8 +39,6 @@ class Step:
     start: float = 0
     end: float = 0
     error: str = ""
-    statements: list[tuple[float, float]] = field(default_factory=list)
-    """When each statement began and ended."""
     blocked: dict[str, float] = field(default_factory=dict)
     """Longest time in seconds that each client waited for a lock, to 10 ms."""
     wal_bytes: int = 0
@@ -96,64 +92,36 @@ def rehearse(
             step = Step(title)
             steps.append(step)
             with _sampled(url, step):
-                _run(url, upgrade, step)
+                step.start = time.monotonic()
+                try:
+                    upgrade(databases.sync_engine(url))
+                except (CommandError, SQLAlchemyError) as error:
+                    step.error = str(error).partition("\n")[0]
+                step.end = time.monotonic()
             time.sleep(settle)
             if step.error:
                 break
     return Rehearsal(steps, {client.name: client for client in clients}, settle)
 
 
-def _run(url: str, upgrade: Upgrade, step: Step) -> None:
-    """Run an upgrade, and record when each of its statements ran."""
-    engine = databases.sync_engine(url)
-
-    @event.listens_for(engine, "before_cursor_execute")
-    def before(connection: Connection, *_: Any) -> None:
-        connection.info["started"] = time.monotonic()
-
-    @event.listens_for(engine, "after_cursor_execute")
-    def after(connection: Connection, *_: Any) -> None:
-        step.statements.append((connection.info["started"], time.monotonic()))
-
-    step.start = time.monotonic()
-    try:
-        upgrade(engine)
-    except (CommandError, SQLAlchemyError) as error:
-        step.error = str(error).partition("\n")[0]
-    step.end = time.monotonic()
-
-
 @contextmanager
 def _sampled(url: str, step: Step) -> Iterator[None]:
     """Record the clients' waits for locks, and the sizes of database and WAL, during a step."""
-    stop, ready = Event(), Event()
+    with psycopg.connect(url, autocommit=True, prepare_threshold=0) as connection:
+        [(first_size, first_wal, _)] = connection.execute(SIZES)
 
-    def waits() -> None:
-        with psycopg.connect(url, autocommit=True, prepare_threshold=0) as connection:
-            while not stop.wait(SAMPLE_SECONDS):
+        def sample(stop: Event) -> None:
+            done, next_sizes = False, 0.0
+            while not done:
+                done = stop.wait(WAITS_SECONDS)
                 for name, seconds in connection.execute(WAITS):
                     step.blocked[name] = max(step.blocked.get(name, 0), seconds)
+                if done or time.monotonic() > next_sizes:
+                    [(size, wal, lag)] = connection.execute(SIZES)
+                    step.disk_bytes = max(step.disk_bytes, size - first_size)
+                    step.wal_bytes = wal - first_wal
+                    step.lag = lag if step.lag is None else max(step.lag, lag or 0)
+                    next_sizes = time.monotonic() + SIZES_SECONDS
 
-    def sizes() -> None:
-        with psycopg.connect(url, autocommit=True) as connection:
-            size, wal, _ = connection.execute(SIZES).fetchone() or (0, 0, None)
-            ready.set()
-            done = False
-            while not done:
-                done = stop.wait(SIZE_SECONDS)
-                new_size, new_wal, lag = connection.execute(SIZES).fetchone() or (0, 0, None)
-                step.disk_bytes = max(step.disk_bytes, new_size - size)
-                step.wal_bytes = new_wal - wal
-                if lag is not None:
-                    step.lag = max(step.lag or 0, lag)
-
-    threads = [Thread(target=waits), Thread(target=sizes)]
-    for thread in threads:
-        thread.start()
-    ready.wait(10)
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+        with background([sample]):
+            yield

@@ -10,8 +10,6 @@ from tools.measure.traffic import HOT, READ, WRITE
 
 POINTS = 150
 """Maximum number of points of a line of the picture."""
-NOTICEABLE_SECONDS = 0.05
-"""Minimum duration of a statement to be highlighted."""
 
 
 def tables(rehearsal: Rehearsal) -> Iterator[str]:
@@ -68,7 +66,7 @@ def _wait(rehearsal: Rehearsal, step: Step, access: str, name: str) -> str:
 
 
 def draw(rehearsal: Rehearsal, path: Path) -> None:
-    """Draw latency over time, a line for each table, the steps and their statements shaded."""
+    """Draw latency over time, a line for each table, the steps shaded."""
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(2, 1, figsize=(11, 6), sharex=True, layout="constrained")
@@ -76,9 +74,6 @@ def draw(rehearsal: Rehearsal, path: Path) -> None:
     for panel, access in zip(panels, (READ, WRITE), strict=True):
         for step in rehearsal.steps:
             panel.axvspan(step.start - start, step.end - start, color="black", alpha=0.06, lw=0)
-            for began, ended in step.statements:
-                if ended - began >= NOTICEABLE_SECONDS:
-                    panel.axvspan(began - start, ended - start, color="red", alpha=0.12, lw=0)
         for name in _tables(rehearsal):
             times, values = _slowest(rehearsal, f"{access} {name}", start)
             panel.plot(times, values, linewidth=1, label=name)

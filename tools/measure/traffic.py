@@ -2,9 +2,10 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count, cycle
 from threading import Event, Thread
 
@@ -67,16 +68,21 @@ def running(url: str, hot_queries: HotQueries, rate: float) -> Iterator[list[Cli
     Each of the reads and writes runs ``rate`` times a second, the hot queries a fifth as often.
     """
     clients = list(_clients(url, hot_queries, rate))
-    stop = Event()
     now = time.monotonic()
-    threads = [
-        Thread(target=client.repeat, args=(url, now + number / len(clients) / rate, stop))
-        for number, client in enumerate(clients)
-    ]
+    dues = (now + number / len(clients) / rate for number, _ in enumerate(clients))
+    with background([partial(c.repeat, url, due) for c, due in zip(clients, dues, strict=True)]):
+        yield clients
+
+
+@contextmanager
+def background(targets: Iterable[Callable[[Event], None]]) -> Iterator[None]:
+    """Run functions in threads, until the event that they are given is set at the end."""
+    stop = Event()
+    threads = [Thread(target=target, args=(stop,)) for target in targets]
     for thread in threads:
         thread.start()
     try:
-        yield clients
+        yield
     finally:
         stop.set()
         for thread in threads:

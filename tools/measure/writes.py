@@ -10,13 +10,12 @@ from itertools import count
 from statistics import median
 from typing import Any
 
-import asyncpg
 import psycopg
-from sqlalchemy import Connection, make_url, select, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import BotConfig
-from models.database import connect_arguments, make_engine
+from models.database import make_engine
 from models.queries import record_trade, record_trades, tick
 from tools.measure.data import vacuum
 from verification import databases
@@ -26,8 +25,8 @@ IMPORTED = 2_000
 NUMBERS = count(time.time_ns())
 """Numbers of orders that are not in the database."""
 Rows = list[dict[str, Any]]
-Insert = Callable[[Any, list[str], list[tuple[Any, ...]]], Awaitable[None]]
-"""Takes a connection of asyncpg, the columns, and their values."""
+Insert = Callable[[AsyncEngine, Any, Rows], Awaitable[None]]
+"""Inserts rows through an engine, or through a connection of asyncpg."""
 Run = Callable[[], Awaitable[float]]
 """Returns the seconds of what is compared."""
 
@@ -54,51 +53,74 @@ def new_trades(url: str, number: int) -> Rows:
     return rows
 
 
-async def one_by_one(connection: Any, columns: list[str], rows: list[tuple[Any, ...]]) -> None:
+async def one_by_one(_: AsyncEngine, raw: Any, rows: Rows) -> None:
     """Insert with a commit for each."""
-    insert = await connection.prepare(_insert(columns))
+    insert = await raw.prepare(_insert(rows))
     for row in rows:
-        await insert.fetch(*row)
+        await insert.fetch(*row.values())
 
 
-async def in_batches(connection: Any, columns: list[str], rows: list[tuple[Any, ...]]) -> None:
+async def in_batches(_: AsyncEngine, raw: Any, rows: Rows) -> None:
     """Insert with a commit for a thousand."""
     for start in range(0, len(rows), 1_000):
-        await connection.executemany(_insert(columns), rows[start : start + 1_000])
+        values = [tuple(row.values()) for row in rows[start : start + 1_000]]
+        await raw.executemany(_insert(rows), values)
 
 
-async def by_copy(connection: Any, columns: list[str], rows: list[tuple[Any, ...]]) -> None:
+async def by_copy(_: AsyncEngine, raw: Any, rows: Rows) -> None:
     """Insert all in one COPY."""
-    await connection.copy_records_to_table("trades", records=rows, columns=columns)
+    values = (tuple(row.values()) for row in rows)
+    await raw.copy_records_to_table("trades", records=values, columns=[*rows[0]])
 
 
-def _insert(columns: list[str]) -> str:
-    values = ", ".join(f"${number}" for number, _ in enumerate(columns, 1))
-    return f"INSERT INTO trades ({', '.join(columns)}) VALUES ({values})"  # noqa: S608
+async def singly(engine: AsyncEngine, _: Any, rows: Rows) -> None:
+    """Record with a transaction for each."""
+    for row in rows:
+        async with AsyncSession(engine) as session, session.begin():
+            await record_trade(session, row)
 
 
-WAYS: Mapping[str, tuple[Insert, int]] = {
+async def together(engine: AsyncEngine, _: Any, rows: Rows) -> None:
+    """Record all in one call."""
+    async with AsyncSession(engine) as session, session.begin():
+        await record_trades(session, rows)
+
+
+def _insert(rows: Rows) -> str:
+    values = ", ".join(f"${number}" for number, _ in enumerate(rows[0], 1))
+    return f"INSERT INTO trades ({', '.join(rows[0])}) VALUES ({values})"  # noqa: S608
+
+
+INSERTS: Mapping[str, tuple[Insert, int]] = {
     "one by one": (one_by_one, 2_000),
     "in batches": (in_batches, 20_000),
     "by COPY": (by_copy, 100_000),
 }
-"""Each with the number of rows to insert."""
+"""Ways to insert, each with a number of rows."""
+IMPORTS = {"record_trade": singly, "record_trades": together}
 
 
 def inserts(urls: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Yield the rows per second of each way to insert, by revision."""
-    for how, (insert, number) in WAYS.items():
-        runs = {name: partial(_inserted, insert, number, url) for name, url in urls.items()}
+    for how, (insert, number) in INSERTS.items():
+        runs = {name: partial(_seconds, insert, number, url) for name, url in urls.items()}
         yield {"how": how} | throughput(number, asyncio.run(in_turn(runs, ROUNDS)))
 
 
-async def _inserted(insert: Insert, number: int, url: str) -> float:
-    rows = new_trades(url, number)
-    connection = await asyncpg.connect(**connect_arguments(make_url(url)))
-    start = time.perf_counter()
-    await insert(connection, [*rows[0]], [tuple(row.values()) for row in rows])
-    seconds = time.perf_counter() - start
-    await connection.close()
+def imports(url: str) -> dict[str, float]:
+    """Return the reports per second in a transaction for each, and in one call for all."""
+    runs = {name: partial(_seconds, run, IMPORTED, url) for name, run in IMPORTS.items()}
+    return throughput(IMPORTED, asyncio.run(in_turn(runs, ROUNDS)))
+
+
+async def _seconds(insert: Insert, number: int, url: str) -> float:
+    engine, rows = make_engine(url), new_trades(url, number)
+    async with engine.connect() as connection:
+        raw = (await connection.get_raw_connection()).driver_connection
+        start = time.perf_counter()
+        await insert(engine, raw, rows)
+        seconds = time.perf_counter() - start
+    await engine.dispose()
     return seconds
 
 
@@ -108,30 +130,6 @@ def throughput(number: int, seconds: Mapping[str, list[float]]) -> dict[str, flo
     ratios = [a / b for a, b in zip(first, second, strict=True)]
     speeds = {how: round(number / median(runs)) for how, runs in seconds.items()}
     return speeds | {"ratio": round(median(ratios), 2)}
-
-
-def imports(url: str) -> dict[str, float]:
-    """Return the reports per second in a transaction for each, and in one call for all."""
-
-    async def singly(engine: AsyncEngine, reports: Rows) -> None:
-        for report in reports:
-            async with AsyncSession(engine) as session, session.begin():
-                await record_trade(session, report)
-
-    async def together(engine: AsyncEngine, reports: Rows) -> None:
-        async with AsyncSession(engine) as session, session.begin():
-            await record_trades(session, reports)
-
-    async def run(record: Callable[[AsyncEngine, Rows], Awaitable[None]]) -> float:
-        engine, reports = make_engine(url), new_trades(url, IMPORTED)
-        start = time.perf_counter()
-        await record(engine, reports)
-        seconds = time.perf_counter() - start
-        await engine.dispose()
-        return seconds
-
-    runs = {"record_trade": partial(run, singly), "record_trades": partial(run, together)}
-    return throughput(IMPORTED, asyncio.run(in_turn(runs, ROUNDS)))
 
 
 def ticks(urls: Mapping[str, str]) -> Iterator[dict[str, Any]]:
