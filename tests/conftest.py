@@ -6,6 +6,7 @@ databases), else an embedded one without durability.
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -40,6 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="inject faults that tests/test_concurrent_trading.py must detect; takes minutes",
     )
+
+
+def pytest_configure() -> None:
+    """End the session, and so its server, when a signal arrives, also under ``nohup``."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from alembic.script import Script
 
+from trading_bot_schema import docstrings
+
 # Constraints and indexes have explicit names: generated ones depend on the version of PostgreSQL
 # or the convention, and later revisions have to name them.
 NAMED_BY_KEYWORD = {
@@ -48,6 +50,12 @@ def problems(script: Script) -> Iterator[str]:
     tree = ast.parse(source)
     yield from _file_name(script)
     yield from _docstring(tree)
+    for heading in dict.fromkeys(name for name, _ in docstrings.lines(script.longdoc)):
+        try:
+            docstrings.line(script.longdoc, heading)
+        except docstrings.DocstringError as error:
+            if heading != "Upgrade":  # which may say both what it changes and what it loses
+                yield str(error)
     yield from _template(source, tree)
     for node in ast.walk(tree):
         yield from _dependencies(node)
