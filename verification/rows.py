@@ -24,6 +24,8 @@ MOST_COMBINATIONS = 3_000
 """Combinations of values that are tried to fulfil the CHECKs of a table's first row."""
 
 SPARE_KEYS = 10
+MOST_FILLED = 1_000
+"""Rows that a table may have been filled with."""
 
 COLUMNS = f"""
 WITH RECURSIVE type(oid, base, modifier, not_null) AS (
@@ -65,7 +67,7 @@ JOIN ({TABLES}) t ON t.oid = k.conrelid JOIN ({TABLES}) p ON p.oid = k.confrelid
 WHERE k.contype = 'f' ORDER BY cardinality(k.conkey) DESC, k.conname
 """
 CHECKS = f"""
-SELECT t.name, pg_get_constraintdef(k.oid), (SELECT array_agg(attname::text)
+SELECT t.name, pg_get_expr(k.conbin, k.conrelid), (SELECT array_agg(attname::text)
     FROM pg_attribute WHERE attrelid = t.oid AND attnum = ANY (k.conkey))
 FROM pg_constraint k JOIN ({TABLES}) t ON t.oid = k.conrelid WHERE k.contype = 'c'
 UNION ALL
@@ -80,20 +82,8 @@ UNION
 SELECT t.name, format('CHECK (%I IS NOT NULL)', attname)
 FROM pg_attribute JOIN ({TABLES}) t ON t.oid = attrelid WHERE attnotnull AND attnum > 0
 UNION
-SELECT '', substring(pg_get_indexdef(indexrelid) FROM ' ON (.*)')
+SELECT '', substring(pg_get_indexdef(indexrelid) FROM ' ON (?:ONLY )?(.*)')
 FROM pg_index JOIN ({TABLES}) t ON t.oid = indrelid WHERE indisunique
-"""
-# A table with the types and CHECKs of another, to find values that they allow.
-PROBE = """
-CREATE TEMPORARY TABLE probe (LIKE {} INCLUDING CONSTRAINTS INCLUDING GENERATED);
-DO $$
-DECLARE name text;
-BEGIN
-    FOR name IN SELECT attname FROM pg_attribute
-        WHERE attrelid = 'pg_temp.probe'::regclass AND attnotnull AND attnum > 0
-    LOOP EXECUTE format('ALTER TABLE pg_temp.probe ALTER COLUMN %I DROP NOT NULL', name);
-    END LOOP;
-END $$
 """
 # Returns for each row, in order, why the table rejected it, or NULL.
 TRY_ROWS = """
@@ -116,6 +106,25 @@ BEGIN
             RETURN NEXT CASE inserted WHEN 0 THEN 'The row exists already.' END;
         EXCEPTION WHEN OTHERS THEN
             RETURN NEXT sqlerrm;
+        END;
+    END LOOP;
+END $$
+"""
+# Returns for each row, in order, whether the types of a table and a condition allow its values.
+FITTING = """
+CREATE FUNCTION pg_temp.fitting(name regclass, condition text, rows jsonb) RETURNS SETOF boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    candidate jsonb;
+    fits boolean;
+BEGIN
+    FOR candidate IN SELECT jsonb_array_elements(rows) LOOP
+        BEGIN
+            EXECUTE format('SELECT (%s) IS NOT FALSE FROM jsonb_populate_record(NULL::%s, $1)',
+                condition, name) INTO fits USING candidate;
+            RETURN NEXT fits;
+        EXCEPTION WHEN OTHERS THEN
+            RETURN NEXT false;
         END;
     END LOOP;
 END $$
@@ -154,9 +163,8 @@ class Table:
     keys: list[list[str]] = field(default_factory=list)
     """The columns of each unique key."""
     references: list[Reference] = field(default_factory=list)
-    checks: str = ""
-    checked: list[set[str]] = field(default_factory=list)
-    """The columns of each CHECK."""
+    checks: list[tuple[str, set[str]]] = field(default_factory=list)
+    """Conditions and the columns in them; without columns: the bounds of partitions."""
     first: Row = field(default_factory=dict)
     """The row that the others vary."""
     rows: list[Row] = field(default_factory=list)
@@ -165,6 +173,10 @@ class Table:
     def referring(self) -> set[str]:
         """The columns of foreign keys."""
         return {own for reference in self.references for own, _ in reference.pairs}
+
+    def literals(self, texts: Iterable[str]) -> Literals:
+        """Return the literals of its CHECKs and of other texts."""
+        return literals(" ".join(check for check, _ in self.checks), *texts)
 
     def is_optional(self, reference: Reference) -> bool:
         """Return whether a foreign key may be NULL."""
@@ -217,6 +229,7 @@ def fill(
             for each in (url, *near)
         )
         connection.execute(TRY_ROWS)
+        connection.execute(FITTING)
         undo = []
         columns: dict[str, dict[str, Column]] = {}
         if like:
@@ -235,7 +248,14 @@ def fill(
         texts = [*sources, *(row[1] for other in others for row in other.execute(CHECKS))]
         taken = {key for other in others for key in _existing_keys(other, tables)}
         fillers = [
-            _Filler(connection, project, table, tables, literals(table.checks, *texts), taken)
+            _Filler(
+                connection,
+                project,
+                table,
+                tables,
+                literals(" ".join(check for check, _ in table.checks), *texts),
+                taken,
+            )
             for table in tables.values()
         ]
         for filler in fillers:
@@ -255,25 +275,22 @@ def grow(url: str, names: Collection[str], rows: int) -> None:
         for table in reversed(tables.values()):
             if table.name in wanted:
                 wanted |= {reference.table for reference in table.key_columns()[1]}
-        grown: dict[str, dict[str, list[str]]] = {}
+        number = rows + MOST_FILLED
         for table in tables.values():
             if table.name in wanted:
                 columns, references = table.key_columns()
-                numbers = range(2 * FIRST_KEY, 2 * FIRST_KEY + rows + SPARE_KEYS)
+                numbers = range(FIRST_KEY, FIRST_KEY + number)
                 keys = {
-                    name: [
-                        str(v)
-                        for v in islice(distinct(table.columns[name], numbers), len(numbers))
-                    ]
+                    name: [str(v) for v in islice(distinct(table.columns[name], numbers), number)]
                     for name in columns
-                } | {
-                    own: grown[reference.table][other]
-                    for reference in references
-                    for own, other in reference.pairs
-                    if other in grown[reference.table]
                 }
-                grown[table.name] = keys
-                _insert_copies(connection, table, keys, rows)
+                for reference in references:
+                    names = ", ".join(f'"{other}"::text' for _, other in reference.pairs)
+                    others = f"SELECT {names} FROM {reference.table} LIMIT {number}"
+                    referred = zip(*connection.execute(others), strict=True)
+                    own = (name for name, _ in reference.pairs)
+                    keys |= zip(own, map(list, referred), strict=True)
+                _insert_copies(connection, table, keys, number)
 
 
 def _insert_copies(
@@ -300,7 +317,7 @@ def _insert_copies(
         arrays=sql.SQL(", ").join([sql.SQL("%s::text[]")] * (len(keys) + 1)),
         keys=sql.SQL(", ").join(map(sql.Identifier, [*keys, "(number)"])),
     )
-    number = min([rows + SPARE_KEYS, *map(len, keys.values())])
+    number = min([rows, *map(len, keys.values())])
     numbers = [str(n) for n in range(number)]  # for a table without keys
     connection.execute(statement, [*(values[:number] for values in keys.values()), numbers])
 
@@ -342,8 +359,7 @@ def read_tables(connection: Session) -> dict[str, Table]:
     for name, *reference in connection.execute(FOREIGN_KEYS):
         tables[name].references.append(Reference(*reference))
     for name, check, columns in connection.execute(CHECKS):
-        tables[name].checks += f"{check} "
-        tables[name].checked.append({*columns})
+        tables[name].checks.append((check, {*columns}))
     while True:
         # Sorted, so that the order does not depend on the hashes of strings.
         graph = {
@@ -417,13 +433,11 @@ class _Filler:
         self._free = [c for name, c in table.columns.items() if name not in table.referring]
         self._numbers = count()
         self._parents: Iterator[tuple[Row | None, ...]] = iter(())
-        connection.execute(PROBE.format(table.name))
         self._base = self._first_row()
         table.first = self._base
         self._changes = [*self._all_changes()]
         self._keys = {name: self._key_values(name) for name in self._key_columns}
         table.first = self._base | {name: keys[0] for name, keys in self._keys.items() if keys}
-        connection.execute("DROP TABLE pg_temp.probe")
 
     def fill(self) -> None:
         """Insert the rows.
@@ -459,15 +473,12 @@ class _Filler:
     def _insert(self, changes: Iterable[Row]) -> list[str | None]:
         """Insert rows with changes; return why each was refused."""
         rows = [row for change in changes if (row := self._row(change))]
-        errors = self._try(self._table.name, rows)
+        result = self._connection.execute(
+            "SELECT pg_temp.try_rows(%s, %s)", [self._table.name, json.dumps(rows, default=str)]
+        )
+        errors = [error for (error,) in result]
         self._table.rows += [r for r, error in zip(rows, errors, strict=True) if not error]
         return errors
-
-    def _try(self, table: str, rows: Sequence[Row]) -> list[str | None]:
-        result = self._connection.execute(
-            "SELECT pg_temp.try_rows(%s, %s)", [table, json.dumps(rows, default=str)]
-        )
-        return [error for (error,) in result]
 
     def _row(self, change: Row) -> Row | None:
         """Return the next row, with other keys than all before, if there are any."""
@@ -496,7 +507,8 @@ class _Filler:
         """Return values of the columns without keys that fulfil the CHECKs, if they are found."""
         row = dict(self._written[0]) if self._written else {}
         groups: list[set[str]] = []
-        for names in [{column.name} for column in self._free] + self._table.checked:
+        checked = [names for _, names in self._table.checks if names]
+        for names in [{column.name} for column in self._free] + checked:
             overlapping = [group for group in groups if group & names]
             groups = [group for group in groups if group not in overlapping]
             groups.append(names.union(*overlapping))
@@ -509,7 +521,7 @@ class _Filler:
                 for chosen in product(*(self._values(column, None) for column in columns))
             )
             if columns:
-                row |= next(self._fitting(islice(candidates, MOST_COMBINATIONS)), {})
+                row |= next(self._fitting(group, islice(candidates, MOST_COMBINATIONS)), {})
         return row
 
     def _values(self, column: Column, typical: Any) -> list[Any]:
@@ -517,20 +529,28 @@ class _Filler:
         candidates = values(column, typical, self._literals)
         return [*candidates, *([] if column.not_null else [None])]
 
-    def _fitting(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Yield the rows whose values the types and CHECKs allow, in columns that they have."""
+    def _fitting(self, names: set[str], rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield the rows that types allow, and the CHECKs of only these columns."""
+        conditions = [f"({check})" for check, used in self._table.checks if used and used <= names]
         rows = iter(rows)
         while some := [*islice(rows, 25)]:
-            errors = self._try("pg_temp.probe", some)
-            yield from (row for row, error in zip(some, errors, strict=True) if not error)
+            fits = self._connection.execute(
+                "SELECT pg_temp.fitting(%s, %s, %s)",
+                [
+                    self._table.name,
+                    " AND ".join(conditions) or "true",
+                    json.dumps(some, default=str),
+                ],
+            )
+            yield from (row for row, (fit,) in zip(some, fits, strict=True) if fit)
 
     def _key_values(self, name: str) -> list[Any]:
         """Return different values of a key's column, as many as there are rows."""
         number = len(self._changes) + SPARE_KEYS
         column = self._table.columns[name]
         candidates = distinct(column, range(FIRST_KEY, FIRST_KEY + number))
-        rows = ({name: v} for v in candidates if (name, str(v)) not in self._taken)
-        fitting = self._fitting(rows) if column.checks else rows
+        rows = [{name: v} for v in candidates if (name, str(v)) not in self._taken]
+        fitting = self._fitting({name}, rows) if column.checks else iter(rows)
         return [row[name] for row in islice(fitting, number)]
 
     def _all_changes(self) -> Iterator[Row]:

@@ -352,7 +352,7 @@ COMMENT ON SCHEMA lending IS 'Loans.';
 -- a comment on the type of a table's rows
 COMMENT ON TYPE author IS 'Author.';
 -- a comment on the type of arrays of rows
-COMMENT ON TYPE _author IS 'Authors.';
+COMMENT ON TYPE _author IS 'Authors.'; -- of author
 -- a comment on PL/pgSQL (alone)
 COMMENT ON LANGUAGE plpgsql IS 'Unused.';
 
@@ -375,7 +375,7 @@ CREATE MATERIALIZED VIEW prices AS SELECT format, sum(price) FROM book GROUP BY 
 -- an enum
 CREATE TYPE mood AS ENUM ('good', 'bad');
 -- another value of an enum's type
-ALTER TYPE book_format ADD VALUE 'braille';
+ALTER TYPE book_format ADD VALUE 'braille'; -- of book
 -- a column of an enum
 CREATE TYPE mood AS ENUM ('good', 'bad'); ALTER TABLE suggestion ALTER title TYPE mood USING NULL;
 -- a domain
@@ -542,7 +542,7 @@ SET search_path = pg_catalog; SET timezone = 'Asia/Tokyo';
 
 -- # not detectable
 -- A role, its password, its settings in all databases (alone)
-CREATE ROLE {name} PASSWORD 'x'; ALTER ROLE {name} SET work_mem = '1GB';
+CREATE ROLE test_not_detectable PASSWORD 'x'; ALTER ROLE test_not_detectable SET work_mem = '1GB';
 -- A large object (alone)
 SELECT lo_create(0);
 -- A change of PostgreSQL's own objects (alone)

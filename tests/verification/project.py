@@ -19,7 +19,7 @@ def _engine(url: str, **options: Any) -> AsyncEngine:
 
 LIBRARY = Project(
     root=ROOT,
-    ini=SCHEMA / "alembic.ini",
+    ini=SCHEMA.parent / "alembic.ini",
     metadata=metadata,
     rows={},
     rows_file="tests/verification/project.py",
