@@ -19,17 +19,17 @@ from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models.database import make_engine
-from tests.support import databases, servers
 from tests.support.alembic_cli import AlembicCli, Result
-from tests.support.conformance import Conformance
 from tests.support.drift import ReferenceSchema
-from tests.support.generated_rows import FilledDatabases
-from tests.support.history import HEAD, Databases
-from tests.support.observed_revision import ObservedRevision, Probe
 from tests.support.probe_revisions import Revisions
-from tests.support.roles import RoleDatabases, databases_for_roles
 from trading_bot_schema import __main__, embedded
 from trading_bot_schema.url import parse
+from verification import databases, servers
+from verification.conformance import Conformance
+from verification.history import HEAD, Databases
+from verification.observed_revision import ObservedRevision, Probe
+from verification.roles import RoleDatabases, databases_for_roles
+from verification.rows import FilledDatabases
 
 _SERVER = pytest.StashKey[ExitStack]()
 

@@ -20,9 +20,9 @@ from typing import Self
 
 from alembic.config import main
 
-from tests.support.databases import ROOT
 from tests.support.fault_injection import stop_before_change
 from tests.support.waiting import SECONDS
+from verification.databases import ROOT
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(

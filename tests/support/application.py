@@ -15,8 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from models import Base
 from models.database import make_engine
 from tests.support.factories import MINIMAL_ROWS
-from tests.support.generated_rows import FIRST_KEY
-from tests.support.observation import FLUSH
+from verification.observation import FLUSH
+from verification.rows import FIRST_KEY
 
 NO_EFFECT = "nothing"
 ONCE = "fails once"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
-from tests.support import databases
+from verification import databases
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.alembic_cli import Result
-from tests.support.databases import ROOT
 from tests.support.waiting import SECONDS
+from verification.databases import ROOT
 
 
 def run(*command: str, cwd: Path = ROOT, **environment: str) -> Result:

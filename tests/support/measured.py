@@ -7,13 +7,13 @@ import psycopg
 from sqlalchemy import make_url
 
 from tests.support.application import ALWAYS, NO_EFFECT, ONCE, Application
-from tests.support.generated_rows import FilledDatabases
-from tests.support.history import HEAD
-from tests.support.lock_lines import named_locks
-from tests.support.observed_revision import ObservedRevision
 from tests.support.operations import OPERATIONS, Effect, Operation
 from tests.support.probe_revisions import Revisions
-from tests.support.recipes import GUIDE
+from verification.history import HEAD
+from verification.lock_lines import named_locks
+from verification.observed_revision import ObservedRevision
+from verification.recipes import GUIDE
+from verification.rows import FilledDatabases
 
 WORST = (NO_EFFECT, ONCE, ALWAYS)
 FILL_NULLS = "UPDATE trades SET commission_asset = '' WHERE commission_asset IS NULL"

@@ -23,8 +23,8 @@ from sqlalchemy import ClauseElement, Connection, Dialect, Insert, event
 from sqlalchemy.dialects import registry
 from sqlalchemy.schema import DDLElement
 
-from tests.support import databases, history
-from tests.support.history import HISTORY, SCRIPTS
+from verification import databases, history
+from verification.history import HISTORY, SCRIPTS
 
 MOMENTS = [
     datetime(2031, 1, 31, 23, 59, 59, tzinfo=UTC),

@@ -6,8 +6,8 @@ from textwrap import indent
 
 from alembic.config import Config
 
-from tests.support.databases import ROOT
-from tests.support.history import HEAD
+from verification.databases import ROOT
+from verification.history import HEAD
 
 CONCURRENT_INDEX = """
 with op.get_context().autocommit_block():

@@ -25,9 +25,9 @@ from tools.document import (
     old_code,
     old_code_lines,
     schema,
-    versions_sum,
 )
 from trading_bot_schema.embedded import EmbeddedError
+from verification import sealed
 
 DOCUMENTS: tuple[Document | Measured, ...] = (
     diagram.DOCUMENT,
@@ -36,7 +36,7 @@ DOCUMENTS: tuple[Document | Measured, ...] = (
     schema.DOCUMENT,
     locks.DOCUMENT,
     dangerous_operations.DOCUMENT,
-    versions_sum.DOCUMENT,
+    sealed.DOCUMENT,
     mutation_table.DOCUMENT,
     old_code_lines.DOCUMENT,
     old_code.DOCUMENT,
@@ -99,7 +99,7 @@ def check(documents: list[Document | Measured], *, measure: bool) -> dict[str, l
 @contextmanager
 def lazy_server() -> Iterator[Callable[[], str]]:
     """Yield a function that starts the server when it is first called, and returns its URL."""
-    from tests.support import servers
+    from verification import servers
 
     with ExitStack() as stack:
         yield cache(lambda: stack.enter_context(servers.server()))

@@ -61,11 +61,11 @@ def page(by_release: Mapping[str, Effects]) -> str:
 
 def measure(server: str) -> tuple[str, Effects]:
     """Run every form on a server; return its release and their effects."""
-    from tests.support import databases
-    from tests.support.generated_rows import FilledDatabases
-    from tests.support.history import Databases
     from tests.support.measured import measure_dangerous, measure_recipe
     from tests.support.probe_revisions import Revisions
+    from verification import databases
+    from verification.history import Databases
+    from verification.rows import FilledDatabases
 
     release = str(databases.release(server))
     effects: Effects = {"dangerous": {}, "safe": {}}

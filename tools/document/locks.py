@@ -12,7 +12,7 @@ from trading_bot_schema.configuration import alembic_config
 from trading_bot_schema.docstrings import line, names
 
 if TYPE_CHECKING:
-    from tests.support.observed_revision import ObservedRevision
+    from verification.observed_revision import ObservedRevision
 
 PLACEHOLDER = re.compile(r"^Locks: <.*>\n", re.MULTILINE)
 NEXT = re.compile(r"^(?=Downgrade: )", re.MULTILINE)
@@ -31,7 +31,7 @@ def path(script: Script) -> str:
 
 def with_lines(source: str, observed: "ObservedRevision") -> str:
     """Return the source of a revision with the lines on locks in its docstring."""
-    from tests.support.lock_lines import check_downgrade, downgrade_line, upgrade_line
+    from verification.lock_lines import check_downgrade, downgrade_line, upgrade_line
 
     lines = f"{upgrade_line(observed.upgrade)}\n"
     dropped = names(observed.docstring, "Downgrade", "loses")
@@ -44,10 +44,10 @@ def texts(server: str) -> Texts:
     """Run the revisions that lack the line, and return their sources with it."""
     if not (scripts := without_line()):
         return {}
-    from tests.support import databases
-    from tests.support.generated_rows import FilledDatabases
-    from tests.support.history import Databases
-    from tests.support.observed_revision import ObservedRevision
+    from verification import databases
+    from verification.history import Databases
+    from verification.observed_revision import ObservedRevision
+    from verification.rows import FilledDatabases
 
     sources = {}
     with databases.database_factory(server) as make_database:

@@ -16,12 +16,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 
 from models import Base
-from tests.support import databases
 from tests.support.mutations import MUTATIONS, NOT_DETECTABLE, Mutation, apply
 from tools.document import Measured, Texts, read, updated
+from verification import databases
 
 if TYPE_CHECKING:
-    from tests.support.conformance import Conformance
+    from verification.conformance import Conformance
 
 NAME = "mutation-table"
 PATH = "docs/conformance.md"
@@ -133,8 +133,8 @@ def texts(server: str) -> Texts:
     Raises:
         ValueError: The server is too old for a mutation, or the page lacks the marks.
     """
-    from tests.support.conformance import Conformance
-    from tests.support.history import Databases
+    from verification.conformance import Conformance
+    from verification.history import Databases
 
     with databases.database_factory(server) as make_database:
         database_at = Databases(make_database)

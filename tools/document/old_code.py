@@ -15,15 +15,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from models import Base
-from tests.support import changes, databases, old_code
+from tests.support import changes
 from tests.support.changes import CHANGES, Change
-from tests.support.generated_rows import FilledDatabases
-from tests.support.history import HISTORY, Databases
-from tests.support.old_code.plans import Plans
-from tests.support.roles import RoleDatabases, databases_for_roles
 from tools import ROOT
 from tools.document import Measured, Texts, read, updated
-from tools.lint_migrations import SQUAWK
+from verification import databases, old_code
+from verification.history import HISTORY, Databases
+from verification.lint import SQUAWK
+from verification.old_code.plans import Plans
+from verification.roles import RoleDatabases, databases_for_roles
+from verification.rows import FilledDatabases
 
 NAME = "old-code"
 PATH = "docs/old-code.md"

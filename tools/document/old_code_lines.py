@@ -30,10 +30,10 @@ def texts(server: str) -> Texts:
     """Run the revisions that lack the line, and return their sources with it."""
     if not (scripts := without_line()):
         return {}
-    from tests.support.generated_rows import FilledDatabases
-    from tests.support.history import Databases
-    from tests.support.old_code import of_revision
-    from tests.support.roles import databases_for_roles
+    from verification.history import Databases
+    from verification.old_code import of_revision
+    from verification.roles import databases_for_roles
+    from verification.rows import FilledDatabases
 
     sources = {}
     with databases_for_roles(server) as roles:

@@ -51,7 +51,7 @@ def of_database(url: str) -> str:
 
 def texts(server: str) -> Texts:
     """Migrate a new database and return the file for it."""
-    from tests.support import databases
+    from verification import databases
 
     with databases.database_factory(server) as make_database:
         url = make_database()

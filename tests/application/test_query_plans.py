@@ -1,0 +1,104 @@
+"""Each hot query uses its index and reads few pages."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Engine, text
+
+from models import queries
+from tests.support import data
+from tests.support.hot_queries import hot_queries
+from verification import databases
+from verification.plans import explain
+
+TRADES = 30_000
+PLANS = """
+query                                | index                                | pages of 8 kB
+1 claim due bots                     | ix_bot_states_running                | 900
+2 last trades of a bot, busy         | ix_trades_bot_config_id_timestamp_id | 60
+2 last trades of a bot, ordinary     | ix_trades_bot_config_id_timestamp_id | 60
+2 next page of a bot, busy           | ix_trades_bot_config_id_timestamp_id | 60
+2 next page of a bot, ordinary       | ix_trades_bot_config_id_timestamp_id | 60
+3 last trades of a user, busy        | ix_trades_user_id_timestamp_id       | 60
+3 last trades of a user, ordinary    | ix_trades_user_id_timestamp_id       | 60
+3 next page of a user, busy          | ix_trades_user_id_timestamp_id       | 60
+3 next page of a user, ordinary      | ix_trades_user_id_timestamp_id       | 60
+4 day of a bot, busy                 | ix_trades_bot_config_id_timestamp_id | 15
+4 day of a bot, ordinary             | ix_trades_bot_config_id_timestamp_id | 15
+5 daily pnl, 90 days, busy           | ix_trades_user_id_timestamp_id       | 80
+5 daily pnl, 90 days, ordinary       | ix_trades_user_id_timestamp_id       | 25
+5 fees by asset, 30 days, busy       | ix_trades_user_id_timestamp_id       | 400
+5 fees by asset, 30 days, ordinary   | ix_trades_user_id_timestamp_id       | 400
+6 record a new order                 | uq_trades_binance_order_id           | 120
+6 record an order again              | uq_trades_binance_order_id           | 90
+6 look up the order                  | uq_trades_binance_order_id           | 10
+6 lock the trade of an order         | uq_trades_binance_order_id           | 20
+7 positions of a user, busy          | ix_bot_configs_user_id               | 80
+7 positions of a user, ordinary      | ix_bot_configs_user_id               | 60
+7 bots of a user, busy               | ix_bot_configs_user_id               | 80
+7 bots of a user, ordinary           | ix_bot_configs_user_id               | 60
+8 tick                               | pk_bot_states                        | 60
+9 pnl by symbol, 90 days, busy       | ix_trades_user_id_timestamp_id       | 80
+9 pnl by symbol, 90 days, ordinary   | ix_trades_user_id_timestamp_id       | 25
+10 keys of a user                    | ix_api_keys_user_id                  | 15
+10 usable key                        | ix_api_keys_user_id                  | 10
+10 user by email                     | ix_users_email                       | 10
+11 find days that differ             | ix_trades_bot_config_id_timestamp_id | 6600
+11 find days of a user that differ   | ix_trades_bot_config_id_timestamp_id | 190
+11 recompute days                    | ix_trades_bot_config_id_timestamp_id | 1100
+12 unattended bots                   |                                      | 110
+12 unresolved entries                |                                      | 65
+13 change a position                 | pk_trades                            | 15
+"""
+"""Fifty trades are on up to fifty pages; the other limits are 1.5 times the measured number."""
+
+Filled = tuple[Engine, data.Dataset]
+
+
+@pytest.fixture(scope="module")
+def filled(make_database: Callable[[str], str], migrated_template: str) -> Filled:
+    """Four hundred users, a hundred running bots, a hundred days of trades."""
+    dataset = data.Dataset(users=400, bots=2_000, running=100, period=TRADES, trades_per_day=300)
+    url = make_database(migrated_template)
+    data.fill(url, dataset)
+    data.fill_trades(url, dataset, 0, TRADES)
+    data.vacuum(url)
+    return databases.sync_engine(url), dataset
+
+
+def test_plans(filled: Filled, subtests: pytest.Subtests) -> None:
+    engine, dataset = filled
+    _, *lines = PLANS.strip().splitlines()
+    expected = {name: rest for name, *rest in ([w.strip() for w in x.split("|")] for x in lines)}
+    statements = hot_queries(dataset, TRADES)
+    assert sorted(statements) == sorted(expected)
+    with engine.connect() as connection:
+        for name, (index, pages) in expected.items():
+            with subtests.test(name):
+                plan = explain(connection, statements[name])
+                assert not index or index in plan.indexes, plan
+                assert plan.buffers <= int(pages), plan
+                # Bots and their states may be scanned, to find those that need something;
+                # trades may not.
+                assert plan.scanned <= {"bot_states", "bot_configs", "users"}, plan
+
+
+def test_ticks_stay_on_their_page(filled: Filled) -> None:
+    """The updates are heap-only: no index is written."""
+    engine, dataset = filled
+    count = text(
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'bot_states'"
+    )
+    flush = text("SELECT pg_stat_force_next_flush()")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(flush)
+        updates_before, heap_only_before = connection.execute(count).one()
+        for turn in range(3):
+            for bot in random.sample(dataset.running, len(dataset.running)):
+                connection.execute(queries.tick(bot, max_price_since_entry=60_000 + turn))
+        connection.execute(flush)
+        updates_after, heap_only_after = connection.execute(count).one()
+    updates = updates_after - updates_before
+    assert updates == 3 * len(dataset.running)
+    assert heap_only_after - heap_only_before >= 0.95 * updates

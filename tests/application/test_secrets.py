@@ -1,0 +1,169 @@
+"""Errors, logs, reprs and pickled URLs contain no password and no value of a row."""
+
+import logging
+import pickle
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session
+
+from models import ApiKey, User
+from models.database import make_engine
+from tests.support.alembic_cli import AlembicCli
+from tests.support.probe_revisions import Revisions
+from trading_bot_schema.migrator import Settings, connect
+from trading_bot_schema.redaction import hide_values
+from trading_bot_schema.url import masked, parse
+from verification import databases
+
+SECRET = "c2VjcmV0"  # noqa: S105
+PEM = f"-----BEGIN PRIVATE KEY-----\n{SECRET}"
+
+
+def _user(**values: Any) -> User:
+    return User(**{"email": f"{SECRET}@example.com", "hashed_password": SECRET} | values)
+
+
+# Each quotes a value elsewhere: in PostgreSQL's DETAIL, in its message, in the driver's.
+FAILING: dict[str, Callable[[], list[Any]]] = {
+    "duplicate key": lambda: [_user(), _user()],
+    "check constraint": lambda: [_user(email="")],
+    "foreign key": lambda: [
+        ApiKey(user_id=0, encrypted_api_key=PEM, encrypted_secret_key=PEM, label=SECRET)
+    ],
+    "not null": lambda: [ApiKey(encrypted_api_key=PEM, encrypted_secret_key=PEM)],
+    "too long": lambda: [_user(email=SECRET * 50)],
+    "not a number": lambda: [ApiKey(user_id=PEM, encrypted_api_key=PEM, encrypted_secret_key=PEM)],
+    "no parameter type": lambda: [_user(hashed_password=object)],
+    "NUL": lambda: [_user(hashed_password=f"{SECRET}\0")],
+}
+failing = pytest.mark.parametrize("objects", FAILING.values(), ids=FAILING.keys())
+
+
+@pytest.fixture(autouse=True)
+def _everything_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    for name in (None, "sqlalchemy", "psycopg", "asyncpg", "asyncio", "alembic"):
+        caplog.set_level(logging.DEBUG, name)
+
+
+def _assert_no_secret(error: BaseException | None, *texts: str) -> None:
+    shown = [*texts]
+    if error is not None:
+        # The lines of this file contain the name, but not the value.
+        shown += [str(error), repr(error), "".join(traceback.format_exception(error))]
+    for shown_text in shown:
+        assert SECRET not in shown_text
+
+
+@failing
+async def test_failing_insert_with_asyncpg(
+    engine: AsyncEngine, caplog: pytest.LogCaptureFixture, objects: Callable[[], list[Any]]
+) -> None:
+    engine.sync_engine.echo = "debug"
+    async with AsyncSession(engine) as session:
+        session.add_all(objects())
+        with pytest.raises(StatementError) as raised:
+            await session.flush()
+    _assert_no_secret(raised.value, caplog.text)
+    assert "INSERT INTO" in caplog.text
+    assert "parameters hidden" in caplog.text
+
+
+@failing
+def test_failing_insert_with_psycopg(
+    database: str, caplog: pytest.LogCaptureFixture, objects: Callable[[], list[Any]]
+) -> None:
+    engine = databases.sync_engine(database)
+    hide_values(engine)
+    engine.echo = "debug"
+    with Session(engine) as session:
+        session.add_all(objects())
+        with pytest.raises(StatementError) as raised:
+            session.flush()
+    _assert_no_secret(raised.value, caplog.text)
+
+
+async def test_errors_stay_useful(engine: AsyncEngine) -> None:
+    async with AsyncSession(engine) as session:
+        session.add_all([_user(), _user()])
+        with pytest.raises(
+            DBAPIError, match='duplicate key value violates unique constraint "ix_users_email"'
+        ):
+            await session.flush()
+
+
+async def test_echo_of_rows(
+    engine: AsyncEngine, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.sync_engine.echo = "debug"
+    async with AsyncSession(engine) as session:
+        session.add(_user(api_keys=[ApiKey(encrypted_api_key=PEM, encrypted_secret_key=PEM)]))
+        await session.commit()
+        assert await session.scalar(select(ApiKey.encrypted_api_key)) == PEM
+        key = await session.scalar(select(ApiKey))
+        user = await session.scalar(select(User))
+    _assert_no_secret(None, caplog.text, repr(key), repr(user))
+    assert "SELECT api_keys.encrypted_api_key" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        # Bound values.
+        "op.bulk_insert(users, [{'email': secret, 'hashed_password': secret}] * 2)",
+        "op.bulk_insert(users, [{'email': '', 'hashed_password': secret}])",
+        "op.get_bind().execute(sa.text('SELECT CAST(:value AS integer)'), {'value': secret})",
+        # A literal value.
+        "op.execute('INSERT INTO users VALUES (1, $$$$, $$' + secret + '$$)')",
+        "op.execute('SELECT CAST($$' + secret + '$$ AS integer)')",
+        "op.execute('SELECT $$' + secret)",
+    ],
+)
+def test_failing_revision(
+    alembic_cli: AlembicCli, database: str, revisions: Revisions, statement: str
+) -> None:
+    revisions.add(
+        "probe",
+        f"secret = bytes.fromhex({SECRET.encode().hex()!r}).decode()\n"
+        "users = sa.table('users', sa.column('email'), sa.column('hashed_password'))\n"
+        f"{statement}",
+    )
+    result = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database)
+    result.refusal()
+    _assert_no_secret(None, result.output)
+    if "op.execute" not in statement:
+        arguments = ("-c", revisions.ini, "--raiseerr", "upgrade", "head")
+        result = alembic_cli.run(*arguments, database=database)
+        assert "Traceback" in result.stderr
+        _assert_no_secret(None, result.output)
+
+
+URL = f"postgresql://user:{SECRET}@host/db?application_name=bot"
+
+
+async def test_the_applications_engine_does_not_show_the_password() -> None:
+    engine = make_engine(URL)
+    for shown in (repr(engine), str(engine.url), repr(engine.url), repr(engine.pool)):
+        assert SECRET not in shown
+    assert SECRET.encode() not in pickle.dumps(engine.url)
+    await engine.dispose()
+
+
+def test_a_url_does_not_show_the_password() -> None:
+    url = parse(URL)
+    for shown in (repr(url), str(url), masked(url), f"{url}", "%r" % (url,)):  # noqa: UP031
+        assert SECRET not in shown
+
+
+def test_the_migrators_engine_does_not_show_the_password(database: str) -> None:
+    url = parse(database).set(password=SECRET)
+    with connect(url, Settings()) as connection:
+        engine: Engine = connection.engine
+        for shown in (repr(engine), str(engine.url), repr(engine.url), repr(engine.pool)):
+            assert SECRET not in shown
+        assert SECRET.encode() not in pickle.dumps(engine.url)

@@ -1,0 +1,62 @@
+"""Every revision passes squawk, which rejects statements that would block a live database.
+
+The recipes in CONTRIBUTING.md pass it as well (``test_guide.py``).
+"""
+
+import pytest
+
+from tests.support import commandline
+from tests.support.probe_revisions import ADD_COLUMN, DROP_COLUMN, Revisions
+from verification.lint import lint
+
+
+def test_the_projects_revisions() -> None:
+    commandline.run("verification.lint").succeeded()
+
+
+@pytest.mark.parametrize(
+    ("dangerous", "rule"),
+    [
+        (
+            'op.add_column("trades", sa.Column("note", sa.Text(), nullable=False))',
+            "adding-required-field",
+        ),
+        ('op.alter_column("trades", "pnl", nullable=False)', "adding-not-nullable-field"),
+        ('op.alter_column("trades", "price", type_=sa.Float())', "changing-column-type"),
+        ('op.alter_column("trades", "pnl", new_column_name="profit")', "renaming-column"),
+        ('op.drop_column("trades", "pnl")', "ban-drop-column"),
+        ('op.create_index("ix", "trades", ["symbol"])', "require-concurrent-index-creation"),
+        (
+            'op.create_index("ix", "trades", ["symbol"], postgresql_concurrently=True)',
+            "ban-concurrent-index-creation-in-transaction",
+        ),
+        ('op.create_unique_constraint("u", "trades", ["symbol"])', "disallowed-unique-constraint"),
+        ('op.create_check_constraint("c", "trades", "price > 0")', "constraint-missing-not-valid"),
+        (
+            'op.create_foreign_key("f", "trades", "users", ["user_id"], ["id"])',
+            "adding-foreign-key-constraint",
+        ),
+    ],
+)
+def test_a_dangerous_revision_is_refused(
+    dangerous: str, rule: str, revisions: Revisions, capfd: pytest.CaptureFixture[str]
+) -> None:
+    revisions.add("probe", dangerous)
+    assert not lint(revisions.config)
+    assert rule in capfd.readouterr().out
+
+
+def test_a_dangerous_downgrade_is_refused(
+    revisions: Revisions, capfd: pytest.CaptureFixture[str]
+) -> None:
+    revisions.add("probe", "pass", 'op.drop_index("ix_trades_user_id")')
+    assert not lint(revisions.config)
+    printed = capfd.readouterr().out
+    assert "require-concurrent-index-deletion" in printed
+    assert "downgrade of probe.py" in printed
+
+
+def test_a_downgrade_may_drop_what_was_added(revisions: Revisions) -> None:
+    added = ("trades", "probe")
+    revisions.add("probe", ADD_COLUMN.format(*added), DROP_COLUMN.format(*added))
+    assert lint(revisions.config)

@@ -1,0 +1,83 @@
+"""Ids can be widened by the revisions in docs/scale.md.
+
+The revisions follow the rules, and result in the schema of the widened models.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from models import Base
+from tests.support.application import ONCE
+from tests.support.factories import MINIMAL_ROWS
+from tests.support.measured import Measured
+from tests.support.probe_revisions import Revisions
+from trading_bot_schema.drift.catalogue import Catalogue, differences, snapshot
+from verification import databases
+from verification.databases import scalar
+from verification.inserting import insert
+from verification.recipes import SCALE
+from verification.rows import FIRST_KEY, FilledDatabases
+
+PAGE = databases.ROOT / "docs" / "scale.md"
+INT_MAX = 2**31 - 1
+
+
+def add(url: str, table: str = "trades", **values: int) -> Any:
+    """Insert a row, and return its id."""
+    with psycopg.connect(url) as connection:
+        return insert(connection, table, MINIMAL_ROWS[table] | values)["id"]
+
+
+@pytest.fixture
+def database_with_trades(database: str) -> str:
+    for table in ("users", "bot_configs", "trades", "trades"):
+        add(database, table)
+    return database
+
+
+def test_the_last_id(database_with_trades: str) -> None:
+    scalar(database_with_trades, "SELECT setval('trades_id_seq', %s)", INT_MAX - 1)
+    assert add(database_with_trades) == INT_MAX
+    with pytest.raises(psycopg.errors.SequenceGeneratorLimitExceeded, match="trades_id_seq"):
+        add(database_with_trades)
+
+
+def test_widening_the_ids(
+    revisions: Revisions, filled_database: FilledDatabases, empty_database: str
+) -> None:
+    widening = Measured(SCALE["2³¹ trades"].revisions, revisions, filled_database)
+    assert widening.broken_rules() == []
+    assert widening.application == ONCE
+    # The application continues to work after each revision.
+    first, second, third = [observed.url for observed in widening.observed]
+    of_a_bot = {"bot_config_id": FIRST_KEY, "user_id": FIRST_KEY}
+    ids = [add(url, "trades", **of_a_bot) for url in (first, second, third)]
+    assert ids == sorted(set(ids)), "the sequence continues"
+    assert scalar(first, "SELECT count(*) FROM trades WHERE id_bigint IS DISTINCT FROM id") == 0
+    scalar(third, "SELECT setval('trades_id_seq', %s)", INT_MAX)
+    assert add(third, "trades", **of_a_bot) == INT_MAX + 1
+    # The schema is that of the models, with the wider column.
+    build_widened_models(empty_database)
+    expected, actual = (without_alembic(snapshot(url)) for url in (empty_database, third))
+    unordered = {"TABLE public.trades": {"id"}}
+    report = differences(expected, actual, ("models", "database"), lambda _: str(PAGE), unordered)
+    assert not report, report
+
+
+def build_widened_models(url: str) -> None:
+    metadata = sa.MetaData(naming_convention=Base.metadata.naming_convention)
+    for table in Base.metadata.sorted_tables:
+        table.to_metadata(metadata)
+    metadata.tables["trades"].columns["id"].type = sa.BigInteger()
+    metadata.create_all(databases.sync_engine(url))
+
+
+def without_alembic(catalogue: Catalogue) -> Catalogue:
+    kept = {
+        name: text for name, text in catalogue.objects.items() if "alembic_version" not in name
+    }
+    return replace(catalogue, objects=kept)

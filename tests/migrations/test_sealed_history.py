@@ -1,0 +1,173 @@
+"""The code of a landed revision never changes.
+
+No revision is missing, and none is inserted before a landed one. If two branches each add a
+revision, the second merge has a conflict. Docstrings can be corrected.
+"""
+
+import io
+import random
+import re
+import subprocess
+import tokenize
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tools.document import read
+from verification.sealed import (
+    PATH,
+    Revision,
+    appended,
+    fingerprint,
+    history,
+    problems,
+)
+
+SOURCE = '''"""Add a note.
+
+Why: because.
+"""
+
+import sqlalchemy as sa  # as everywhere
+from alembic import op
+
+revision = "b"
+down_revision = "a"
+
+
+def upgrade() -> None:
+    """Add the column."""
+    op.add_column("users", sa.Column("note", sa.Text()))
+'''
+# Code whose syntax tree differs between versions of Python: new fields, parts of f-strings.
+VERSION_DEPENDENT = r"""
+def f(a, /, *b: int, c=-0.0, **d) -> None:
+    class C(f, x=1): "a docstring alone"
+    async def g(): return lambda: [*a, {**d}, {i for i in b if i}]
+    match a:
+        case {"x": [1, *_]} | None: pass
+    return f"{a!r:>{c}}" "\u00e9" f"{b=}" f"{a:}" f"{a:{b}{c}}", u"x", b"\xff", 1_000, 0x1F, 1e3
+f(2j, ..., "\U0001fae8\u0378", None, True, 10**100)
+"""
+
+
+@pytest.fixture
+def revisions() -> list[Revision]:
+    """Three revisions."""
+    return [
+        Revision(name, f"alembic/versions/{name}.py", f'"""Do {name}."""\nrevision = "{name}"\n')
+        for name in "abc"
+    ]
+
+
+def test_the_history_matches_versions_sum() -> None:
+    report = "\n".join(problems(read(PATH), history()))
+    assert not report, report
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Add a note.", "Add a note to users."),
+        ("Why: because.\n", ""),
+        ('"""Add the column."""', "'''Add it.'''"),
+        ("  # as everywhere", ""),
+        ('("users", ', "(\n        'users',\n        "),
+    ],
+)
+def test_docstrings_comments_and_layout_do_not_affect_the_hash(old: str, new: str) -> None:
+    assert old in SOURCE
+    assert fingerprint(SOURCE.replace(old, new)) == fingerprint(SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("Text", "String"), ('"note"', '"Note"'), ('"a"', '""'), ('"a"', "None"), ("-> None", "")],
+)
+def test_code_affects_the_hash(old: str, new: str) -> None:
+    assert old in SOURCE
+    assert fingerprint(SOURCE.replace(old, new)) != fingerprint(SOURCE)
+
+
+def test_every_token_of_the_revisions_affects_the_hash(subtests: pytest.Subtests) -> None:
+    for revision in history():
+        tokens = list(tokenize.generate_tokens(io.StringIO(revision.source).readline))
+        kinds = {tokenize.NAME: "_", tokenize.NUMBER: "1", tokenize.STRING: '"."'}
+        places = [
+            number
+            for number, token in enumerate(tokens)
+            if token.type in kinds and not token.string.startswith('"""')
+        ]
+        unchanged = fingerprint(revision.source)
+        for place in random.sample(places, min(30, len(places))):
+            token = tokens[place]
+            changed = [*tokens]
+            changed[place] = token._replace(string=token.string + kinds[token.type])
+            where = f"{revision.file}, line {token.start[0]}: {token.string}"
+            with subtests.test(where), suppress(SyntaxError):  # if a keyword is changed
+                assert fingerprint(tokenize.untokenize(changed)) != unchanged
+
+
+def test_the_hash_is_the_same_on_every_python() -> None:
+    assert fingerprint(VERSION_DEPENDENT) == (
+        "3d5682fe63f1b6f53caa242d62729fea36cfcc3306f8df64d6d529731156cb50"
+    )
+
+
+def test_a_changed_revision_is_refused(revisions: list[Revision]) -> None:
+    text = appended("", revisions)
+    revisions[1] = replace(revisions[1], source=revisions[1].source + "extra = 1\n")
+    (problem,) = problems(text, revisions)
+    assert problem.startswith("The code of alembic/versions/b.py differs from what has landed")
+    assert problem.endswith(
+        "If it has not landed yet, delete its line in alembic/versions.sum and run:"
+        " python -m tools.document versions-sum"
+    )
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        appended(text, revisions)
+
+
+def test_a_missing_line_is_reported_and_appended(revisions: list[Revision]) -> None:
+    text = appended("", revisions[:2])
+    assert list(problems(text, revisions)) == [
+        "alembic/versions.sum has no line for alembic/versions/c.py."
+        " Run: python -m tools.document versions-sum"
+    ]
+    both = appended(text, revisions)
+    assert both.startswith(text)
+    assert not list(problems(both, revisions))
+    assert appended(both, revisions) == both
+
+
+def test_a_missing_revision_is_refused(revisions: list[Revision]) -> None:
+    (problem,) = problems(appended("", revisions), revisions[:2])
+    assert problem.startswith("Revision c has landed, and is missing. Restore it.")
+
+
+def test_nothing_is_inserted_before_a_revision_that_has_landed(revisions: list[Revision]) -> None:
+    first, second, third = revisions
+    text = appended("", [first, third])
+    with pytest.raises(ValueError, match="Nothing comes before a revision that has landed"):
+        appended(text, [first, second, third])
+
+
+def test_lines_keep_their_order(revisions: list[Revision]) -> None:
+    heading, *lines = appended("", revisions).splitlines(keepends=True)
+    (problem,) = problems("".join([heading, lines[1], lines[0], lines[2]]), revisions)
+    assert "versions.sum has b where the history has a." in problem
+    (problem,) = problems("".join([heading, *lines, lines[2]]), revisions)
+    assert "versions.sum has c twice." in problem
+
+
+def test_two_branches_that_add_a_revision_conflict(
+    revisions: list[Revision], tmp_path: Path
+) -> None:
+    first, ours, theirs = revisions
+    texts = [appended("", history) for history in ([first, ours], [first], [first, theirs])]
+    files = [tmp_path / name for name in ("ours", "base", "theirs")]
+    for file, text in zip(files, texts, strict=True):
+        file.write_text(text)
+    merged = subprocess.run(["git", "merge-file", "--stdout", *files], capture_output=True)  # noqa: S607
+    assert merged.returncode == 1  # the number of conflicts

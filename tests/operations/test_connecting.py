@@ -1,0 +1,131 @@
+"""The migrator waits for a server that is starting, unreachable or at its connection limit."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support.alembic_cli import AlembicCli, Command
+from tests.support.probe_revisions import Revisions
+from tests.support.waiting import wait_for
+from trading_bot_schema import embedded
+from verification import databases
+from verification.history import HEAD
+
+SETTINGS = {"fsync": "off", "max_connections": "8"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The directory of a server for these tests, which is stopped at the end."""
+    home = tmp_path_factory.mktemp("connecting") / "server"
+    yield home
+    embedded.stop(home)
+    shutil.rmtree(home.resolve())
+
+
+def start(home: Path, **settings: str) -> str:
+    return embedded.start(home, SETTINGS | settings).render_as_string()
+
+
+def wait_for_retry(command: Command) -> None:
+    """Wait until the command logs a retry."""
+    wait_for(lambda: "Trying again for " in command.stderr())
+
+
+def assert_success(command: Command) -> str:
+    """Wait until the command succeeds; return its only message."""
+    result = command.result().succeeded()
+    (message,) = result.messages
+    assert message.startswith("WARNI [alembic.migrator] Cannot connect to the database: ")
+    return message
+
+
+def test_a_server_that_restarts(alembic_cli: AlembicCli, home: Path) -> None:
+    url = start(home)
+    embedded.stop(home)
+    upgrade = alembic_cli.start("upgrade", "head", database=url)
+    wait_for_retry(upgrade)
+    start(home)
+    assert "Check that it is up, and host and port in DATABASE_URL." in assert_success(upgrade)
+    assert databases.version(url) == HEAD
+
+
+def test_a_server_that_starts(alembic_cli: AlembicCli, home: Path) -> None:
+    start(home)
+    embedded.stop(home)
+    # A standby that accepts no queries until it is promoted.
+    data = home.resolve() / "data"
+    (data / "standby.signal").touch()
+    account = embedded._account()
+    if account:
+        shutil.chown(data / "standby.signal", account)
+    url = start(home, hot_standby="off")
+    upgrade = alembic_cli.start("upgrade", "head", database=url)
+    wait_for_retry(upgrade)
+    result = embedded._run(account, embedded.programs(account) / "pg_ctl", "promote", data=data)
+    assert result.returncode == 0, result.stderr
+    message = assert_success(upgrade)
+    assert "the database system is" in message
+    assert "DATABASE_URL" not in message
+
+
+def test_a_server_without_a_free_connection(alembic_cli: AlembicCli, home: Path) -> None:
+    url = start(home)
+    with ExitStack() as others:
+        for _ in range(int(SETTINGS["max_connections"])):
+            others.enter_context(psycopg.connect(url))
+        upgrade = alembic_cli.start("upgrade", "head", database=url)
+        wait_for_retry(upgrade)
+    message = assert_success(upgrade)
+    assert "too many clients" in message
+    assert "All connections that it allows are in use" in message
+    assert "DATABASE_URL" not in message
+
+
+def test_the_wait_is_limited(alembic_cli: AlembicCli) -> None:
+    environment = {"MIGRATION_CONNECT_WAIT": "500ms"}
+    url = "postgresql:///bot?host=/nonexistent"
+    result = alembic_cli.run("current", database=url, environment=environment)
+    assert result.status != 0
+    warning, error = result.messages
+    assert "Trying again for 0.5 s." in warning
+    assert error.startswith("ERROR")
+    assert "Check that it is up" in error
+
+
+@pytest.fixture
+def limited(empty_database: str, make_role: Callable[..., str]) -> Iterator[str]:
+    """The database as a role with a limit of one connection."""
+    role = make_role()
+    databases.execute(
+        empty_database,
+        f"ALTER ROLE {role} CONNECTION LIMIT 1",
+        f"GRANT CREATE ON SCHEMA public TO {role}",
+    )
+    yield databases.as_role(empty_database, role)
+    databases.execute(empty_database, f"DROP OWNED BY {role}")
+
+
+def test_a_role_without_a_free_connection(alembic_cli: AlembicCli, limited: str) -> None:
+    with psycopg.connect(limited):
+        upgrade = alembic_cli.start("upgrade", "head", database=limited)
+        wait_for_retry(upgrade)
+    result = upgrade.result().succeeded()
+    assert "too many connections for role" in result.messages[0]
+
+
+def test_a_role_without_a_second_connection(
+    alembic_cli: AlembicCli, empty_database: str, limited: str, revisions: Revisions
+) -> None:
+    revisions.add("probe", 'op.execute("LOCK TABLE users")')
+    arguments = ("-c", revisions.ini, "-x", "lock_timeout=300ms", "-x", "lock_attempts=1")
+    assert alembic_cli.run("upgrade", "head", database=limited).status == 0
+    with databases.transaction(empty_database, "SELECT FROM users"):
+        result = alembic_cli.run(*arguments, "upgrade", "head", database=limited)
+    assert result.status != 0
+    assert "Blocked by an unknown session, as there is no second connection" in result.messages[-1]
+    assert "too many connections for role" in result.output

@@ -1,0 +1,106 @@
+"""The commands of the pages on backups and logical replication work as described."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support.waiting import wait_for
+from trading_bot_schema import embedded
+from trading_bot_schema.drift.catalogue import snapshot
+from verification import databases
+from verification.databases import ROOT
+from verification.history import HEAD
+
+USER = "INSERT INTO users (email, hashed_password) VALUES (%s, 'hash') RETURNING id"
+
+
+def blocks(page: str, language: str = "sh") -> list[str]:
+    text = (ROOT / "docs" / "deploy" / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def programs(url: str) -> Path:
+    """Return the directory of psql and the other programs, for the version of a server."""
+    major = databases.release(url)
+    for directory in (embedded.programs(), Path(f"/usr/lib/postgresql/{major}/bin")):
+        if (program := directory / "pg_restore").exists():
+            shown = subprocess.run([program, "--version"], capture_output=True, check=True).stdout
+            if f" {major}.".encode() in shown:
+                return directory
+    pytest.skip(f"the programs of PostgreSQL {major} are not installed")
+
+
+def run(script: str, directory: Path, programs: Path, **variables: str) -> None:
+    path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    result = subprocess.run(
+        ["sh", "-eu", "-c", script],  # noqa: S607
+        cwd=directory,
+        env=os.environ | {"PATH": path} | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def add_user(url: str, email: str) -> int:
+    return int(databases.scalar(url, USER, email))
+
+
+def emails(url: str) -> list[str]:
+    with psycopg.connect(url) as connection:
+        return [row[0] for row in connection.execute("SELECT email FROM users ORDER BY id")]
+
+
+def test_backup_and_restore(
+    database: str, make_database: Callable[..., str], tmp_path: Path
+) -> None:
+    databases.migrate(database, "-1")  # an older backup
+    assert [add_user(database, email) for email in ("a", "b")] == [1, 2]
+    urls = {"NEW_URL": make_database(), "ROWS_URL": make_database()}
+    for script in blocks("backup.md"):
+        run(script, tmp_path, programs(database), DATABASE_URL=database, **urls)
+    databases.migrate(database)
+    for url in urls.values():
+        assert emails(url) == ["a", "b"]
+        assert databases.version(url) == HEAD
+        # PostgreSQL prints the expressions of a restored CHECK in another form.
+        assert snapshot(url).objects.keys() == snapshot(database).objects.keys()
+        assert add_user(url, "c") == 3
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[list[str]]:
+    """An old and a new server."""
+    homes = [tmp_path / name for name in ("old", "new")]
+    settings = {"fsync": "off", "wal_level": "logical"}
+    yield [embedded.start(home, settings).render_as_string() for home in homes]
+    for home in reversed(homes):
+        embedded.stop(home)
+        shutil.rmtree(home.resolve())
+
+
+def test_logical_replication(servers: list[str], tmp_path: Path) -> None:
+    old, new = servers
+    databases.migrate(old, "7c1d0e5a9b42")
+    assert add_user(old, "before") == 1
+    set_up, switch_over = blocks("replication.md")
+    copied, caught_up = blocks("replication.md", "sql")
+    run(set_up, tmp_path, programs(new), OLD_URL=old, NEW_URL=new)
+    with psycopg.connect(new, autocommit=True) as connection:
+        wait_for(lambda: not connection.execute(copied.encode()).fetchall())
+    databases.migrate(new)  # the subscriber first
+    databases.migrate(old)
+    assert add_user(old, "after") == 2
+    with psycopg.connect(old, autocommit=True) as connection:
+        wait_for(lambda: connection.execute(caught_up.encode()).fetchone() == (True,))
+    run(switch_over, tmp_path, programs(new), OLD_URL=old, NEW_URL=new)
+    assert emails(new) == ["before", "after"]
+    assert add_user(new, "new") == 3

@@ -1,0 +1,402 @@
+"""``python -m trading_bot_schema drift`` reports manual changes of a database, and only those.
+
+Every kind of change is tested in ``test_drift_is_reported.py``; this file tests the expected
+differences, roles with few privileges, the command line, and that nothing is left behind.
+"""
+
+import os
+import re
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from alembic import command
+from sqlalchemy import URL, make_url
+
+from tests.support import commandline, mutations
+from tests.support.alembic_cli import Result
+from tests.support.drift import ReferenceSchema
+from tests.support.mutations import DRIFT, MUTATIONS
+from trading_bot_schema import embedded
+from trading_bot_schema.drift import comparison, pg_dump, scratch
+from trading_bot_schema.drift.catalogue import Catalogue, snapshot
+from verification import databases
+from verification.databases import execute
+from verification.history import HISTORY, Databases
+from verification.roles import run_script
+
+Drift = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def drift(server: str, package_command: Callable[..., Result]) -> Drift:
+    """Run the command; return its exit status and its output."""
+
+    def run(url: str, *arguments: str, scratch: str = server) -> tuple[int, str]:
+        options = ["--scratch", scratch] if scratch else []
+        result = package_command("drift", *options, *arguments, database=url)
+        return result.status, result.output
+
+    return run
+
+
+@pytest.fixture
+def roles(make_role: Callable[..., str], database: str) -> Iterator[tuple[str, str]]:
+    """Owner and application of the migrated database, after docs/roles.sql."""
+    owner, app = make_role("_Owner"), make_role("_app")
+    run_script(database, owner, app)
+    yield owner, app
+    execute(database, *(f'DROP OWNED BY "{name}" CASCADE' for name in (owner, app)))
+
+
+def restore(dumped: str, into: str) -> None:
+    dump = databases.program("pg_dump", dumped, "--no-owner")
+    # A server before 17 does not have this setting, but pg_dump for 18 sets it.
+    dump = dump.replace("SET transaction_timeout = 0;", "")
+    databases.program("psql", into, "--no-psqlrc", "--set=ON_ERROR_STOP=1", script=dump)
+
+
+def assert_no_drift(result: tuple[int, str]) -> None:
+    status, output = result
+    assert output.startswith("No drift"), output
+    assert status == 0
+
+
+def assert_error(result: tuple[int, str], message: str) -> None:
+    status, output = result
+    assert status == 2
+    assert output.startswith("ERROR "), output
+    assert message in output
+    assert output.count("\n") == 1
+
+
+# Expected differences.
+
+
+def test_each_revision(database_at: Databases, drift: Drift) -> None:
+    for revision in ("base", *(revision.revision for revision in HISTORY)):
+        url = database_at.at(revision)
+        assert_no_drift(drift(url))
+    # Downgraded to base, where the empty alembic_version stays.
+    databases.migrate(url, "base")
+    assert_no_drift(drift(url))
+
+
+def test_a_restored_database(
+    database: str, make_database: Callable[[], str], drift: Drift
+) -> None:
+    restored = make_database()
+    restore(database, restored)
+    # The definitions are printed differently; otherwise there is nothing to test.
+    assert snapshot(restored).objects != snapshot(database).objects
+    assert_no_drift(drift(restored))
+
+
+def test_drift_in_a_restored_database(
+    database: str, make_database: Callable[[], str], reference_schema: ReferenceSchema
+) -> None:
+    restored = make_database()
+    restore(database, restored)
+    execute(
+        restored,
+        "ALTER TABLE trades DROP CONSTRAINT ck_trades_side_known",
+        "ALTER TABLE trades ADD CONSTRAINT ck_trades_side_known"
+        " CHECK (side IN ('BUY', 'SELL', 'SWAP'))",
+        # The definition from before the dump.
+        "ALTER TABLE bot_states DROP CONSTRAINT ck_bot_states_status_known",
+        "ALTER TABLE bot_states ADD CONSTRAINT ck_bot_states_status_known"
+        " CHECK (status IN ('running', 'stopped', 'error'))",
+    )
+    report = reference_schema.differences(snapshot(restored))
+    changed = [line for line in report.splitlines() if line.startswith("  ")]
+    assert len(changed) == 2, report
+    assert all("ck_trades_side_known" in line for line in changed)
+
+
+def test_a_database_with_the_name_of_a_table(server: str, drift: Drift) -> None:
+    # Locked, since the name is fixed and the tests run in parallel.
+    lock = "SELECT pg_advisory_lock(hashtext('users'))"
+    with (
+        databases.transaction(server, lock, autocommit=True),
+        databases.database(server, "users") as url,
+    ):
+        databases.migrate(url)
+        assert_no_drift(drift(url))
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_another_encoding_and_locale(
+    server: str, drift: Drift, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"test_{uuid4().hex}"
+    encoded = f"ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'"
+    execute(server, f"CREATE DATABASE {name} TEMPLATE template0 {encoded}")
+    url = make_url(server).set(database=name).render_as_string(hide_password=False)
+    try:
+        monkeypatch.setenv("DATABASE_URL", url)
+        command.upgrade(databases.alembic_config(), "head")
+        assert_no_drift(drift(url))
+    finally:
+        execute(server, f"DROP DATABASE {name}")
+
+
+# Roles.
+
+
+def test_roles_of_the_documentation(
+    roles: tuple[str, str], database: str, reference_schema: ReferenceSchema
+) -> None:
+    owner, app = roles
+    assert not (report := reference_schema.differences(snapshot(database))), report
+    for change, shown in {
+        f"GRANT TRUNCATE ON trades TO {app}": "TRUNCATE",
+        f"REVOKE UPDATE ON bot_states FROM {app}": "bot_states",
+        f"GRANT UPDATE ON alembic_version TO {app}": "alembic_version",
+        f'REVOKE CREATE ON SCHEMA public FROM "{owner}"': "ACL SCHEMA public",
+        f"GRANT CREATE ON SCHEMA public TO {app}": "ACL SCHEMA public",
+        f'ALTER TABLE users OWNER TO "{app}"': "OWNER TO",
+        f'ALTER DATABASE "{make_url(database).database}" OWNER TO pg_monitor': "OWNER TO",
+    }.items():
+        before = reference_schema.differences(snapshot(database))
+        execute(database, change)
+        report = reference_schema.differences(snapshot(database))
+        assert report != before, change
+        assert shown in report
+    assert not reference_schema.differences(snapshot(database), {"privileges"})
+
+
+def test_a_role_that_may_read_all_tables(
+    make_role: Callable[..., str], database: str, drift: Drift
+) -> None:
+    url = databases.as_role(database, make_role(member_of="pg_read_all_data"))
+    assert_no_drift(drift(url))
+    execute(database, "ALTER TABLE trades ALTER price DROP NOT NULL")
+    status, output = drift(url)
+    assert status == 1
+    assert "price numeric(38,18)" in output
+
+
+def test_what_a_role_may_not_read_is_unknown(
+    make_role: Callable[..., str], database: str, drift: Drift
+) -> None:
+    role = make_role("_Some")
+    execute(
+        database,
+        "CREATE SCHEMA hidden",
+        'CREATE TABLE hidden."A ""table""" ()',
+        f'GRANT SELECT ON alembic_version, users, trades, bot_configs TO "{role}"',
+        "ALTER TABLE api_keys DROP label",
+    )
+    status, output = drift(databases.as_role(database, role), "--ignore=privileges")
+    assert status == 1
+    assert re.findall("TABLE (.+): unknown", output) == [
+        'hidden.A "table"',
+        "public.api_keys",
+        "public.bot_states",
+    ]
+    # The rest is compared.
+    assert "SCHEMA hidden:" in output
+    assert "label" not in output
+    assert "users" not in output
+
+
+def test_the_revision_must_be_readable(
+    make_role: Callable[..., str], database: str, drift: Drift
+) -> None:
+    result = drift(databases.as_role(database, make_role()))
+    assert_error(result, "The catalogue cannot be read: permission denied for table")
+
+
+# Ignored differences.
+
+
+@pytest.mark.parametrize(
+    ("ignored", "change"),
+    [
+        ("privileges", "GRANT SELECT ON api_keys TO PUBLIC"),
+        ("privileges", "ALTER TABLE users OWNER TO pg_monitor"),
+        ("privileges", "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC"),
+        ("replication", "CREATE PUBLICATION p FOR TABLE trades"),
+        ("storage", "ALTER TABLE bot_states SET (fillfactor = 70, autovacuum_enabled = off)"),
+        ("storage", "ALTER TABLE bot_states RESET (fillfactor)"),
+        ("storage", "ALTER TABLE api_keys SET (toast.autovacuum_enabled = off)"),
+        ("storage", "ALTER INDEX ix_bot_configs_active SET (fillfactor = 70)"),
+        ("storage", "ALTER INDEX pk_users SET (fillfactor = 70)"),
+    ],
+)
+def test_ignored(
+    ignored: str, change: str, database: str, reference_schema: ReferenceSchema
+) -> None:
+    execute(database, change)
+    live = snapshot(database)
+    all_kinds = {"privileges", "replication", "storage"}
+    assert reference_schema.differences(live)
+    assert reference_schema.differences(live, all_kinds - {ignored})
+    assert not (report := reference_schema.differences(live, {ignored})), report
+    execute(database, "CREATE INDEX odd ON trades (symbol) WITH (fillfactor = 70)")
+    assert "odd" in reference_schema.differences(snapshot(database), all_kinds)
+
+
+# The command line.
+
+
+@pytest.mark.parametrize("kind", DRIFT)
+def test_the_command_reports(kind: str, database: str, drift: Drift) -> None:
+    mutation = [mutation for mutation in MUTATIONS if mutation.kind == kind][-1]
+    if not mutations.apply(database, mutation):
+        pytest.skip(f"needs PostgreSQL {mutation.since}")
+    status, output = drift(database)
+    assert status != 0
+    assert not output.startswith("No drift")
+
+
+def test_the_report(database: str, drift: Drift) -> None:
+    execute(database, "ALTER TABLE trades ALTER price TYPE numeric(38, 8)")
+    assert drift(database) == (
+        1,
+        "TABLE public.trades:\n"
+        "  migrations: price numeric(38,18) NOT NULL\n"
+        "  database:   price numeric(38,8) NOT NULL\n",
+    )
+
+
+def test_the_default_scratch_server_is_embedded(server: str, database: str) -> None:
+    result = commandline.run("trading_bot_schema", "drift", DATABASE_URL=database)
+    if databases.release(server) == embedded.major_version():
+        assert result.stdout.startswith("No drift"), result.stderr
+        assert result.status == 0
+    else:
+        assert result.status == 2
+        assert "--scratch" in result.stderr
+
+
+def test_a_password(password_server: str, drift: Drift) -> None:
+    with databases.database(password_server, "migrated") as url:
+        databases.migrate(url)
+        assert_no_drift(drift(url, scratch=password_server))
+
+
+def test_no_secret_is_printed(database: str, drift: Drift) -> None:
+    name = make_url(database).database
+    execute(
+        database,
+        "CREATE SUBSCRIPTION s CONNECTION 'host=elsewhere password=hush1' PUBLICATION p"
+        " WITH (connect = false, slot_name = NONE)",
+        "CREATE FOREIGN DATA WRAPPER w",
+        "CREATE SERVER elsewhere FOREIGN DATA WRAPPER w OPTIONS (host 'h', password 'hush2')",
+        "CREATE USER MAPPING FOR PUBLIC SERVER elsewhere OPTIONS (password 'hush''3')",
+        f"""ALTER DATABASE "{name}" SET "app.key" = 'hush4'""",
+    )
+    status, output = drift(database)
+    execute(database, "DROP SUBSCRIPTION s")
+    assert status == 1
+    for shown in ("SUBSCRIPTION s", "SERVER elsewhere", "USER MAPPING", '"app.key"'):
+        assert shown in output
+    assert "hush" not in output
+
+
+# Errors.
+
+
+@pytest.mark.parametrize(
+    ("scratch", "message"),
+    [
+        ("nonsense", "The database URL is malformed"),
+        ("postgresql://localhost:1/x?connect_timeout=2", "Cannot connect to the database"),
+    ],
+)
+def test_an_unusable_scratch_server(
+    scratch: str, message: str, database: str, drift: Drift
+) -> None:
+    assert_error(drift(database, scratch=scratch), message)
+
+
+def test_an_unknown_revision(database: str, drift: Drift) -> None:
+    execute(database, "UPDATE alembic_version SET version_num = '0123456789ab'")
+    here = "which is not among the migrations here"
+    assert_error(drift(database), f"The database is at revision 0123456789ab, {here}")
+
+
+def not_installed() -> Path:
+    raise embedded.EmbeddedError
+
+
+@pytest.mark.parametrize(
+    ("printed", "message"),
+    [("pg_dump (PostgreSQL) 14.9", "that of PostgreSQL 14 is too old"), ("", "there is none")],
+)
+def test_no_pg_dump(
+    printed: str,
+    message: str,
+    tmp_path: Path,
+    database: str,
+    drift: Drift,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if printed:
+        (tmp_path / "pg_dump").write_text(f"#!/bin/sh\necho '{printed}'\n")
+        (tmp_path / "pg_dump").chmod(0o755)
+    monkeypatch.setattr(embedded, "programs", not_installed)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    pg_dump.find.cache_clear()
+    assert_error(drift(database), message)
+
+
+def test_a_pg_dump_on_the_path(
+    tmp_path: Path, database: str, drift: Drift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = embedded.programs()
+    monkeypatch.setattr(embedded, "programs", not_installed)
+    monkeypatch.setenv("PATH", str(programs))
+    pg_dump.find.cache_clear()
+    assert_no_drift(drift(database))
+    pg_dump.find.cache_clear()
+
+
+def test_a_locked_table(database: str, drift: Drift, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pg_dump, "LOCK_WAIT", "10ms")
+    with databases.transaction(database, "LOCK TABLE trades IN ACCESS EXCLUSIVE MODE"):
+        assert_error(drift(database), "A table is locked by another session")
+
+
+# Nothing is left behind.
+
+
+@pytest.mark.parametrize("location", ["scratch", "embedded"])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(
+    location: str,
+    sent: signal.Signals,
+    server: str,
+    database: str,
+    drift: Drift,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The signal arrives when the scratch database has been migrated."""
+    monkeypatch.setattr(scratch, "PREFIX", prefix := f"test_{uuid4().hex[:12]}_")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    tmp_path.chmod(0o755)
+    interrupted = []
+
+    def interrupt(url: URL, *_: object, **__: object) -> Catalogue:
+        if str(url.database).startswith(prefix):
+            interrupted.append(url)
+            os.kill(os.getpid(), sent)
+        return snapshot(url)
+
+    monkeypatch.setattr(comparison, "snapshot", interrupt)
+    if location == "embedded":
+        live = snapshot(database)
+        if live.server != embedded.major_version():
+            pytest.skip("needs a server of the embedded version")
+    status, output = drift(database, scratch=server if location == "scratch" else "")
+    assert status == 128 + sent
+    assert len(interrupted) == 1
+    assert output == f"ERROR Interrupted by {sent.name}.\n"
+    left = "SELECT count(*) FROM pg_database WHERE starts_with(datname, %s)"
+    assert databases.scalar(server, left, prefix) == 0
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,314 @@
+"""``python -m trading_bot_schema plan`` reports what would run and what blocks it; it only reads.
+
+The obstacles are created by another session, a role, or a change of the system catalogs.
+"""
+
+import json
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import event, make_url
+from sqlalchemy.engine import Engine
+
+from tests.support.alembic_cli import Result
+from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
+from trading_bot_schema.docstrings import LOCKS
+from trading_bot_schema.migrator.lock import LOCK_KEY
+from trading_bot_schema.plan import obstacles
+from trading_bot_schema.plan.command import make_plan
+from trading_bot_schema.plan.obstacles import CONFLICTS, Effect
+from trading_bot_schema.plan.revisions import strongest_locks
+from verification import databases
+from verification.databases import execute, transaction
+from verification.history import HISTORY, Databases
+
+Run = Callable[..., Result]
+INITIAL = HISTORY[0].revision
+INDEXES = HISTORY[1].revision
+
+
+@pytest.fixture
+def initial(database_at: Databases) -> str:
+    """A database that lacks all revisions but the first."""
+    return database_at.at(INITIAL)
+
+
+def obstacles_with(url: str, effect: Effect, target: str = INDEXES) -> list[str]:
+    """Return the plan's obstacles with an effect."""
+    plan = make_plan(make_url(url), target)
+    assert plan.would_run == all(o.effect != Effect.BLOCKS for o in plan.obstacles)
+    return [f"{o.table}: {o.description}" for o in plan.obstacles if o.effect == effect]
+
+
+# What would run.
+
+
+def test_nothing_to_run(database: str, package_command: Run) -> None:
+    result = package_command("plan", database=database)
+    assert result.status == 0
+    assert result.stdout.endswith("Nothing would run.\n")
+
+
+def test_an_empty_database(empty_database: str) -> None:
+    plan = make_plan(make_url(empty_database))
+    assert [revision.revision for revision in plan.revisions] == [
+        revision.revision for revision in HISTORY
+    ]
+    assert plan.would_run, plan.obstacles
+    # They are new: the first revision creates them.
+    assert not any(table.exists for table in plan.tables)
+
+
+def test_the_declarations_of_the_docstrings(initial: str, package_command: Run) -> None:
+    result = package_command("plan", INDEXES, database=initial).succeeded()
+    assert f"is at {INITIAL}." in result.stdout
+    assert f"{INDEXES}  Index the hot queries." in result.stdout
+    for line in ("Why:       the last trades", "Locks:     SHARE UPDATE", "Downgrade: keeps all"):
+        assert line in result.stdout
+    assert "trades       SHARE UPDATE EXCLUSIVE" in result.stdout
+    assert result.stdout.endswith("\nIt would run.\n")
+
+
+def test_json(initial: str, package_command: Run) -> None:
+    execute(initial, "ANALYZE trades")
+    plan = json.loads(package_command("plan", INDEXES, "--json", database=initial).stdout)
+    assert plan["at"] == [INITIAL]
+    assert plan["would_run"] is True
+    (revision,) = plan["revisions"]
+    assert revision["revision"] == INDEXES
+    assert revision["tables"] == {table["name"]: table["lock"] for table in plan["tables"]}
+    (trades,) = (table for table in plan["tables"] if table["name"] == "trades")
+    assert trades["bytes"] > 0
+    assert plan["obstacles"] == []
+
+
+def test_the_password_is_not_shown(initial: str, make_role: Callable[..., str]) -> None:
+    url = make_url(databases.as_role(initial, make_role(member_of="pg_read_all_data")))
+    assert "pw" not in make_plan(url.set(password="hush")).database
+
+
+def test_the_strongest_lock_on_each_table(empty_database: str) -> None:
+    plan = make_plan(make_url(empty_database))
+    for table, lock in strongest_locks(plan.revisions).items():
+        taken = [revision.tables.get(table) for revision in plan.revisions]
+        assert lock == LOCKS[max(LOCKS.index(mode) for mode in taken if mode)]
+
+
+def test_conflicts_of_locks(database: str) -> None:
+    with psycopg.connect(database) as first, psycopg.connect(database) as second:
+        for wanted, held in product(LOCKS, LOCKS):
+            first.execute(f"LOCK TABLE trades IN {held} MODE".encode())
+            try:
+                second.execute(f"LOCK TABLE trades IN {wanted} MODE NOWAIT".encode())
+                waits = False
+            except psycopg.errors.LockNotAvailable:
+                waits = True
+            first.rollback()
+            second.rollback()
+            assert waits == (held in CONFLICTS[wanted]), f"{wanted} after {held}"
+
+
+# Obstacles.
+
+
+@pytest.mark.parametrize(("long", "effect"), [(0, Effect.BLOCKS), (3600, Effect.DELAYS)])
+def test_a_session_in_a_transaction(
+    long: int, effect: Effect, initial: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(obstacles, "LONG_SECONDS", long)
+    with transaction(initial, "DELETE FROM trades", "SET application_name = 'forgetful'"):
+        (obstacle,) = obstacles_with(initial, effect)
+    assert obstacle.startswith("trades: ROW EXCLUSIVE is held by pid ")
+    assert "forgetful" in obstacle
+    assert "idle in transaction" in obstacle
+
+
+def test_a_session_that_only_reads_is_not_waited_for(initial: str) -> None:
+    with transaction(initial, "SELECT FROM trades"):
+        assert obstacles_with(initial, Effect.BLOCKS) == []
+        assert obstacles_with(initial, Effect.DELAYS) == []
+
+
+def test_the_oldest_snapshot(initial: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(obstacles, "LONG_SECONDS", 0)
+    with transaction(
+        initial,
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "SET application_name = 'report'",
+        "SELECT FROM users",
+    ):
+        (obstacle,) = obstacles_with(initial, Effect.BLOCKS)
+    assert "the oldest snapshot is that of pid" in obstacle
+    assert "report" in obstacle
+
+
+def test_a_prepared_transaction(server: str, initial: str) -> None:
+    with psycopg.connect(server) as connection:
+        if connection.execute("SHOW max_prepared_transactions").fetchone() == ("0",):
+            pytest.skip("max_prepared_transactions is 0")
+    with psycopg.connect(initial, autocommit=True) as connection:
+        connection.execute("BEGIN")
+        connection.execute("DELETE FROM trades")
+        connection.execute("PREPARE TRANSACTION 'forgotten'")
+        try:
+            (obstacle,) = obstacles_with(initial, Effect.BLOCKS)
+        finally:
+            connection.execute("ROLLBACK PREPARED 'forgotten'")
+    assert "trades: ROW EXCLUSIVE is held by the prepared transaction 'forgotten'" in obstacle
+
+
+def test_a_locked_table(initial: str) -> None:
+    with transaction(initial, "LOCK TABLE trades"):
+        plan = make_plan(make_url(initial), INDEXES)
+    assert [table.bytes is None for table in plan.tables] == [
+        table.name == "trades" for table in plan.tables
+    ]
+    assert any("ACCESS EXCLUSIVE is held" in obstacle.description for obstacle in plan.obstacles)
+
+
+def test_a_table_that_must_be_vacuumed(initial: str) -> None:
+    execute(
+        initial,
+        "SET allow_system_table_mods = on",
+        "UPDATE pg_class SET relfrozenxid = '2' WHERE oid = 'trades'::regclass",
+    )
+    notes = obstacles_with(initial, Effect.NOTE)
+    assert any(note.startswith("trades: due for an autovacuum to prevent") for note in notes)
+
+
+def test_an_invalid_index(initial: str) -> None:
+    execute(
+        initial,
+        "SET allow_system_table_mods = on",
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_trades_user_id'::regclass",
+    )
+    (note,) = obstacles_with(initial, Effect.NOTE)
+    assert note.startswith("trades: ix_trades_user_id is invalid")
+
+
+def test_another_migrator(initial: str, database_at: Databases) -> None:
+    with transaction(initial, f"SELECT pg_advisory_lock({LOCK_KEY})"):
+        (obstacle,) = obstacles_with(initial, Effect.DELAYS)
+        assert obstacles_with(database_at.at(INITIAL), Effect.DELAYS) == [], "another database"
+    assert "another migrator is running: pid" in obstacle
+
+
+def test_a_read_only_database(initial: str) -> None:
+    name = make_url(initial).database
+    execute(initial, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    (obstacle,) = obstacles_with(initial, Effect.BLOCKS)
+    assert "transactions are read-only" in obstacle
+
+
+@needs_pgbouncer
+def test_a_pooler(initial: str, package_command: Run) -> None:
+    with pgbouncer(initial, "transaction") as url:
+        result = package_command("plan", "--json", database=url)
+    assert result.status == 2
+    plan = json.loads(result.stdout)
+    assert plan["would_run"] is False
+    assert "pooler in transaction or statement mode" in plan["error"]
+
+
+# Roles.
+
+
+def test_a_role_that_may_only_read(
+    initial: str, make_role: Callable[..., str], package_command: Run
+) -> None:
+    url = databases.as_role(initial, make_role(member_of="pg_read_all_data"))
+    result = package_command("plan", INDEXES, database=url).succeeded()
+    assert "note:      this role may not migrate: run the migration as" in result.stdout
+    assert "unknown:   since when others' transactions are open" in result.stdout
+    with transaction(initial, "DELETE FROM trades"):
+        # Its age is unknown, so it counts as long.
+        (obstacle,) = obstacles_with(url, Effect.BLOCKS)
+    assert "ROW EXCLUSIVE is held by pid" in obstacle
+
+
+def test_a_role_that_also_sees_sessions(initial: str, make_role: Callable[..., str]) -> None:
+    url = databases.as_role(initial, make_role(member_of="pg_read_all_data, pg_monitor"))
+    assert obstacles_with(url, Effect.UNKNOWN) == []
+    with transaction(initial, "DELETE FROM trades"):
+        (obstacle,) = obstacles_with(url, Effect.DELAYS)
+    assert "idle in transaction" in obstacle
+
+
+def test_an_owner_that_may_not_create_tables(initial: str, make_role: Callable[..., str]) -> None:
+    role = make_role()
+    tables = ("alembic_version", "users", "api_keys", "bot_configs", "bot_states", "trades")
+    execute(initial, *(f"ALTER TABLE {table} OWNER TO {role}" for table in tables))
+    (obstacle,) = obstacles_with(initial, Effect.BLOCKS)
+    assert f"{role} may not create tables" in obstacle
+    execute(initial, f"GRANT CREATE, USAGE ON SCHEMA public TO {role}")
+    assert obstacles_with(initial, Effect.BLOCKS) == []
+    execute(initial, "ALTER TABLE trades OWNER TO pg_monitor")
+    (obstacle,) = obstacles_with(initial, Effect.BLOCKS)
+    execute(initial, "ALTER TABLE trades OWNER TO CURRENT_USER", f"DROP OWNED BY {role} CASCADE")
+    assert obstacle.startswith(f"trades: {role}, who owns alembic_version, does not own it")
+
+
+# Errors.
+
+
+def test_an_unknown_revision_of_the_database(database: str, package_command: Run) -> None:
+    execute(database, "UPDATE alembic_version SET version_num = '0123456789ab'")
+    result = package_command("plan", database=database)
+    assert result.status == 2
+    assert "0123456789ab, which is not among the migrations here" in result.stderr
+    assert result.output.count("\n") == 1
+
+
+def test_an_unknown_target(database: str, package_command: Run) -> None:
+    result = package_command("plan", "nonsense", database=database)
+    assert result.status == 2
+    assert "nonsense" in result.stderr
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("revision", ["", "head+1", "nosuch"])
+def test_a_revision_that_does_not_exist(revision: str, initial: str, package_command: Run) -> None:
+    result = package_command("plan", revision, database=initial)
+    assert result.status == 2
+    assert result.output.startswith("ERROR ")
+    assert "`history` lists the revisions" in result.output
+    assert result.output.count("\n") == 1
+
+
+def test_a_role_that_may_not_read(
+    initial: str, make_role: Callable[..., str], package_command: Run
+) -> None:
+    result = package_command("plan", "--json", database=databases.as_role(initial, make_role()))
+    assert result.status == 2
+    assert "permission denied for table alembic_version" in json.loads(result.stdout)["error"]
+
+
+# Scale.
+
+
+def test_as_many_statements_on_any_number_of_tables(initial: str) -> None:
+    few = _statements(initial)
+    execute(
+        initial,
+        "DO $$ BEGIN FOR n IN 1..200 LOOP"
+        " EXECUTE format('CREATE TABLE t%s (id integer PRIMARY KEY)', n); END LOOP; END $$",
+    )
+    assert _statements(initial) == few
+
+
+def _statements(url: str) -> int:
+    count = 0
+
+    def increment(*_: Any) -> None:
+        nonlocal count
+        count += 1
+
+    event.listen(Engine, "before_cursor_execute", increment)
+    try:
+        make_plan(make_url(url), INDEXES)
+    finally:
+        event.remove(Engine, "before_cursor_execute", increment)
+    return count

@@ -1,0 +1,165 @@
+"""A docstring that declares fewer or more locks than are taken is refused, with the right line.
+
+The declarations of real revisions are compared in ``test_locks.py``.
+"""
+
+import pytest
+
+from tools.document.locks import with_lines
+from verification.lock_lines import check_downgrade, check_upgrade
+from verification.observation import Observation, Statement
+from verification.observed_revision import Probe
+
+ADD_NOTE = 'op.add_column("trades", sa.Column("note", sa.Text()))'
+BRIEFLY = "ACCESS EXCLUSIVE on trades, for milliseconds"
+READING = "SHARE UPDATE EXCLUSIVE on trades, while its rows are read"
+REWRITING = "ACCESS EXCLUSIVE on trades, while it is rewritten"
+
+
+def observation(*statements: Statement) -> Observation:
+    return Observation({"trades": 9, "users": 9}, set(), list(statements))
+
+
+def taking(
+    lock: str, table: str = "trades", *, transaction: int = 0, reads: bool = False
+) -> Statement:
+    read = {table} if reads else set()
+    return Statement("ALTER TABLE", transaction, locks={table: {lock}}, read=read)
+
+
+ADDS = observation(taking("ACCESS EXCLUSIVE"))
+VALIDATES = observation(taking("SHARE UPDATE EXCLUSIVE", reads=True))
+BOTH = observation(
+    taking("ACCESS EXCLUSIVE"), taking("SHARE UPDATE EXCLUSIVE", transaction=1, reads=True)
+)
+REWRITES = observation(
+    Statement(
+        "ALTER TABLE",
+        0,
+        locks={"trades": {"ACCESS EXCLUSIVE"}},
+        read={"trades"},
+        rewritten={"trades"},
+    )
+)
+TWO_TABLES = observation(taking("SHARE"), taking("SHARE", "users"))
+READS_ONLY = observation(taking("ACCESS SHARE", reads=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "observed"),
+    [
+        (BRIEFLY, ADDS),
+        ("ACCESS EXCLUSIVE on trades, for milliseconds: no row is read or rewritten", ADDS),
+        ("ACCESS EXCLUSIVE on trades", ADDS),
+        (READING, VALIDATES),
+        ("SHARE UPDATE EXCLUSIVE on trades, while the index is built", VALIDATES),
+        (f"{BRIEFLY}; {READING}", BOTH),
+        (REWRITING, REWRITES),
+        ("SHARE on trades and users, while they can be read", TWO_TABLES),
+        ("SHARE on trades, briefly; SHARE on users, briefly", TWO_TABLES),
+        ("none", READS_ONLY),
+        ("ACCESS SHARE on trades", READS_ONLY),
+        ("none", observation()),
+    ],
+)
+def test_a_correct_line_passes(text: str, observed: Observation) -> None:
+    assert check_upgrade(f"Locks: {text}.", observed) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "observed", "message", "paste"),
+    [
+        ("none", ADDS, "It takes ACCESS EXCLUSIVE on trades", BRIEFLY),
+        ("none that matters", ADDS, "is not of the form", BRIEFLY),
+        (
+            "SHARE on trades",
+            ADDS,
+            "The docstring declares SHARE on trades, which is",
+            BRIEFLY,
+        ),
+        (
+            f"{BRIEFLY}; SHARE on users",
+            ADDS,
+            "declares SHARE on users, which is not",
+            BRIEFLY,
+        ),
+        (REWRITING, ADDS, "declares that trades is rewritten; it is not", BRIEFLY),
+        (READING.replace("read", "not read"), VALIDATES, "All rows of trades are", READING),
+        ("SHARE UPDATE EXCLUSIVE on trades, briefly", VALIDATES, "All rows of trades", READING),
+        (
+            BRIEFLY,
+            BOTH,
+            "It takes SHARE UPDATE EXCLUSIVE on trades",
+            f"{BRIEFLY}; {READING}",
+        ),
+        (READING, BOTH, "It takes ACCESS EXCLUSIVE on trades", f"{BRIEFLY}; {READING}"),
+        (BRIEFLY, REWRITES, "trades is rewritten under ACCESS EXCLUSIVE", REWRITING),
+        (
+            "ACCESS EXCLUSIVE on trades, while its rows are read",
+            ADDS,
+            "declares that rows of trades are read; they are not",
+            BRIEFLY,
+        ),
+        (
+            "SHARE on trades",
+            TWO_TABLES,
+            "It takes SHARE on users",
+            "SHARE on trades and users, for milliseconds",
+        ),
+        (BRIEFLY, observation(), "declares ACCESS EXCLUSIVE on trades", "none"),
+    ],
+)
+def test_a_wrong_line_is_refused(
+    text: str, observed: Observation, message: str, paste: str
+) -> None:
+    errors = check_upgrade(f"Locks: {text}.", observed)
+    assert message in errors
+    pasted = " ".join(errors.partition("The docstring should have:\n\n")[2].split())
+    assert pasted == f"Locks: {paste}."
+    assert check_upgrade(pasted, observed) == ""
+
+
+def test_a_docstring_without_the_line() -> None:
+    assert "Locks: none." in check_upgrade("A revision.", observation())
+
+
+def test_a_downgrade_takes_no_more_than_the_line_declares() -> None:
+    assert check_downgrade(f"Locks: {BRIEFLY}.", ADDS, set()) == ""
+    assert check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES, {"users"}) == ""
+    errors = check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES, set())
+    assert "The downgrade takes SHARE on users" in errors
+    assert "Downgrade locks: SHARE on trades and users, for milliseconds." in errors
+    errors = check_downgrade(f"Locks: {BRIEFLY}.", REWRITES, set())
+    assert f"Downgrade locks: {REWRITING}." in errors
+
+
+def test_a_downgrade_with_its_own_line() -> None:
+    docstring = f"Locks: none.\nDowngrade locks: {REWRITING}."
+    assert check_downgrade(docstring, REWRITES, set()) == ""
+    assert "declares that trades is rewritten" in check_downgrade(docstring, ADDS, set())
+    # A table that is dropped may be named.
+    docstring = f"Locks: none.\nDowngrade locks: {BRIEFLY}."
+    assert check_downgrade(docstring, ADDS, {"trades"}) == ""
+
+
+def test_a_revision_with_two_wrong_lines(probe: Probe) -> None:
+    rewrite = 'op.execute("ALTER TABLE bot_states ADD COLUMN r float DEFAULT random()")'
+    docstring = "A probe.\n\nLocks: SHARE on trades.\nDowngrade: keeps all data."
+    errors = probe(ADD_NOTE, rewrite, docstring).wrong_locks()
+    assert f"Locks: {BRIEFLY}." in errors
+    assert "Downgrade locks: ACCESS EXCLUSIVE on bot_states, while it is rewritten." in errors
+
+
+def test_a_missing_line_is_written(probe: Probe) -> None:
+    create = 'op.execute("CREATE TABLE notes (id integer REFERENCES users)")'
+    docstring = "A probe.\n\nLocks: <none, or: ...>\nDowngrade: loses notes."
+    revision = probe(create, 'op.drop_table("notes")', docstring)
+    written = with_lines(docstring, revision)
+    assert written == (
+        "A probe.\n\nLocks: SHARE ROW EXCLUSIVE on users, for milliseconds.\n"
+        "Downgrade locks: ACCESS EXCLUSIVE on users, for milliseconds.\nDowngrade: loses notes."
+    )
+    assert with_lines(docstring.replace("Locks: <none, or: ...>\n", ""), revision) == written
+    # It is correct.
+    assert check_upgrade(written, revision.upgrade) == ""
+    assert check_downgrade(written, revision.downgrade, {"notes"}) == ""

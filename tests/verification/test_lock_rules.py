@@ -1,0 +1,342 @@
+"""A dangerous revision is refused, with its effect and the safe form; a safe one passes.
+
+Each revision here is added to those of the project, and checked by its observed effects.
+"""
+
+import pytest
+
+from verification.observed_revision import Probe
+
+ADD_COLUMN = 'op.add_column("trades", sa.Column("note", sa.Text()))'
+CHECK = (
+    'op.create_check_constraint(op.f("ck_probe"), "trades", "price < 1e30",'
+    " postgresql_not_valid=True)"
+)
+VALIDATE = 'op.execute("ALTER TABLE trades VALIDATE CONSTRAINT {}")'
+FOREIGN_KEY = """
+op.create_foreign_key(
+    "fk_probe", "trades", "api_keys", ["{}"], ["id"], postgresql_not_valid={}
+)
+"""
+AUTOCOMMIT = "with op.get_context().autocommit_block():\n"
+INDEX = 'op.create_index("ix_probe", "trades", ["symbol"], postgresql_concurrently=True{})'
+DROP_INDEX = 'op.drop_index("ix_probe", if_exists=True, postgresql_concurrently=True)'
+BATCHES = """
+last = op.get_bind().scalar(sa.text("SELECT max(id) FROM trades"))
+for first in range(0, last + 1, 5_000):
+    op.execute(
+        "UPDATE trades SET commission_asset = 'none' WHERE {only}"
+        f" id >= {{first}} AND id < {{first + 5_000}}"
+    )
+"""
+
+
+def indented(*statements: str) -> str:
+    """Return statements in an autocommit_block()."""
+    lines = "\n".join(statements).strip().splitlines()
+    return AUTOCOMMIT + "\n".join(f"    {line}" for line in lines)
+
+
+DANGEROUS: dict[str, tuple[str, str, str, str]] = {
+    # Title: rule, upgrade, earlier revision, part of the message.
+    "a CHECK that is validated at once": (
+        "scan-under-lock",
+        'op.create_check_constraint(op.f("ck_probe"), "trades", "price < 1e30")',
+        "",
+        "ACCESS EXCLUSIVE on trades, which blocks reads and writes. Safe: add it NOT VALID,"
+        " VALIDATE it in the next revision. See “Add or change a CHECK” in CONTRIBUTING.md.",
+    ),
+    "SET NOT NULL without a validated CHECK": (
+        "scan-under-lock",
+        'op.alter_column("bot_states", "last_updated_at", nullable=False)',
+        'op.alter_column("bot_states", "last_updated_at", nullable=True)',
+        "reads all rows of bot_states under ACCESS EXCLUSIVE on bot_states",
+    ),
+    "an index that is not built concurrently": (
+        "scan-under-lock",
+        'op.create_index("ix_probe", "trades", ["symbol"])',
+        "",
+        "under SHARE on trades, which blocks writes. Safe: build it CONCURRENTLY",
+    ),
+    "an index that is not built concurrently, outside a transaction": (
+        "scan-under-lock",
+        indented('op.execute("CREATE INDEX IF NOT EXISTS ix_probe ON trades (symbol)")'),
+        "",
+        "under SHARE on trades, which blocks writes. Safe: build it CONCURRENTLY",
+    ),
+    "a unique constraint": (
+        "scan-under-lock",
+        'op.create_unique_constraint("uq_probe", "trades", ["id", "symbol"])',
+        "",
+        "reads all rows of trades under ACCESS EXCLUSIVE on trades",
+    ),
+    "a foreign key that is validated at once": (
+        "scan-under-lock",
+        FOREIGN_KEY.format("probe_id", False),
+        'op.add_column("trades", sa.Column("probe_id", sa.Integer()))',
+        "SHARE ROW EXCLUSIVE on trades, which block writes. Safe: add it NOT VALID",
+    ),
+    "a new table that is filled in the transaction of its foreign key": (
+        "scan-under-lock",
+        'op.execute("CREATE TABLE probe (id integer REFERENCES users)")\n'
+        'op.execute("INSERT INTO probe SELECT id FROM users")',
+        "",
+        "reads all rows of users under SHARE ROW EXCLUSIVE on users",
+    ),
+    "a change of type": (
+        "rewrite-under-lock",
+        'op.alter_column("bot_states", "daily_trades_count", type_=sa.BigInteger())',
+        "",
+        "rewrites bot_states under ACCESS EXCLUSIVE on bot_states, which blocks reads and writes."
+        " Safe: add a column of the new type",
+    ),
+    "a volatile default": (
+        "rewrite-under-lock",
+        'op.execute("ALTER TABLE trades ADD COLUMN tag uuid DEFAULT gen_random_uuid()")',
+        "",
+        "rewrites trades under ACCESS EXCLUSIVE on trades",
+    ),
+    "VACUUM FULL": (
+        "rewrite-under-lock",
+        indented('op.execute("VACUUM FULL users")'),
+        "",
+        "rewrites users under ACCESS EXCLUSIVE on users",
+    ),
+    "a column and a foreign key in one revision": (
+        "second-table",
+        'op.add_column("trades", sa.Column("probe_id", sa.Integer()))\n'
+        + FOREIGN_KEY.format("probe_id", True),
+        "",
+        "requests SHARE ROW EXCLUSIVE on api_keys while the transaction holds ACCESS EXCLUSIVE on"
+        " trades, which blocks reads and writes for as long as it waits. Split it into two"
+        " revisions. Safe: add it NOT VALID in a revision of its own, VALIDATE it in the next.",
+    ),
+    "columns of two tables": (
+        "second-table",
+        f'{ADD_COLUMN}\nop.add_column("users", sa.Column("note", sa.Text()))',
+        "",
+        "requests ACCESS EXCLUSIVE on users while the transaction holds ACCESS EXCLUSIVE on"
+        " trades",
+    ),
+    "a foreign key, then a column of another table": (
+        "second-table",
+        f'op.execute("CREATE TABLE probe (id integer REFERENCES users)")\n{ADD_COLUMN}',
+        "",
+        "requests ACCESS EXCLUSIVE on trades while the transaction holds SHARE ROW EXCLUSIVE on"
+        " users",
+    ),
+    "a table with two foreign keys is dropped": (
+        "second-table",
+        'op.drop_table("trades")',
+        "",
+        "Safe: drop its foreign keys first, each in a revision of its own. See “Drop a table”",
+    ),
+    "an UPDATE of every row": (
+        "every-row",
+        "op.execute(\"UPDATE trades SET commission_asset = 'BNB'\")",
+        "",
+        "changes every row of trades in one transaction",
+    ),
+    "batches in one transaction": (
+        "every-row",
+        BATCHES.format(only=""),
+        "",
+        "Safe: in batches of some thousands, each committed by autocommit_block()",
+    ),
+    "TRUNCATE": ("every-row", 'op.execute("TRUNCATE bot_states")', "", "every row of bot_states"),
+    "changed rows in the transaction of a strong lock": (
+        "rows-under-lock",
+        f"{ADD_COLUMN}\nop.execute(\"UPDATE trades SET note = '' WHERE id = 1001\")",
+        "",
+        "changes rows of trades in the transaction that holds ACCESS EXCLUSIVE on trades",
+    ),
+    "VALIDATE in the transaction of its ADD": (
+        "validate-with-add",
+        f"{CHECK}\n{VALIDATE.format('ck_probe')}",
+        "",
+        "validates a constraint in the transaction that added it, so all rows of trades are read"
+        " under ACCESS EXCLUSIVE on trades",
+    ),
+    "VALIDATE before SET NOT NULL": (
+        "scan-before-lock",
+        f"{VALIDATE.format('ck_probe')}\n"
+        'op.execute("ALTER TABLE trades ALTER COLUMN commission_asset SET NOT NULL")\n'
+        'op.execute("ALTER TABLE trades DROP CONSTRAINT ck_probe")',
+        "op.execute(\"UPDATE trades SET commission_asset = '' WHERE commission_asset IS NULL\")\n"
+        + CHECK.replace("price < 1e30", "commission_asset IS NOT NULL"),
+        "requests ACCESS EXCLUSIVE on trades, which blocks reads and writes, after ALTER TABLE"
+        " trades VALIDATE CONSTRAINT ck_probe has read all rows of trades",
+    ),
+    "a column before an index that is built concurrently": (
+        "run-again",
+        f"{ADD_COLUMN}\n{indented(DROP_INDEX, INDEX.format(''))}",
+        "",
+        "ALTER TABLE trades ADD COLUMN note TEXT: fails when the revision is run again",
+    ),
+    "a foreign key before its VALIDATE": (
+        "run-again",
+        FOREIGN_KEY.format("probe_id", True) + indented(VALIDATE.format("fk_probe")),
+        'op.add_column("trades", sa.Column("probe_id", sa.Integer()))',
+        'constraint "fk_probe" for relation "trades" already exists',
+    ),
+    "an UPDATE that is not idempotent": (
+        "run-again",
+        indented(
+            "op.execute(\"UPDATE users SET hashed_password = hashed_password || 'x' WHERE"
+            ' id = 1001")'
+        ),
+        "",
+        "the result differs from that of a single run",
+    ),
+    "an index that may be left invalid": (
+        "run-again",
+        indented(INDEX.format(", if_not_exists=True")),
+        "",
+        "INDEX ix_probe (not in the dump)",
+    ),
+    "no limit to waiting": (
+        "timeout",
+        f'op.execute("SET LOCAL lock_timeout = 0")\n{ADD_COLUMN}',
+        "",
+        "SET LOCAL lock_timeout = 0: sets lock_timeout to no limit.",
+    ),
+    "a longer wait": (
+        "timeout",
+        f"op.execute(\"SELECT set_config('lock_timeout', '1min', true)\")\n{ADD_COLUMN}",
+        "",
+        "sets lock_timeout to 60000 ms",
+    ),
+    "no limit to a statement, outside a transaction": (
+        "timeout",
+        indented('op.execute("SET statement_timeout = 0")', DROP_INDEX, INDEX.format("")),
+        "",
+        "sets statement_timeout to no limit",
+    ),
+}
+
+
+@pytest.mark.parametrize("title", DANGEROUS)
+def test_a_dangerous_revision_is_refused(title: str, probe: Probe) -> None:
+    rule, upgrade, earlier, message = DANGEROUS[title]
+    broken = probe(upgrade, earlier=earlier).broken_rules()
+    assert any(text.startswith(f"[{rule}] ") and message in text for text in broken), broken
+    assert {text.split("]")[0] for text in broken} == {f"[{rule}"}, broken
+
+
+SAFE: dict[str, tuple[str, str]] = {
+    # Title: upgrade, earlier revision.
+    "nothing": ("pass", ""),
+    "a column": (ADD_COLUMN, ""),
+    "a column with a default": (
+        'op.add_column("trades", sa.Column("n", sa.Integer(), nullable=False,'
+        ' server_default=sa.text("0")))',
+        "",
+    ),
+    "a wider varchar": (
+        'op.alter_column("users", "hashed_password", type_=sa.String(512))',
+        "",
+    ),
+    "a CHECK that is not validated": (CHECK, ""),
+    "a CHECK that replaces another": (
+        f'op.drop_constraint("ck_trades_side_known", "trades")\n{CHECK}',
+        "",
+    ),
+    "VALIDATE": (VALIDATE.format("ck_probe"), CHECK),
+    "VALIDATE outside a transaction": (indented(VALIDATE.format("ck_probe")), CHECK),
+    "SET NOT NULL with a validated CHECK": (
+        'op.execute("ALTER TABLE trades ALTER COLUMN price SET NOT NULL")\n'
+        'op.execute("ALTER TABLE trades DROP CONSTRAINT ck_probe")',
+        'op.execute("ALTER TABLE trades ALTER COLUMN price DROP NOT NULL")\n'
+        'op.create_check_constraint(op.f("ck_probe"), "trades", "price IS NOT NULL")',
+    ),
+    "a foreign key": (
+        FOREIGN_KEY.format("probe_id", True),
+        'op.add_column("trades", sa.Column("probe_id", sa.Integer()))',
+    ),
+    "a new table with two foreign keys": (
+        'op.execute("CREATE TABLE probe (id integer REFERENCES users, bot integer REFERENCES'
+        ' bot_configs)")',
+        "",
+    ),
+    "a table with one foreign key is dropped": ('op.drop_table("api_keys")', ""),
+    "an index, built concurrently": (indented(DROP_INDEX, INDEX.format("")), ""),
+    "a unique constraint from an index": (
+        'op.execute("ALTER TABLE trades ADD CONSTRAINT ix_probe UNIQUE USING INDEX ix_probe")',
+        indented('op.execute("CREATE UNIQUE INDEX CONCURRENTLY ix_probe ON trades (id, symbol)")'),
+    ),
+    "batches outside a transaction": (
+        indented(BATCHES.format(only="commission_asset IS NULL AND")),
+        "",
+    ),
+    "few rows": ("op.execute(\"UPDATE trades SET pnl = 0 WHERE pnl < 0 AND symbol = '0'\")", ""),
+    "a shorter wait": (f"op.execute(\"SET LOCAL lock_timeout = '100ms'\")\n{ADD_COLUMN}", ""),
+    "storage and comments": (
+        'op.execute("ALTER TABLE trades SET (fillfactor = 90)")\n'
+        "op.execute(\"COMMENT ON TABLE trades IS 'Filled orders.'\")",
+        "",
+    ),
+    "VACUUM": (indented('op.execute("VACUUM users")'), ""),
+    "a trigger": (
+        "op.execute(\"CREATE FUNCTION probe() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN"
+        " NEW; END'\")\n"
+        'op.execute("CREATE TRIGGER probe BEFORE INSERT ON trades FOR EACH ROW EXECUTE FUNCTION'
+        ' probe()")',
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("title", SAFE)
+def test_a_safe_revision_passes(title: str, probe: Probe) -> None:
+    upgrade, earlier = SAFE[title]
+    assert probe(upgrade, earlier=earlier).broken_rules() == []
+
+
+PLAIN_INDEX = 'op.execute("CREATE INDEX ix_probe ON trades (symbol)")'
+
+
+@pytest.mark.parametrize(
+    ("upgrade", "accepts", "message"),
+    [
+        (PLAIN_INDEX, "scan-under-lock on trades, since it has ten rows.", None),
+        (
+            PLAIN_INDEX,
+            "scan-under-lock on trades and users, because both have ten rows.",
+            None,
+        ),
+        (PLAIN_INDEX, "scan-under-lock on users, since it has ten rows.", "[scan-"),
+        (PLAIN_INDEX, "every-row on trades, since it has ten rows.", "[scan-"),
+        (PLAIN_INDEX, "scan-under-lock on trades.", "is not of the form"),
+        (
+            "pass",
+            "scan-under-lock on trades, since it has ten rows.",
+            "that the revision does not have",
+        ),
+        ("pass", "scans on trades, since it has ten rows.", "The rules are: scan-under-lock, "),
+        (
+            'op.execute("SET LOCAL lock_timeout = 0")',
+            "timeout, since the service is stopped at night.",
+            None,
+        ),
+    ],
+)
+def test_an_exception_matches_a_violation_and_has_a_reason(
+    upgrade: str, accepts: str, message: str | None, probe: Probe
+) -> None:
+    broken = probe(upgrade, docstring=f"A probe.\n\nAccepts: {accepts}").broken_rules()
+    if message is None:
+        assert broken == []
+    else:
+        assert any(message in text for text in broken), broken
+
+
+def test_changed_rows_have_to_be_declared(probe: Probe) -> None:
+    upgrade = (
+        "op.execute('UPDATE users SET is_active = false WHERE id = 1001')\n"
+        "op.execute('UPDATE trades SET pnl = 0 WHERE id = 1001')\n"
+        "op.execute('DELETE FROM api_keys WHERE id = 1001')"
+    )
+    docstring = "A probe.\n\nUpgrade: changes users.is_active."
+    deleted, updated = sorted(probe(upgrade, docstring=docstring).undeclared_changes())
+    assert deleted.endswith("Declare it in the docstring: Upgrade: loses api_keys.")
+    assert updated.endswith("Upgrade: changes trades.<column>.")

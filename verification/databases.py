@@ -1,0 +1,131 @@
+"""Databases for tests: created in milliseconds, dropped afterwards."""
+
+import itertools
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url, pool
+
+from trading_bot_schema import embedded
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def execute(url: str, *statements: str) -> None:
+    """Run statements, each outside a transaction."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def as_role(url: str, role: str) -> str:
+    """Return the URL of a database for a role whose password is ``pw``."""
+    target = make_url(url).set(username=role, password="pw")
+    return target.render_as_string(hide_password=False)
+
+
+def scalar(url: str, query: str, *values: object) -> Any:
+    """Return the first value of a query's result."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        return (connection.execute(query.encode(), values).fetchone() or [None])[0]
+
+
+@contextmanager
+def transaction(
+    url: str, *statements: str, **options: Any
+) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """Run statements on a connection with options, and roll back at the end of the block."""
+    with psycopg.connect(url, **options) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+        yield connection
+        if not connection.closed:
+            connection.rollback()
+
+
+def release(url: str) -> int:
+    """Return the release of a server, such as 18."""
+    return int(scalar(url, "SHOW server_version_num")) // 10_000
+
+
+@contextmanager
+def database(server: str, name: str, template: str = "template0") -> Iterator[str]:
+    """Create a database on a server as a copy of a template, yield its URL, and drop it."""
+    execute(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    try:
+        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        execute(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@contextmanager
+def database_factory(server: str) -> Iterator[Callable[..., str]]:
+    """Yield a function that creates a database as a copy of a template and returns its URL.
+
+    The databases are dropped at the end.
+    """
+    prefix = f"test_{uuid4().hex[:12]}"
+    numbers = itertools.count(1)
+    with ExitStack() as stack:
+        yield lambda template="template0": stack.enter_context(
+            database(server, f"{prefix}_{next(numbers)}", template)
+        )
+
+
+def sync_engine(url: str | URL) -> Engine:
+    """Return an engine on psycopg that keeps no connections."""
+    return create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        poolclass=pool.NullPool,
+        hide_parameters=True,
+    )
+
+
+def alembic_config(connection: Connection | Engine | None = None) -> Config:
+    """Return the project's Alembic configuration, for a connection or engine if one is given."""
+    return Config(ROOT / "alembic.ini", attributes={"connection": connection})
+
+
+def migrate(url: str, revision: str = "head", config: Config | None = None) -> None:
+    """Upgrade a database, or downgrade it with a revision such as ``-1`` or ``base``."""
+    migrate_on(sync_engine(url), revision, config)
+
+
+def migrate_on(
+    connection: Connection | Engine, revision: str, config: Config | None = None
+) -> None:
+    """Migrate on a connection or engine, by default with the project's configuration."""
+    config = config or alembic_config()
+    config.attributes["connection"] = connection
+    down = revision == "base" or revision.startswith("-")
+    run = command.downgrade if down else command.upgrade
+    run(config, revision)
+
+
+def version(url: str) -> str | None:
+    """Return the revision of a database."""
+    with sync_engine(url).connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def program(name: str, url: str, *options: str, script: str = "") -> str:
+    """Run ``psql`` or ``pg_dump`` of the embedded PostgreSQL; return what it prints."""
+    result = subprocess.run(
+        [embedded.programs() / name, f"--dbname={url}", *options],
+        env={name: value for name, value in os.environ.items() if not name.startswith("PG")},
+        input=script,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout

@@ -1,0 +1,126 @@
+"""Observes a revision: the effects of its upgrade and downgrade, and their errors."""
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import Self
+
+from alembic.config import Config
+from alembic.script import Script
+from sqlalchemy import Connection
+
+from trading_bot_schema.docstrings import DocstringError, names
+from verification import databases, rows
+from verification.lock_lines import check_downgrade, check_upgrade, upgrade_line
+from verification.observation import Observation, observe
+from verification.rerun import rerun_violations
+from verification.rows import FilledDatabases
+from verification.rules import Violation, unexcused, violations
+
+MANY_ROWS = 20_000
+"""Rows of a large table: more than a revision may change in one transaction."""
+
+
+Probe = Callable[..., "ObservedRevision"]
+"""The fixture ``probe``: adds a revision, and observes it."""
+
+
+class ObservedRevision:
+    """The effects of a revision, observed on first access."""
+
+    def __init__(
+        self,
+        name: str,
+        docstring: str,
+        start: Callable[[], str],
+        end: Callable[[], str] | None = None,
+        config: Callable[[], Config] = databases.alembic_config,
+    ) -> None:
+        """Take a revision.
+
+        Args:
+            name: Its identifier.
+            docstring: What it declares.
+            start: Creates a database at the previous revision, with rows in every table.
+            end: Creates one at the revision itself; by default the upgraded one is used.
+            config: Returns Alembic's configuration.
+        """
+        self.docstring = docstring
+        self._name, self._start, self._end, self._config = name, start, end, config
+
+    @classmethod
+    def of(cls, script: Script, filled: FilledDatabases) -> Self:
+        """Take a revision of the project."""
+        start, end = partial(filled.before, script), partial(filled.after, script)
+        return cls(script.revision, script.longdoc, start, end)
+
+    def _upgrade(self, connection: Connection) -> None:
+        databases.migrate_on(connection, self._name, self._config())
+
+    @cached_property
+    def _upgraded(self) -> tuple[str, Observation]:
+        url = self._start()
+        return url, observe(url, self._upgrade)
+
+    @property
+    def url(self) -> str:
+        """The database that was upgraded."""
+        return self._upgraded[0]
+
+    @property
+    def upgrade(self) -> Observation:
+        """The effects of the upgrade."""
+        return self._upgraded[1]
+
+    @cached_property
+    def downgrade(self) -> Observation:
+        """The effects of the downgrade."""
+        url = self._end() if self._end else self.url
+        return observe(url, lambda c: databases.migrate_on(c, "-1", self._config()))
+
+    def _violations(self) -> list[Violation]:
+        broken = violations(self.upgrade)
+        if large := {t for v in broken if v.rule == "every-row" for t in v.tables}:
+            # On a small table, a batch of some thousands is every row.
+            url = self._start()
+            rows.grow(url, large, MANY_ROWS)
+            broken = violations(observe(url, self._upgrade))
+        return [*broken, *rerun_violations(self.upgrade, self._upgrade, self.url, self._start)]
+
+    def broken_rules(self) -> list[str]:
+        """Return the rules that the upgrade breaks, with the safe forms."""
+        violations = self._violations()
+        try:
+            return unexcused(self.docstring, violations)
+        except DocstringError as error:
+            return [f"The docstring's line Accepts: {error}"]
+
+    def wrong_locks(self) -> str:
+        """Return the errors in the docstring's lines on locks; empty: none."""
+        wrong = check_upgrade(self.docstring, self.upgrade)
+        # The downgrade is compared with the line that the upgrade should have.
+        docstring = f"{self.docstring}\n\n{upgrade_line(self.upgrade)}"
+        dropped = names(self.docstring, "Downgrade", "loses")
+        errors = (wrong, check_downgrade(docstring, self.downgrade, dropped))
+        return "\n\n".join(filter(None, errors))
+
+    def undeclared_changes(self) -> list[str]:
+        """Return the changes of rows of existing tables that the docstring does not declare."""
+        changes = {name.partition(".")[0] for name in names(self.docstring, "Upgrade", "changes")}
+        loses = {name.partition(".")[0] for name in names(self.docstring, "Upgrade", "loses")}
+        undeclared = []
+        for table in self.upgrade.rows:
+            updated = sum(s.updated[table] for s in self.upgrade.statements)
+            deleted = sum(s.deleted[table] for s in self.upgrade.statements)
+            emptied = any(table in s.emptied for s in self.upgrade.statements)
+            if updated and table not in changes:
+                undeclared.append(
+                    f"The upgrade updates {updated} of the {self.upgrade.rows[table]} rows of"
+                    f" {table}. Declare the columns in the docstring: Upgrade: changes"
+                    f" {table}.<column>."
+                )
+            if (deleted or emptied) and table not in loses:
+                undeclared.append(
+                    f"The upgrade deletes {deleted or 'all'} of the {self.upgrade.rows[table]}"
+                    f" rows of {table}. Declare it in the docstring: Upgrade: loses {table}."
+                )
+        return undeclared

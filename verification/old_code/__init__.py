@@ -1,0 +1,194 @@
+"""Runs the code of one revision on the schema of the next one.
+
+During a deployment the old code runs on the new schema. Its statements are derived from the
+database at the previous revision, with which the models of that time agreed: it inserts, selects,
+updates, deletes and upserts, as the application's role, each column by name, with values that the
+database accepted. All of them run before the revision and after it, on the connections that were
+open (with their prepared statements) and on new ones.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import psycopg
+from alembic.script import Script
+from sqlalchemy import delete, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from models.database import make_engine
+from trading_bot_schema.docstrings import OldCode
+from verification import databases, history
+from verification.old_code.statements import (
+    Outcome,
+    StatementCase,
+    attempt,
+    other_values,
+    part_works,
+    statement_cases,
+    works,
+)
+from verification.old_code.tables import Refused, read_tables, remove_rows
+from verification.old_code.values import FOREIGN_KEY_VIOLATION, Values, insert_rows
+from verification.roles import RoleDatabases, as_role
+from verification.rows import FilledDatabases
+
+Upgrade = Callable[[str], object]
+"""Runs a revision on a database."""
+
+# Classes of SQLSTATEs: data exceptions, constraints, and PL/pgSQL errors of triggers.
+REFUSALS = ("22", "23", "P0")
+
+
+def of_revision(revision: Script, roles: RoleDatabases, filled: FilledDatabases) -> OldCode:
+    """Run old code before a revision of the project and after it."""
+    return observe(
+        roles,
+        lambda: filled.at(history.before(revision)),
+        lambda url: databases.migrate(url, revision.revision),
+    )
+
+
+def observe(roles: RoleDatabases, start: Callable[[], str], upgrade: Upgrade) -> OldCode:
+    """Run old code before a revision and after it.
+
+    Args:
+        roles: Creates databases for the roles.
+        start: Creates a database with rows, at the revision before.
+        upgrade: Runs the revision on a database.
+    """
+
+    def run(refused: Refused, remove: bool) -> OldCode:
+        url = start()
+        try:
+            return asyncio.run(_run(roles.app, url, upgrade, refused, remove))
+        finally:
+            roles.drop(url)
+
+    try:
+        outcome = run({}, remove=False)
+        fails = False
+    except DBAPIError as error:
+        if not _is_refusal(error):
+            raise
+        fails = True
+    if not fails and not outcome.breaks:
+        return outcome
+    # Once more, with only the rows that the revision accepts, to find the other failures.
+    url = start()
+    try:
+        refused = _refused_rows(url, upgrade)
+    finally:
+        roles.drop(url)
+    outcome = run(refused, remove=fails)
+    if not fails:
+        return outcome
+    # A row may be refused because the one that it references is.
+    tables = {name for name, rows in refused.items() if {*rows.values()} - {FOREIGN_KEY_VIOLATION}}
+    tables = tables or {name for name, rows in refused.items() if rows}
+    return replace(outcome, breaks=outcome.breaks | {f"rows of {name}" for name in tables})
+
+
+def _is_refusal(error: DBAPIError) -> bool:
+    return str(getattr(error.orig, "sqlstate", "")).startswith(REFUSALS)
+
+
+def _refused_rows(url: str, upgrade: Upgrade) -> Refused:
+    """Return the rows that can no longer be inserted after a revision."""
+    with databases.sync_engine(as_role(url)).begin() as connection:
+        tables = read_tables(connection, {})
+        for old in reversed(tables.values()):
+            connection.execute(delete(old.table))
+    upgrade(url)
+    with psycopg.connect(as_role(url), autocommit=True) as session:
+        return {
+            name: {
+                old.key_of(row): sqlstate
+                for (row, _), sqlstate in zip(old.rows, insert_rows(session, old), strict=True)
+                if sqlstate.startswith(REFUSALS)
+            }
+            for name, old in tables.items()
+        }
+
+
+async def _run(role: str, url: str, upgrade: Upgrade, refused: Refused, remove: bool) -> OldCode:
+    superuser = databases.sync_engine(as_role(url))
+    with superuser.begin() as connection:
+        tables = read_tables(connection, refused)
+    async with AsyncExitStack() as stack:
+        # An engine for each table: after a failure, an engine prepares all statements again.
+        open_ = {name: await _connect(stack, url, role) for name in tables}
+        before = [
+            (case, await attempt(open_[name], case))
+            for name, old in tables.items()
+            for case in statement_cases(old)
+        ]
+        with psycopg.connect(as_role(url, role), autocommit=True) as session:
+            values = Values(session, tables.values())
+            if remove:
+                with superuser.begin() as connection:
+                    remove_rows(connection, tables, refused)
+            upgrade(url)
+            new = await _connect(stack, url, role)
+            outcome = await _compare(before, open_, new)
+            return replace(outcome, breaks=_shortest(outcome.breaks | values.refused()))
+
+
+async def _connect(stack: AsyncExitStack, url: str, role: str) -> AsyncConnection:
+    """Connect as the application does, in the role of the application."""
+    server = make_url(url).difference_update_query(["options"])
+    engine = make_engine(
+        server.render_as_string(hide_password=False),
+        connect_args={"server_settings": {"role": role}},
+    )
+    stack.push_async_callback(engine.dispose)
+    return await stack.enter_async_context(engine.connect())
+
+
+async def _compare(
+    before: list[tuple[StatementCase, Outcome]],
+    open_: dict[str, AsyncConnection],
+    new: AsyncConnection,
+) -> OldCode:
+    breaks: set[str] = set()
+    fails_once: set[str] = set()
+    for case, outcome in before:
+        connection = open_[case.old.name]
+        if not works(case, outcome, await attempt(connection, case)):
+            after = await attempt(connection, case)
+            if works(case, outcome, after):
+                fails_once.add(case.old.name)
+            else:
+                breaks |= await _parts(connection, case, outcome, after)
+        if not works(case, outcome, after := await attempt(new, case)):
+            breaks |= await _parts(new, case, outcome, after)
+    return OldCode(frozenset(breaks), frozenset(fails_once))
+
+
+def _shortest(breaks: frozenset[str]) -> frozenset[str]:
+    """Omit what is implied: an upsert inserts, and a table has columns."""
+    inserts = {name.removeprefix("insert into ") for name in breaks if name.startswith("insert")}
+    return frozenset(
+        name
+        for name in breaks
+        if name.rpartition(".")[0] not in breaks
+        and not (name.startswith("upsert into ") and name.split()[2] in inserts)
+    )
+
+
+async def _parts(
+    connection: AsyncConnection, case: StatementCase, before: Outcome, after: Outcome
+) -> set[str]:
+    """Return the columns with which a statement breaks, or the statement if all or none do."""
+    broken = case.parts.keys() & other_values(case, before, after)
+    if after.error is not None:
+        broken = {
+            column
+            for column, statement in case.parts.items()
+            if not part_works(case, column, await attempt(connection, case, statement))
+        }
+    if not broken or broken == case.parts.keys():
+        return {case.name}
+    return {f"{case.name}.{column}" for column in broken}

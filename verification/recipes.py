@@ -1,0 +1,42 @@
+"""The revisions in CONTRIBUTING.md and docs/scale.md, in their order."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from verification.databases import ROOT
+
+SINCE = re.compile(r"on PostgreSQL (\d+)$")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A section with revisions."""
+
+    title: str
+    revisions: tuple[str, ...]
+    """For each, the body of ``upgrade()``, or the function and the code that it needs."""
+
+    @property
+    def since(self) -> int:
+        """The first release of PostgreSQL that supports the recipe."""
+        match = SINCE.search(self.title)
+        return int(match[1]) if match else 15
+
+
+def recipes(page: Path, heading: str) -> dict[str, Recipe]:
+    """Return a page's sections with Python blocks, by title."""
+    sections = {}
+    for section in re.split(rf"^{heading} ", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        title = section.partition("\n")[0]
+        if blocks := re.findall(r"```python\n(.*?)```", section, re.DOTALL):
+            sections[title] = Recipe(title, tuple(blocks))
+    return sections
+
+
+GUIDE = {
+    title: recipe
+    for title, recipe in recipes(ROOT / "CONTRIBUTING.md", "###").items()
+    if not title.startswith("#")
+}
+SCALE = recipes(ROOT / "docs" / "scale.md", "##")

@@ -1,0 +1,59 @@
+"""Databases whose owner and application are the two roles of ``docs/roles.sql``."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from uuid import uuid4
+
+from sqlalchemy import make_url
+
+from verification import databases
+from verification.databases import ROOT, program
+
+SCRIPT = ROOT / "docs" / "roles.sql"
+
+
+def run_script(url: str, owner: str, app: str) -> None:
+    """Run ``docs/roles.sql`` in a database, as its comment says."""
+    names = (f"--set=owner={owner}", f"--set=app={app}")
+    program("psql", url, "--no-psqlrc", "--quiet", f"--file={SCRIPT}", *names)
+
+
+class RoleDatabases:
+    """Creates databases for an owner, which migrates, and an application role."""
+
+    def __init__(self, server: str, stack: ExitStack) -> None:
+        """Take a server, on which the databases exist until the stack is closed."""
+        self._server, self._stack = server, stack
+        self._prefix = f"test_{uuid4().hex[:12]}"
+        self._numbers = count(1)
+        self.owner, self.app = f"{self._prefix}_owner", f"{self._prefix}_app"
+
+    def make(self, template: str = "template0") -> str:
+        """Return the URL of a database for its owner: a new one, or a copy."""
+        name = f"{self._prefix}_{next(self._numbers)}"
+        url = self._stack.enter_context(databases.database(self._server, name, template))
+        if template == "template0":
+            run_script(url, self.owner, self.app)
+        return as_role(url, self.owner)
+
+    def drop(self, url: str) -> None:
+        """Drop a database that is no longer needed."""
+        name = make_url(url).database
+        databases.execute(self._server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@contextmanager
+def databases_for_roles(server: str) -> Iterator[RoleDatabases]:
+    """Yield databases for two roles; drop databases and roles at the end."""
+    with ExitStack() as stack:
+        roles = RoleDatabases(server, stack)
+        drop = f"DROP ROLE IF EXISTS {roles.owner}, {roles.app}"
+        stack.callback(databases.execute, server, drop)  # after their databases
+        yield roles
+
+
+def as_role(url: str, role: str = "none") -> str:
+    """Return a URL with which a session sets a role, by default the one that connects."""
+    options = {"options": f"-crole={role}"}
+    return make_url(url).update_query_dict(options).render_as_string(hide_password=False)
