@@ -9,6 +9,7 @@ Source: "Binance Spot API Docs", rest-api.md and user-data-stream.md.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Any, NamedTuple
@@ -240,10 +241,10 @@ def _amount(payload: Payload, name: str) -> Decimal:
     amount = payload[name]
     if not isinstance(amount, str | Decimal):
         raise ValueError(f"{name} is a {type(amount).__name__}: pass the text that Binance sends")
-    try:
-        return _EXACT.create_decimal(amount)
-    except InvalidOperation:
-        raise ValueError(f"{name} is not a number") from None
+    with suppress(InvalidOperation):
+        if (exact := _EXACT.create_decimal(amount)).is_finite():
+            return exact
+    raise ValueError(f"{name} is not a number")
 
 
 def _time(stated: int | str) -> datetime:
