@@ -8,7 +8,7 @@ Source: "Binance Spot API Docs", rest-api.md and user-data-stream.md.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
@@ -32,9 +32,8 @@ _REPORT = {
 }
 _REPORTED_FILL = {
     "tradeId": "t",
-    "allocId": "a",
     "qty": "l",
-    "price": "L",
+    "quoteQty": "Y",
     "commission": "n",
     "commissionAsset": "N",
     "time": "T",
@@ -47,7 +46,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class _Order(NamedTuple):
     """What is known of an order, for the largest quantity that is stated."""
 
-    facts: Payload
+    symbol: str
+    id: int | str
+    side: str
+    type: str
     quantity: Decimal
     quote_quantity: Decimal
     fees: dict[str, Decimal] | None
@@ -86,16 +88,15 @@ def trade_values(bot: BotConfig, *payloads: Payload) -> dict[str, Any] | None:
     order = _read(payloads)
     if order is None:
         return None
-    symbol, side = order.facts["symbol"], order.facts["side"]
-    if symbol != bot.symbol.replace("/", ""):
-        raise ValueError(f"an order of {symbol} is not one of a bot for {bot.symbol}")
+    if order.symbol != bot.symbol.replace("/", ""):
+        raise ValueError(f"an order of {order.symbol} is not one of a bot for {bot.symbol}")
     values = {
         "bot_config_id": bot.id,
         "user_id": bot.user_id,
-        "binance_order_id": order_key(symbol, order.facts["orderId"]),
+        "binance_order_id": order_key(order.symbol, order.id),
         "symbol": bot.symbol,
-        "side": side,
-        "order_type": order.facts["type"],
+        "side": order.side,
+        "order_type": order.type,
         "price": _EXACT.divide(order.quote_quantity, order.quantity).quantize(
             _DIGITS, context=_EXACT
         ),
@@ -105,7 +106,8 @@ def trade_values(bot: BotConfig, *payloads: Payload) -> dict[str, Any] | None:
     }
     if order.fees:
         # BTCUSDT begins with the asset that a BUY receives, and ends with that of a SELL.
-        is_received = symbol.startswith if side == Side.BUY else symbol.endswith
+        symbol = order.symbol
+        is_received = symbol.startswith if order.side == Side.BUY else symbol.endswith
         asset, fee = max(order.fees.items(), key=lambda item: (is_received(item[0]), item[0]))
         values |= {"commission_amount": fee, "commission_asset": asset}
     return values
@@ -131,8 +133,8 @@ def client_order_id(payload: Payload) -> str:
     order's in ``C`` or ``origClientOrderId`` (user-data-stream.md, "Order Update").
     """
     raw = _raw(payload)
-    names = ("C", "c") if "e" in raw else ("origClientOrderId", "clientOrderId")
-    return str(next(filter(None, map(raw.get, names))))
+    first, second = ("C", "c") if "e" in raw else ("origClientOrderId", "clientOrderId")
+    return str(raw.get(first) or raw[second])
 
 
 def _raw(payload: Payload) -> Payload:
@@ -154,16 +156,16 @@ def _collect(payloads: Sequence[Payload]) -> tuple[Sequence[Payload], Sequence[P
     fills: dict[tuple[bool, str], Payload] = {}
     ids = set()
     for payload in map(_raw, payloads):
-        new_fills: Iterable[Payload] = payload.get("fills", ())
+        order, new_fills = payload, payload.get("fills", ())
         if payload.get("e") == "executionReport":
-            order = _renamed(payload, _REPORT)
-            new_fills = [_renamed(payload, _REPORTED_FILL)] if payload["x"] == "TRADE" else []
+            order = {name: payload[key] for name, key in _REPORT.items()}
+            if payload["x"] == "TRADE":
+                fill = {name: payload[key] for name, key in _REPORTED_FILL.items()}
+                new_fills = [fill | {"allocId": payload.get("a")}]
         elif "orderId" not in payload:
             raise ValueError("a payload is not about one order: it has no orderId")
         elif "qty" in payload:
-            order, new_fills = payload, [payload]
-        else:
-            order = payload
+            new_fills = [payload]
         ids.add((order["symbol"], str(order["orderId"])))
         if "executedQty" in order:
             orders.append(order)
@@ -172,10 +174,6 @@ def _collect(payloads: Sequence[Payload]) -> tuple[Sequence[Payload], Sequence[P
     if len(ids) != 1:
         raise ValueError(f"expected payloads about one order, not {len(ids)}")
     return orders, list(fills.values())
-
-
-def _renamed(report: Payload, names: Mapping[str, str]) -> Payload:
-    return {name: report[key] for name, key in names.items() if key in report}
 
 
 def _fill_id(fill: Payload) -> tuple[bool, str]:
@@ -221,7 +219,10 @@ def _merge(orders: Sequence[Payload], fills: Sequence[Payload]) -> _Order | None
         if _amount(order, "executedQty")
     ]
     return _Order(
-        facts,
+        facts["symbol"],
+        facts["orderId"],
+        facts["side"],
+        facts["type"],
         quantity,
         quotes[0],
         {asset: fee for asset, fee in fees.items() if fee} or dict(fees)
