@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from models.bot_config import BotConfig
 from models.enums import Side
-from models.queries.orders import order_key
+from models.order_key import market, order_key
+from models.trade import TradeValues
 
 Payload = Mapping[str, Any]
 
@@ -57,7 +58,9 @@ class _Order(NamedTuple):
     time: datetime
 
 
-def trade_values(bot: BotConfig, *payloads: Payload) -> dict[str, Any] | None:
+def trade_values(
+    bot: BotConfig, *payloads: Payload, venue: str | None = None
+) -> TradeValues | None:
     """Return the values of a bot's trade from what Binance says about its order.
 
     Args:
@@ -67,6 +70,7 @@ def trade_values(bot: BotConfig, *payloads: Payload) -> dict[str, Any] | None:
             ``allOrders`` and its ``myTrades``: a report states the commission of one fill only,
             and ``GET /api/v3/order`` none. An order of ccxt may be passed too: its raw ``info`` is
             read, since its own amounts are floats. Of an order list, pass one of ``orderReports``.
+        venue: As for :func:`~models.order_key.order_key`.
 
     Returns:
         The values for :func:`~models.queries.record_trade`, without ``pnl``. None if nothing is
@@ -88,28 +92,27 @@ def trade_values(bot: BotConfig, *payloads: Payload) -> dict[str, Any] | None:
     order = _read(payloads)
     if order is None:
         return None
-    if order.symbol != bot.symbol.replace("/", ""):
+    if order.symbol != market(bot.symbol).replace("/", ""):
         raise ValueError(f"an order of {order.symbol} is not one of a bot for {bot.symbol}")
-    values = {
-        "bot_config_id": bot.id,
-        "user_id": bot.user_id,
-        "binance_order_id": order_key(order.symbol, order.id),
-        "symbol": bot.symbol,
-        "side": order.side,
-        "order_type": order.type,
-        "price": _EXACT.divide(order.quote_quantity, order.quantity).quantize(
-            _DIGITS, context=_EXACT
-        ),
-        "quantity_filled": order.quantity,
-        "quote_quantity_filled": order.quote_quantity,
-        "timestamp": order.time,
-    }
+    price = _EXACT.divide(order.quote_quantity, order.quantity)
+    values = TradeValues(
+        bot_config_id=bot.id,
+        user_id=bot.user_id,
+        binance_order_id=order_key(order.symbol, order.id, venue),
+        symbol=bot.symbol,
+        side=order.side,
+        order_type=order.type,
+        price=price.quantize(_DIGITS, context=_EXACT),
+        quantity_filled=order.quantity,
+        quote_quantity_filled=order.quote_quantity,
+        timestamp=order.time,
+    )
     if order.fees:
         # BTCUSDT begins with the asset that a BUY receives, and ends with that of a SELL.
         symbol = order.symbol
         is_received = symbol.startswith if order.side == Side.BUY else symbol.endswith
         asset, fee = max(order.fees.items(), key=lambda item: (is_received(item[0]), item[0]))
-        values |= {"commission_amount": fee, "commission_asset": asset}
+        values["commission_amount"], values["commission_asset"] = fee, asset
     return values
 
 

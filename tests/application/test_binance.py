@@ -131,7 +131,7 @@ def report(**changes: Any) -> Payload:
     }
 
 
-VALUES = {
+VALUES: Payload = {
     "bot_config_id": 1,
     "user_id": 1,
     "binance_order_id": "BTCUSDT:28",
@@ -310,13 +310,18 @@ async def test_extremes_are_recorded_exactly(
         await session.flush()
         await queries.record_trades(session, [values])
         stored = (await session.scalars(select(Trade))).one()
-        assert {name: getattr(stored, name) for name in values} == values
+        assert {name: getattr(stored, name) for name in VALUES} == values
     assert (values["quantity_filled"], values["quote_quantity_filled"]) == (
         Decimal(quantity),
         Decimal(quote),
     )
     assert abs(values["price"] * Decimal(quantity) - Decimal(quote)) < Decimal("1e-7")
     assert values["binance_order_id"] == f"{plain}:{order_id}"
+
+
+def test_orders_of_another_venue() -> None:
+    values = trade_values(BOT, order(), venue="testnet-2026-11")
+    assert values == VALUES | {"binance_order_id": "testnet-2026-11:BTCUSDT:28"}
 
 
 @pytest.mark.parametrize(
@@ -429,6 +434,6 @@ def test_simulated_orders_become_what_the_books_say(seed: int) -> None:
             assert (values is None) == (not fills)
             if values is not None:
                 amounts, paid = in_books(fills)
-                assert {name: values[name] for name in amounts} == amounts
+                assert values | amounts == values
                 assert fees(*known) in ([paid] if known is reports else [paid, None])
                 assert values["timestamp"] >= stored.fills[0].time
