@@ -5,6 +5,7 @@ import re
 _MARKET = re.compile(r"([^\W_]+)(?:[/_-]([^\W_]+))?")
 _ORDER_ID = re.compile(r"[1-9][0-9]*", re.ASCII)
 _VENUE = re.compile(r"[a-z][a-z0-9.-]*", re.ASCII)
+_SEPARATORS = {ord(separator): None for separator in "/_-"}
 LENGTH = 64
 
 
@@ -16,8 +17,13 @@ def market(symbol: str) -> str:
     """
     match = _MARKET.fullmatch(symbol.strip()) if isinstance(symbol, str) else None
     if match is None:
-        raise ValueError(f"not a symbol of the spot market, such as BTC/USDT: {symbol!r}")
+        raise ValueError("not a symbol of the spot market, such as BTC/USDT or BTCUSDT")
     return "/".join(filter(None, match.groups())).upper()
+
+
+def joined(symbol: str) -> str:
+    """Return a symbol as Binance writes it: BTCUSDT."""
+    return symbol.translate(_SEPARATORS).strip().upper()
 
 
 def order_key(symbol: str, order_id: int | str, venue: str | None = None) -> str:
@@ -38,11 +44,11 @@ def order_key(symbol: str, order_id: int | str, venue: str | None = None) -> str
     """
     is_integer = isinstance(order_id, int) and not isinstance(order_id, bool)
     if not (is_integer or isinstance(order_id, str)) or not _ORDER_ID.fullmatch(str(order_id)):
-        raise ValueError(f"not an order id of Binance, a positive integer: {order_id!r}")
+        raise ValueError("not an order id of Binance, which is a positive integer")
     if venue is not None and not _VENUE.fullmatch(venue):
-        raise ValueError(f"not a venue's name, such as testnet-2026-11: {venue!r}")
-    parts = (venue, market(symbol).replace("/", ""), str(order_id))
+        raise ValueError("not a venue's name in lower case, such as testnet-2026-11")
+    parts = (venue, joined(market(symbol)), str(order_id))
     key = ":".join(filter(None, parts))
     if len(key) > LENGTH:
-        raise ValueError(f"an order key has at most {LENGTH} characters: {key!r}")
+        raise ValueError(f"an order key has at most {LENGTH} characters")
     return key

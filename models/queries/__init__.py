@@ -27,26 +27,22 @@ they read few pages, regardless of the number of trades; docs/benchmarks.md has 
 A caller that passes wrong values gets a :class:`ValueError` before anything is sent. Other errors
 are :class:`OrderConflictError`, :class:`PositionError`, and SQLAlchemy's.
 """
+
+from models.order_key import order_key
 from models.queries.accounts import (
     bots_of_user,
+    delete_bot,
     forget_user,
     keys_of_user,
     usable_key,
     user_by_email,
 )
-from models.queries.days import bot_result, refresh_day
-from models.queries.orders import (
-    OrderConflictError,
-    Recorded,
-    order_key,
-    record_trade,
-    record_trades,
-)
 from models.queries.positions import (
     PositionError,
-    close_position,
-    open_position,
+    bot_result,
     positions_of_user,
+    rebuild_positions,
+    refresh_day,
     release_entry,
     reserve_entry,
     unresolved_entries,
@@ -59,32 +55,46 @@ from models.queries.reports import (
     trades_of_bot,
     trades_of_user,
 )
-from models.queries.scheduling import bot_lease, claim_due_bots, tick, unattended_bots
+from models.queries.scheduling import (
+    Prices,
+    bot_lease,
+    claim_due_bots,
+    start_bot,
+    stop_bot,
+    tick,
+    ticks,
+    unattended_bots,
+)
+from models.queries.trades import OrderConflictError, Recorded, record_trade, record_trades
 
 __all__ = [
     "OrderConflictError",
     "Position",
     "PositionError",
+    "Prices",
     "Recorded",
     "bot_lease",
     "bot_result",
     "bots_of_user",
     "claim_due_bots",
-    "close_position",
     "daily_pnl",
+    "delete_bot",
     "fees_by_asset",
     "forget_user",
     "keys_of_user",
-    "open_position",
     "order_key",
     "pnl_by_symbol",
     "positions_of_user",
+    "rebuild_positions",
     "record_trade",
     "record_trades",
     "refresh_day",
     "release_entry",
     "reserve_entry",
+    "start_bot",
+    "stop_bot",
     "tick",
+    "ticks",
     "trades_of_bot",
     "trades_of_user",
     "unattended_bots",
