@@ -10,6 +10,7 @@ lost, late or repeated. It takes each decision with ``choose(options)``, so that
 shorten.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -25,21 +26,17 @@ P = ParamSpec("P")
 Payload = dict[str, Any]
 
 ZERO, DIGITS = Decimal(0), Decimal("1e-8")
-FEE = Decimal("0.001")
-"""Commission, as a share of what is received (faqs/commission_faq.md)."""
-BNB_DISCOUNT = Decimal("0.75")
-"""What remains of a commission that is paid in BNB."""
-LOT = Decimal("0.00001")
-"""``minQty`` and ``stepSize`` of the filter ``LOT_SIZE`` (filters.md)."""
-TICK = Decimal("0.00001")
-"""``tickSize`` of the filter ``PRICE_FILTER`` (filters.md)."""
-RECV_WINDOW = timedelta(seconds=5)
-"""How long a request is valid, by default (rest-api.md, "Timing security")."""
 SYMBOLS = {"BTCUSDT": ("BTC", "USDT"), "ETHBTC": ("ETH", "BTC")}
+# At the start: prices in USDT, and what the account has.
 PRICES = {"BTC": Decimal(96_000), "ETH": Decimal(3_300), "BNB": Decimal(640), "USDT": Decimal(1)}
-"""Prices of the assets at the start, in USDT."""
 BALANCES = {"USDT": Decimal(10**6), "BTC": Decimal(10), "BNB": Decimal(10)}
-"""What the account has at the start."""
+# Commission as a share of what is received, and what of it is paid in BNB (commission_faq.md).
+FEE, BNB_DISCOUNT = Decimal("0.001"), Decimal("0.75")
+# minQty and stepSize of LOT_SIZE, and tickSize of PRICE_FILTER (filters.md).
+LOT, TICK = Decimal("0.00001"), Decimal("0.00001")
+# How long a request is valid, by default (rest-api.md, "Timing security").
+RECV_WINDOW = timedelta(seconds=5)
+CLIENT_ORDER_ID = re.compile("[a-zA-Z0-9_-]{1,36}")  # fix-api.md
 
 
 class ApiError(Exception):
@@ -160,11 +157,13 @@ class Exchange:
         (faqs/market_orders_faq.md). Others wait in the book for :meth:`fill`.
 
         Raises:
-            ApiError: -1013, the quantity is not a multiple of the lot (filters.md, "LOT_SIZE").
-                -2010, an open order has the client order id; that of one that is no longer open is
-                accepted again (rest-api.md, "New order"). -2010, the balance is insufficient; a
-                report of the rejection is sent.
+            ApiError: -1100, the client order id has characters that are not allowed; -1013, the
+                quantity is not a multiple of the lot; -2010, an open order has the client order
+                id (that of one that is no longer open is accepted again: rest-api.md, "New
+                order"), or the balance is insufficient, which is also reported.
         """
+        if not CLIENT_ORDER_ID.fullmatch(client_order_id):
+            raise ApiError(-1100, "Illegal characters found in parameter 'newClientOrderId'")
         if quantity < LOT or quantity % LOT:
             raise ApiError(-1013, "Filter failure: LOT_SIZE")
         if any(order.client_order_id == client_order_id for order in self._open(symbol)):

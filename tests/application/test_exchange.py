@@ -107,12 +107,20 @@ def test_the_rest_of_a_market_order_expires(
     assert exchange.held("bot-1") == -executed
 
 
-@pytest.mark.parametrize("quantity", ["0.000009", "0.000011", "0"])
-def test_lot_size(exchange: Exchange, quantity: str) -> None:
-    """filters.md, LOT_SIZE."""
-    with pytest.raises(ApiError, match="LOT_SIZE") as error:
-        exchange.new_order(BTCUSDT, "BUY", Decimal(quantity), "bot-1")
-    assert (refused(error), exchange.orders, exchange.reports) == (-1013, [], [])
+@pytest.mark.parametrize(
+    ("quantity", "client_order_id", "code"),
+    [
+        *((quantity, "bot-1", -1013) for quantity in ("0.000009", "0.000011", "0")),
+        *(("1", client_order_id, -1100) for client_order_id in ("", "bot/1", "a" * 37)),
+    ],
+)
+def test_lot_size_and_characters(
+    exchange: Exchange, quantity: str, client_order_id: str, code: int
+) -> None:
+    """filters.md, LOT_SIZE; fix-api.md, "Client order ID fields"."""
+    with pytest.raises(ApiError) as error:
+        exchange.new_order(BTCUSDT, "BUY", Decimal(quantity), client_order_id)
+    assert (refused(error), exchange.orders, exchange.reports) == (code, [], [])
 
 
 @pytest.mark.parametrize(("side", "quantity"), [("BUY", 7), ("SELL", 7)])
