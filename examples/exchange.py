@@ -26,7 +26,7 @@ P = ParamSpec("P")
 Payload = dict[str, Any]
 
 ZERO, DIGITS = Decimal(0), Decimal("1e-8")
-SYMBOLS = {"BTCUSDT": ("BTC", "USDT"), "ETHBTC": ("ETH", "BTC")}
+SYMBOLS = {"BTCUSDT": ("BTC", "USDT"), "ETHBTC": ("ETH", "BTC"), "BNBUSDT": ("BNB", "USDT")}
 # At the start: prices in USDT, and what the account has.
 PRICES = {"BTC": Decimal(96_000), "ETH": Decimal(3_300), "BNB": Decimal(640), "USDT": Decimal(1)}
 BALANCES = {"USDT": Decimal(10**6), "BTC": Decimal(10), "BNB": Decimal(10)}

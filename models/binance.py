@@ -15,8 +15,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 from models.bot_config import BotConfig
-from models.enums import Side
-from models.order_key import market, order_key
+from models.order_key import joined, order_key
 from models.trade import TradeValues
 
 Payload = Mapping[str, Any]
@@ -79,8 +78,8 @@ def trade_values(
         - ``price`` is the average of all fills: Binance states 0, or the limit.
         - ``commission_amount`` is stated only if the fills are known that make up the whole
           quantity; the sum of some would be too small. If it is paid in two assets, as when BNB
-          runs out, it is the part in the asset that the order receives, on which the position
-          depends; :func:`fees` returns both.
+          runs out, it is the part in the coin itself, which the bot no longer holds, else that in
+          quote currency; :func:`fees` returns both.
         - ``timestamp`` is the time of the first fill, if that is known, else of the first
           statement that something is filled, which is never earlier.
 
@@ -92,7 +91,7 @@ def trade_values(
     order = _read(payloads)
     if order is None:
         return None
-    if order.symbol != market(bot.symbol).replace("/", ""):
+    if order.symbol != joined(bot.symbol):
         raise ValueError(f"an order of {order.symbol} is not one of a bot for {bot.symbol}")
     price = _EXACT.divide(order.quote_quantity, order.quantity)
     values = TradeValues(
@@ -108,11 +107,10 @@ def trade_values(
         timestamp=order.time,
     )
     if order.fees:
-        # BTCUSDT begins with the asset that a BUY receives, and ends with that of a SELL.
-        symbol = order.symbol
-        is_received = symbol.startswith if order.side == Side.BUY else symbol.endswith
-        asset, fee = max(order.fees.items(), key=lambda item: (is_received(item[0]), item[0]))
-        values["commission_amount"], values["commission_asset"] = fee, asset
+        # BTCUSDT begins with the coin, and ends with the quote currency.
+        of = order.symbol
+        asset = max(order.fees, key=lambda name: (of.startswith(name), of.endswith(name), name))
+        values["commission_amount"], values["commission_asset"] = order.fees[asset], asset
     return values
 
 

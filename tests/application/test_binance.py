@@ -248,29 +248,32 @@ def test_smart_order_routing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "paid", "stated"),
+    ("side", "symbol", "paid", "stated"),
     [
-        ("BUY", [("0.001", "BTC"), ("0.002", "BTC")], ("0.003", "BTC")),
-        ("BUY", [("0.1", "BNB"), ("0.002", "BTC")], ("0.002", "BTC")),
-        ("SELL", [("0.1", "BNB"), ("0.203", "USDT")], ("0.203", "USDT")),
-        ("SELL", [("0.1", "BNB"), ("0.2", "BNB")], ("0.3", "BNB")),
-        ("BUY", [("0.1", "BNB"), ("0", "BTC")], ("0.1", "BNB")),
-        ("BUY", [("0", "BTC"), ("0", "BTC")], ("0", "BTC")),
-        ("BUY", [("0", None), ("0.002", "BTC")], ("0.002", "BTC")),
-        ("SELL", [("-0.01", "USDT"), ("-0.02", "USDT")], ("-0.03", "USDT")),
-        ("BUY", [("0", None), ("0", None)], None),
+        ("SELL", "BNB/USDT", [("0.1", "BNB"), ("0.203", "USDT")], ("0.1", "BNB")),
+        ("BUY", "BNBBTC", [("0.1", "BNB"), ("0.2", "BNB")], ("0.3", "BNB")),
+        ("BUY", "BTC/USDT", [("0.001", "BTC"), ("0.002", "BTC")], ("0.003", "BTC")),
+        ("BUY", "BTC/USDT", [("0.1", "BNB"), ("0.002", "BTC")], ("0.002", "BTC")),
+        ("SELL", "BTC/USDT", [("0.1", "BNB"), ("0.203", "USDT")], ("0.203", "USDT")),
+        ("SELL", "BTC/USDT", [("0.1", "BNB"), ("0.2", "BNB")], ("0.3", "BNB")),
+        ("BUY", "BTC/USDT", [("0.1", "BNB"), ("0", "BTC")], ("0.1", "BNB")),
+        ("BUY", "BTC/USDT", [("0", "BTC"), ("0", "BTC")], ("0", "BTC")),
+        ("BUY", "BTC/USDT", [("0", None), ("0.002", "BTC")], ("0.002", "BTC")),
+        ("SELL", "BTC/USDT", [("-0.01", "USDT"), ("-0.02", "USDT")], ("-0.03", "USDT")),
+        ("BUY", "BTC/USDT", [("0", None), ("0", None)], None),
     ],
 )
 def test_fees_by_asset(
-    side: str, paid: list[tuple[str, str | None]], stated: tuple[str, str] | None
+    side: str, symbol: str, paid: list[tuple[str, str | None]], stated: tuple[str, str] | None
 ) -> None:
-    payloads = [order(side=side)]
+    bot, of = BotConfig(id=1, user_id=1, symbol=symbol), {"symbol": symbol.replace("/", "")}
+    payloads = [order(side=side, **of)]
     expected: dict[str, Decimal] = {}
     for row, (fee, asset) in zip(TRADES, paid, strict=True):
-        payloads.append(row | {"commission": fee, "commissionAsset": asset})
+        payloads.append(row | of | {"commission": fee, "commissionAsset": asset})
         if asset and Decimal(fee):
             expected[asset] = expected.get(asset, Decimal(0)) + Decimal(fee)
-    values = trade_values(BOT, *payloads)
+    values = trade_values(bot, *payloads)
     assert values is not None
     amount, asset = values.get("commission_amount"), values.get("commission_asset")
     assert (amount, asset) == ((Decimal(stated[0]), stated[1]) if stated else (None, None))
@@ -308,7 +311,7 @@ async def test_extremes_are_recorded_exactly(
     async with AsyncSession(engine) as session, session.begin():
         session.add(factories.running_bot())
         await session.flush()
-        await queries.record_trades(session, [values])
+        await queries.record_trades(session, [values], dust=Decimal(0))
         stored = (await session.scalars(select(Trade))).one()
         assert {name: getattr(stored, name) for name in VALUES} == values
     assert (values["quantity_filled"], values["quote_quantity_filled"]) == (
