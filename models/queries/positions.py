@@ -152,7 +152,8 @@ async def refresh_states(session: AsyncSession, bots: Iterable[int]) -> None:
             await session.refresh(state)
 
 
-def _derive() -> Update:
+def derive_statement() -> Update:
+    """Update states from changes, given as arrays, and from the bots' latest trades."""
     columns: dict[str, TypeEngine[Any]] = {
         "bot": Integer(),
         "symbol": Text(),
@@ -179,8 +180,8 @@ def _derive() -> Update:
         .group_by(_STATES.c.id)
         .cte("bot")
     )
-    entry = _entry(bot)
-    day = _day(bot.c.id, bindparam("since", type_=Trade.timestamp.type))
+    entry = entry_of(bot)
+    day = day_of(bot.c.id, bindparam("since", type_=Trade.timestamp.type))
     new = (
         select(
             bot.c.id,
@@ -217,7 +218,7 @@ def _derive() -> Update:
     )
 
 
-def _entry(bot: CTE) -> FromClause:
+def entry_of(bot: CTE) -> FromClause:
     """Select the entry price of the bots, and whether all orders that bought are new.
 
     It goes back from a bot's latest order to the first since the bot was flat, one by one: most
@@ -287,7 +288,8 @@ def _entry(bot: CTE) -> FromClause:
     )
 
 
-def _day(bot: SQLColumnExpression[int], since: ColumnElement[datetime]) -> FromClause:
+def day_of(bot: SQLColumnExpression[int], since: ColumnElement[datetime]) -> FromClause:
+    """Select the pnl and the number of a bot's trades since a time, by default midnight in UTC."""
     start = func.coalesce(since, func.date_trunc("day", func.now(), "UTC"))
     return (
         select(
@@ -298,8 +300,7 @@ def _day(bot: SQLColumnExpression[int], since: ColumnElement[datetime]) -> FromC
     )
 
 
-DERIVE = _derive()
-"""Derives the states of bots from changes, given as arrays."""
+DERIVE = derive_statement()
 
 
 async def rebuild_positions(
@@ -377,7 +378,7 @@ async def refresh_day(session: AsyncSession, since: datetime, user_id: int | Non
 
 def lock_different_days(since: datetime, user_id: int | None = None) -> Select[int]:
     """Select and lock the states that differ from the trades, in the order of their ids."""
-    day = _day(_STATES.c.id, literal(since, Trade.timestamp.type))
+    day = day_of(_STATES.c.id, literal(since, Trade.timestamp.type))
     different = select(_STATES.c.id).join(day, true()).where(_differs(day))
     if user_id is not None:
         different = different.join(_CONFIGS, _CONFIGS.c.id == _STATES.c.id).where(
@@ -398,7 +399,7 @@ def lock_different_days(since: datetime, user_id: int | None = None) -> Select[i
 def recompute_days(ids: Sequence[int], since: datetime) -> ReturningUpdate[int]:
     """Set the day of states that are locked, where the trades differ; return their ids."""
     bot = func.unnest(literal(ids, ARRAY(Integer))).column_valued("bot")
-    day = _day(bot, literal(since, Trade.timestamp.type))
+    day = day_of(bot, literal(since, Trade.timestamp.type))
     new = select(bot.label("id"), day.c.pnl, day.c.trades).join(day, true()).subquery("today")
     return (
         update(_STATES)

@@ -193,34 +193,33 @@ def _by_symbol(dust: Dust) -> Callable[[str], Decimal]:
     return dust_of
 
 
-def _record() -> ReturningInsert[Any]:
-    """Insert a report, or merge it with the stored one; return nothing if it adds nothing."""
-    statement = insert(_TRADES).values({name: bindparam(name) for name in TRADE_COLUMNS})
-    # With the values converted to the columns' types, for example rounded.
-    report, stored = statement.excluded, _TRADES.c
-    old = _TRADES.alias("old")
-    amounts = ("quantity_filled", "quote_quantity_filled", "price", "order_type")
-    fee = ("commission_amount", "commission_asset")
+def merged(report: Any, stored: Any) -> dict[str, ColumnElement[Any]]:
+    """Return the columns of a trade after a report.
 
-    def of(row: Any, names: Iterable[str]) -> list[Any]:
+    Of several reports, the result is the same in any order: each column is the largest of
+    something, or the smallest.
+    """
+
+    def of(row: Any, *names: str) -> list[Any]:
         return [row[name] for name in names]
 
+    def spelling(row: Any) -> Any:
+        return tuple_(func.length(row.symbol), row.symbol)  # the longer has a slash
+
+    amounts = ("quantity_filled", "quote_quantity_filled", "price", "order_type")
+    fee = ("commission_amount", "commission_asset")
     is_larger = report.quantity_filled > stored.quantity_filled
     is_as_large = report.quantity_filled == stored.quantity_filled
-    has_amounts = tuple_(*of(report, amounts)) > tuple_(*of(stored, amounts))
+    has_amounts = tuple_(*of(report, *amounts)) > tuple_(*of(stored, *amounts))
     has_fee = is_larger | is_as_large & (
         stored.commission_amount.is_(None)
         | (
-            tuple_(func.abs(report.commission_amount), *of(report, fee))
-            > tuple_(func.abs(stored.commission_amount), *of(stored, fee))
+            tuple_(func.abs(report.commission_amount), *of(report, *fee))
+            > tuple_(func.abs(stored.commission_amount), *of(stored, *fee))
         )
     )
-    merged: dict[str, ColumnElement[Any]] = {
-        # The longer of the two has a slash.
-        "symbol": case(
-            (func.length(report.symbol) > func.length(stored.symbol), report.symbol),
-            else_=stored.symbol,
-        ),
+    return {
+        "symbol": case((spelling(report) > spelling(stored), report.symbol), else_=stored.symbol),
         "timestamp": func.least(report.timestamp, stored.timestamp),
         **{name: case((has_amounts, report[name]), else_=stored[name]) for name in amounts},
         **{name: case((has_fee, report[name]), else_=stored[name]) for name in fee},
@@ -230,13 +229,19 @@ def _record() -> ReturningInsert[Any]:
             else_=stored.pnl,
         ),
     }
+
+
+def record_statement() -> ReturningInsert[Any]:
+    """Insert a report, or merge it with the stored one; return nothing if it adds nothing."""
+    statement = insert(_TRADES).values({name: bindparam(name) for name in TRADE_COLUMNS})
+    # With the values converted to the columns' types, for example rounded.
+    report, stored = statement.excluded, _TRADES.c
+    new, old = merged(report, stored), _TRADES.alias("old")
+    is_changed = tuple_(*new.values()).is_distinct_from(tuple_(*(stored[name] for name in new)))
     return statement.on_conflict_do_update(
         index_elements=[stored.binance_order_id],
-        set_=merged,
-        where=and_(
-            *(report[name] == stored[name] for name in _IDENTITY),
-            tuple_(*merged.values()).is_distinct_from(tuple_(*of(stored, merged))),
-        ),
+        set_=new,
+        where=and_(*(report[name] == stored[name] for name in _IDENTITY), is_changed),
     ).returning(
         stored.id,
         stored.binance_order_id,
@@ -249,7 +254,7 @@ def _record() -> ReturningInsert[Any]:
     )
 
 
-RECORD = _record()
+RECORD = record_statement()
 """Inserts or merges one report, given as columns; for several in turn, a list of them."""
 
 
