@@ -202,11 +202,8 @@ def _merge(orders: Sequence[Payload], fills: Sequence[Payload]) -> _Order | None
         if _amount(order, "executedQty") == quantity
         and (quote := _amount(order, "cummulativeQuoteQty")) >= 0
     ]
-    fees: defaultdict[str, Decimal] = defaultdict(Decimal)
-    if summed == quantity:
-        for fill in fills:
-            if (asset := fill["commissionAsset"]) is not None:
-                fees[asset] += _amount(fill, "commission")
+    all_fills_are_known = summed == quantity
+    if all_fills_are_known:
         quotes.append(sum((_quote_quantity(fill) for fill in fills), Decimal(0)))
     if not quotes:
         raise ValueError(
@@ -226,11 +223,18 @@ def _merge(orders: Sequence[Payload], fills: Sequence[Payload]) -> _Order | None
         facts["type"],
         quantity,
         quotes[0],
-        {asset: fee for asset, fee in fees.items() if fee} or dict(fees)
-        if summed == quantity
-        else None,
+        _fees(fills) if all_fills_are_known else None,
         min(times),
     )
+
+
+def _fees(fills: Sequence[Payload]) -> dict[str, Decimal]:
+    """Add up the commission by asset; without those that are 0, if there are others."""
+    fees: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for fill in fills:
+        if (asset := fill["commissionAsset"]) is not None:
+            fees[asset] += _amount(fill, "commission")
+    return {asset: fee for asset, fee in fees.items() if fee} or dict(fees)
 
 
 def _quote_quantity(fill: Payload) -> Decimal:

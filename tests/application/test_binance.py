@@ -351,8 +351,9 @@ def test_the_time_is_that_of_the_first_fill() -> None:
 def test_an_unknown_quote_quantity() -> None:
     """rest-api.md, "All orders": negative for some old orders."""
     old = order(cummulativeQuoteQty="-1.00000000")
-    with pytest.raises(ValueError, match=r"order 28 of BTCUSDT .* pass its fills"):
-        trade_values(BOT, old)
+    for payloads in ([old], [old, TRADES[1]]):
+        with pytest.raises(ValueError, match=r"order 28 of BTCUSDT .* pass its fills"):
+            trade_values(BOT, *payloads)
     assert trade_values(BOT, old, *TRADES) == VALUES | FEE
     assert trade_values(BOT, old, order()) == VALUES
 
