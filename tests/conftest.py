@@ -34,15 +34,6 @@ from verification.rows import FilledDatabases
 _SERVER = pytest.StashKey[ExitStack]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--faults``."""
-    parser.addoption(
-        "--faults",
-        action="store_true",
-        help="inject faults that tests/test_concurrent_trading.py must detect; takes minutes",
-    )
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the server before pytest-xdist starts its workers, which inherit the variable."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ARRAY,
     CTE,
+    Boolean,
     ColumnElement,
     FromClause,
     Integer,
@@ -25,16 +26,15 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
-    cast,
     column,
     exists,
     func,
     literal,
     literal_column,
+    null,
     or_,
     select,
     true,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -152,8 +152,12 @@ async def refresh_states(session: AsyncSession, bots: Iterable[int]) -> None:
             await session.refresh(state)
 
 
-def derive_statement() -> Update:
-    """Update states from changes, given as arrays, and from the bots' latest trades."""
+def derive_statement(values: Mapping[str, Any] | None = None) -> Update:
+    """Update states from changes, given as arrays, and from the bots' latest trades.
+
+    ``values`` are given here or when the statement is executed.
+    """
+    values = values or {}
     columns: dict[str, TypeEngine[Any]] = {
         "bot": Integer(),
         "symbol": Text(),
@@ -163,7 +167,9 @@ def derive_statement() -> Update:
         "after": Numeric(),
     }
     change = (
-        func.unnest(*(bindparam(name, type_=ARRAY(type_)) for name, type_ in columns.items()))
+        func.unnest(
+            *(bindparam(name, values.get(name), ARRAY(type_)) for name, type_ in columns.items())
+        )
         .table_valued(*(column(name, type_) for name, type_ in columns.items()), name="change")
         .render_derived()
     )
@@ -181,7 +187,7 @@ def derive_statement() -> Update:
         .cte("bot")
     )
     entry = entry_of(bot)
-    day = day_of(bot.c.id, bindparam("since", type_=Trade.timestamp.type))
+    day = day_of(bot.c.id, bindparam("since", values.get("since"), Trade.timestamp.type))
     new = (
         select(
             bot.c.id,
@@ -222,67 +228,56 @@ def entry_of(bot: CTE) -> FromClause:
     """Select the entry price of the bots, and whether all orders that bought are new.
 
     It goes back from a bot's latest order to the first since the bot was flat, one by one: most
-    positions have few, and most bots many before.
+    positions have few, and most bots many before. Orders of the same time count as one.
     """
-    key = cast(func.coalesce(_TRADES.c.binance_order_id, ""), Text)
     no_coins = literal(Decimal(0), Numeric())
     walk = select(
         bot.c.id.label("bot"),
         bot.c.size.label("held"),
         literal_column("timestamptz 'infinity'").label("timestamp"),
-        cast("", Text).label("side"),
-        cast("", Text).label("key"),
-        literal(0).label("trade"),
         no_coins.label("bought"),
         no_coins.label("paid"),
+        null().cast(Boolean).label("is_new"),
     ).cte("walk", recursive=True)
-    # An entry precedes an exit of the same time, and the result does not depend on the ids.
-    order = (_TRADES.c.timestamp, cast(_TRADES.c.side, Text), key, _TRADES.c.id)
+    same = _TRADES.alias("same")
+
+    # Without a condition on the symbol, so that it is the end of a range of the index.
+    latest = (
+        select(func.max(_TRADES.c.timestamp).label("timestamp"))
+        .where(_TRADES.c.bot_config_id == walk.c.bot, _TRADES.c.timestamp < walk.c.timestamp)
+        .lateral("latest")
+    )
+    counts = _joined(same.c.symbol) == bot.c.symbol
+    is_buy = counts & (same.c.side == Side.BUY)
     earlier = (
         select(
-            *(
-                part.label(name)
-                for part, name in zip(order, ("timestamp", "side", "key", "trade"), strict=True)
-            ),
-            coins(_TRADES.c).label("coins"),
-            case((_TRADES.c.side == Side.BUY, _TRADES.c.quantity_filled), else_=0).label("bought"),
-            _TRADES.c.price,
+            same.c.timestamp,
+            func.sum(case((counts, coins(same.c)), else_=0)).label("coins"),
+            func.sum(case((is_buy, same.c.quantity_filled), else_=0)).label("bought"),
+            func.sum(case((is_buy, same.c.quantity_filled * same.c.price), else_=0)).label("paid"),
+            func.bool_and(same.c.id == any_(bot.c.new_trades)).filter(is_buy).label("is_new"),
         )
-        .where(
-            _TRADES.c.bot_config_id == walk.c.bot,
-            _TRADES.c.timestamp <= walk.c.timestamp,  # for the index
-            tuple_(*order) < tuple_(walk.c.timestamp, walk.c.side, walk.c.key, walk.c.trade),
-            _joined(_TRADES.c.symbol) == bot.c.symbol,
-        )
-        .order_by(*(part.desc() for part in order))
-        .limit(1)
+        .where(same.c.bot_config_id == walk.c.bot, same.c.timestamp == latest.c.timestamp)
+        .group_by(same.c.timestamp)
         .lateral("earlier")
     )
     walk = walk.union_all(
         select(
             walk.c.bot,
             walk.c.held - earlier.c.coins,
-            earlier.c.timestamp,
-            earlier.c.side,
-            earlier.c.key,
-            earlier.c.trade,
-            cast(earlier.c.bought, Numeric()),
-            earlier.c.bought * earlier.c.price,
+            *(earlier.c[name] for name in ("timestamp", "bought", "paid", "is_new")),
         )
         .join(bot, bot.c.id == walk.c.bot)
+        .join(latest, true())
         .join(earlier, true())
         .where(walk.c.held > bot.c.dust)
     )
-    is_buy = walk.c.bought > 0
     return (
         select(
             walk.c.bot,
             (func.sum(walk.c.paid) / func.nullif(func.sum(walk.c.bought), 0)).label("price"),
-            func.coalesce(
-                func.bool_and(walk.c.trade == any_(bot.c.new_trades)).filter(is_buy), False
-            ).label("is_new"),
+            func.coalesce(func.bool_and(walk.c.is_new), False).label("is_new"),
         )
-        .join(bot, bot.c.id == walk.c.bot)
         .group_by(walk.c.bot)
         .subquery("entry")
     )
@@ -381,9 +376,8 @@ def lock_different_days(since: datetime, user_id: int | None = None) -> Select[i
     day = day_of(_STATES.c.id, literal(since, Trade.timestamp.type))
     different = select(_STATES.c.id).join(day, true()).where(_differs(day))
     if user_id is not None:
-        different = different.join(_CONFIGS, _CONFIGS.c.id == _STATES.c.id).where(
-            _CONFIGS.c.user_id == user_id
-        )
+        of_user = select(_CONFIGS.c.id).where(_CONFIGS.c.user_id == user_id)
+        different = different.where(_STATES.c.id.in_(of_user))
     # Materialized, so that the locking part does not evaluate the condition again: PostgreSQL
     # would compare a state that it waited for with the earlier sum, and skip it if the two happen
     # to be equal. An equal state needs no lock: who records a trade derives the day anew.

@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from functools import partial
-from itertools import count
+from itertools import count, groupby
 from typing import Any
 
 import pytest
@@ -198,14 +198,15 @@ def books(exchange: Exchange, dust: Decimal) -> dict[str, Any]:
     """Return the state by the exchange's books, computed from the first order to the last."""
     held = bought = paid = ZERO
     orders = [order for order in exchange.orders if order.fills]
-    for order in sorted(orders, key=lambda order: (order.fills[0].time, order.side, order.id)):
+    for _, same in groupby(sorted(orders, key=first_fill), first_fill):
         if held <= dust:
             bought = paid = ZERO
-        held += order.executed if order.side == "BUY" else -order.executed
-        held -= order.fees.get(SYMBOLS[order.symbol][0], ZERO)
-        if order.side == "BUY":
-            bought += order.executed
-            paid += order.executed * price(order)
+        for order in same:
+            held += order.executed if order.side == "BUY" else -order.executed
+            held -= order.fees.get(SYMBOLS[order.symbol][0], ZERO)
+            if order.side == "BUY":
+                bought += order.executed
+                paid += order.executed * price(order)
     assert held == exchange.held("bot")
     today = [order for order in orders if order.fills[0].time >= MIDNIGHT]
     is_open = held > dust
@@ -216,6 +217,10 @@ def books(exchange: Exchange, dust: Decimal) -> dict[str, Any]:
         "daily_pnl": sum((pnl(o.executed) for o in today if o.side == "SELL"), ZERO),
         "daily_trades_count": len(today),
     }
+
+
+def first_fill(order: Order) -> datetime:
+    return order.fills[0].time
 
 
 def rounded(amount: Decimal) -> Decimal:
