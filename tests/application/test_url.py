@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from models.database import connect_arguments, make_engine
+from tests.trading_bot import ROOT
 from trading_bot_schema import url as urls
 from trading_bot_schema.target import connectable
 from trading_bot_schema.url import (
@@ -27,7 +28,7 @@ def test_environment_comes_before_configuration_and_default() -> None:
     assert database_url("configured", {"DATABASE_URL": "environment"}) == "environment"
     assert database_url("configured", {}) == "configured"
     assert database_url(None, {}) == urls.DEFAULT_URL
-    assert f"embedded:///{databases.ROOT / '.postgres'}" == urls.DEFAULT_URL
+    assert f"embedded:///{ROOT / '.postgres'}" == urls.DEFAULT_URL
     # White space around it is removed.
     assert database_url(None, {"DATABASE_URL": " postgresql://db/bot\n"}) == "postgresql://db/bot"
 

@@ -1,0 +1,34 @@
+"""Validate the CHECK of notes.
+
+Why: the rows that were there before have not been read yet.
+Locks: SHARE UPDATE EXCLUSIVE on lending.loan, while its rows are read.
+Old code: works.
+Downgrade: keeps all data.
+Downgrade locks: ACCESS EXCLUSIVE on lending.loan, for milliseconds.
+
+Revision ID: notes
+Revises: fees
+Create Date: 2026-01-08 00:00:00+00:00
+"""
+
+from alembic import op
+
+revision = "notes"
+down_revision = "fees"
+
+
+def upgrade() -> None:
+    """Read the rows."""
+    op.execute("ALTER TABLE lending.loan VALIDATE CONSTRAINT ck_loan_note_not_empty")
+
+
+def downgrade() -> None:
+    """Add the CHECK again, as not valid."""
+    op.drop_constraint(op.f("ck_loan_note_not_empty"), "loan", schema="lending")
+    op.create_check_constraint(
+        op.f("ck_loan_note_not_empty"),
+        "loan",
+        "note <> ''",
+        schema="lending",
+        postgresql_not_valid=True,
+    )
