@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from examples.exchange import LOT, SYMBOLS, Exchange, Order
-from models import BotConfig, BotState, Trade, queries
+from models import Base, BotConfig, Trade, queries
 from models.binance import trade_values
 from models.database import make_engine
 from models.queries import positions, trades, values
@@ -33,6 +33,7 @@ START = datetime(2026, 11, 24, 20, tzinfo=UTC)
 MIDNIGHT = START.replace(hour=0) + timedelta(days=1)
 EXACT = Context(prec=60)
 ZERO = Decimal(0)
+TRADES, STATES = (Base.metadata.tables[name] for name in ("trades", "bot_states"))
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
@@ -138,9 +139,12 @@ def partial_reports(
 
 
 async def deliver(
-    database: Database, batches: list[tuple[list[TradeValues], str]], dust: Decimal
+    database: Database,
+    bot: BotConfig,
+    batches: list[tuple[list[TradeValues], str]],
+    dust: Decimal,
 ) -> None:
-    """Let three workers record batches of reports at the same time."""
+    """Let three workers record batches of reports at the same time, beside other work."""
     queue = list(batches)
 
     async def work() -> None:
@@ -153,9 +157,18 @@ async def deliver(
                 manner = "one by one"
             await record(database, reports, dust, manner)
 
+    async def do_other_work() -> None:
+        while queue:
+            async with AsyncSession(database.engine) as session, session.begin():
+                await queries.refresh_day(session, MIDNIGHT, bot.user_id)
+            async with AsyncSession(database.engine) as session, session.begin():
+                await queries.claim_due_bots(session)
+                await queries.tick(session, bot.id, take_profit_price=Decimal(1))
+
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         for _ in range(3):
             tasks.create_task(work())
+        tasks.create_task(do_other_work())
 
 
 async def record(
@@ -173,11 +186,8 @@ async def record(
 
 async def backup(database: Database, bot: BotConfig) -> tuple[list[Any], Any]:
     async with AsyncSession(database.engine) as session:
-        table = Trade.__table__
-        rows = await session.execute(select(table).where(table.c.bot_config_id == bot.id))
-        state = await session.execute(
-            select(BotState.__table__).where(BotState.__table__.c.id == bot.id)
-        )
+        rows = await session.execute(select(TRADES).where(TRADES.c.bot_config_id == bot.id))
+        state = await session.execute(select(STATES).where(STATES.c.id == bot.id))
         return [row._asdict() for row in rows], state.one()._asdict()
 
 
@@ -185,10 +195,8 @@ async def restore(database: Database, bot: BotConfig, saved: tuple[list[Any], An
     async with AsyncSession(database.engine) as session, session.begin():
         await session.execute(delete(Trade).where(Trade.bot_config_id == bot.id))
         if saved[0]:
-            await session.execute(insert(Trade.__table__), saved[0])
-        await session.execute(
-            update(BotState.__table__).where(BotState.__table__.c.id == bot.id).values(saved[1])
-        )
+            await session.execute(insert(TRADES), saved[0])
+        await session.execute(update(STATES).where(STATES.c.id == bot.id).values(saved[1]))
 
 
 # What must be the result
@@ -286,13 +294,13 @@ def check(database: Database, draw: Draw) -> None:
             shuffled = shuffled[size:]
         return taken
 
-    run(deliver(database, batches(said), dust))
+    run(deliver(database, bot, batches(said), dust))
     saved = run(backup(database, bot))
     some = draw(st.lists(st.sampled_from(known + said), max_size=6)) if known else []
-    run(deliver(database, batches(some), dust))
+    run(deliver(database, bot, batches(some), dust))
     if draw(st.booleans()):
         run(restore(database, bot, saved))
-    run(deliver(database, batches(known + some), dust))
+    run(deliver(database, bot, batches(known + some), dust))
     run(compare(database, bot, exchange, venue, dust))
 
 

@@ -63,7 +63,7 @@ async def record(call: Call) -> Call:
     return lambda *reports: call(queries.record_trades, reports)
 
 
-async def state(engine: AsyncEngine) -> BotState:
+async def state(engine: AsyncEngine) -> Any:
     async with AsyncSession(engine) as session:
         return await session.get_one(BotState, 1)
 
@@ -410,7 +410,7 @@ async def test_dust_by_symbol(engine: AsyncEngine, call: Call) -> None:
 
 
 async def test_loaded_states_are_refreshed(call: Call, session: AsyncSession) -> None:
-    held = await session.get_one(BotState, 1)
+    held: Any = await session.get_one(BotState, 1)
     await queries.record_trade(session, BUY, dust=DUST, since=MIDNIGHT)
     assert (held.in_position, held.entry_price, held.daily_trades_count) == (True, 100, 1)
     await queries.tick(session, 1, stop_loss_price=ONE)

@@ -75,8 +75,8 @@ class Dataset:
         _, market, _ = self.pattern[number % len(self.pattern)]
         return f"{market}:{10_000_000_000 + number}" if number % 5 else None
 
-    def last_buyer(self, trades: int) -> tuple[int, Decimal]:
-        """Return the busiest of the bots whose last trade is a BUY, and the quantity."""
+    def last_buyer(self, trades: int) -> tuple[int, Decimal, Decimal]:
+        """Return the busiest of the bots whose last trade is a BUY, its size, and the quantity."""
         last: dict[int, tuple[str, Decimal]] = {}
         for number in range(max(0, trades - len(self.pattern)), trades):
             bot, _, values = self.pattern[number % len(self.pattern)]
@@ -84,7 +84,8 @@ class Dataset:
             if symbol != "BNB/USDT":  # whose fees are paid in the coin
                 last[int(bot.partition("\t")[0])] = side, Decimal(quantity)
         bots, _ = self.by_trades()
-        return next((b, last[b][1]) for b in bots if b in last and last[b][0] == "BUY")
+        buyer = next(bot for bot in bots if bot in last and last[bot][0] == "BUY")
+        return buyer, Decimal(0) if buyer % 2 else HELD, last[buyer][1]
 
     def last_day(self, trades: int) -> datetime:
         """Return the start of the day of the last of ``trades`` trades."""

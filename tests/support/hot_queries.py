@@ -15,7 +15,7 @@ from models.queries import positions, scheduling
 from models.queries.trades import RECORD, STORED
 from models.queries.values import trade_row
 from models.trade import TradeValues
-from tests.support.data import HELD, Dataset
+from tests.support.data import Dataset
 
 
 def order_of(dataset: Dataset, bot: int, time: datetime, key: str | None = None) -> TradeValues:
@@ -73,16 +73,9 @@ def hot_queries(dataset: Dataset, trades: int) -> Mapping[str, Executable]:
     new, repeated = (
         trade_row(order_of(dataset, bot, today, key)) for key in (order_key(symbol, 1), recorded)
     )
-    buyer, quantity = dataset.last_buyer(trades)
-    # Its state, before the trade: whether it is in position does not depend on its trades.
-    size = HELD if buyer % 2 == 0 else Decimal(0)
+    buyer, size, quantity = dataset.last_buyer(trades)
     change = positions.Change(
-        buyer,
-        joined(dataset.symbols[buyer - 1]),
-        Decimal("1e-8"),
-        trades,
-        size,
-        quantity,
+        buyer, joined(dataset.symbols[buyer - 1]), Decimal("1e-8"), trades, size, quantity
     )
     prices = {"max_price_since_entry": Decimal("65000.5")}
     return statements | {

@@ -25,6 +25,7 @@ def content(results: Results) -> str:
         *section("Inserts", inserts(results)),
         *section("Imports", imports(results)),
         *section("Ticks", ticks(results)),
+        *(section("Rounds of 500 ticks", rounds(results)) if "rounds" in results else ()),
         *section("Sizes at the larger size", storage(results)),
         *section("Cost over the raw driver", transactions(results)),
     ]
@@ -92,6 +93,15 @@ def ticks(results: Results) -> Iterator[str]:
     for run in results["ticks"]:
         trades = million(run["trades"])
         yield f"| {run['beside']} | {trades} | {run['revision']} | {run['heap-only']:.1%} |"
+
+
+def rounds(results: Results) -> Iterator[str]:
+    """Yield a line for each size: ticks per second one by one, and all in one statement."""
+    yield "| trades | `tick`, bots/s | `ticks`, bots/s | ratio |"
+    yield "|---:|---:|---:|---:|"
+    for run in results["rounds"]:
+        speeds = " | ".join(f"{run[how]:,.0f}" for how in ("tick", "ticks"))
+        yield f"| {million(run['trades'])} | {speeds} | {run['ratio']:.1f} |"
 
 
 def storage(results: Results) -> Iterator[str]:

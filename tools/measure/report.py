@@ -30,6 +30,7 @@ def summary(benchmarks: list[dict[str, Any]]) -> dict[str, Any]:
     sizes: dict[tuple[int, str], dict[str, Any]] = {}
     inserts: list[dict[str, Any]] = []
     imports: list[dict[str, Any]] = []
+    rounds: list[dict[str, Any]] = []
     ticks: list[dict[str, Any]] = []
     layers: dict[str, dict[int, dict[str, list[float]]]] = defaultdict(dict)
     for benchmark in benchmarks:
@@ -41,6 +42,8 @@ def summary(benchmarks: list[dict[str, Any]]) -> dict[str, Any]:
             inserts.append({"how": parameters["how"], "trades": trades, **speeds})
         elif test == "test_import":
             imports.append({"trades": trades, **throughput(info, "ratio")})
+        elif test == "test_round_of_ticks":
+            rounds.append({"trades": trades, **throughput(info, "ratio")})
         elif test == "test_query":
             info["milliseconds"] = benchmark["stats"]["median"] * 1000
             queries[parameters["name"]][trades, parameters["stage"]] = info
@@ -86,6 +89,7 @@ def summary(benchmarks: list[dict[str, Any]]) -> dict[str, Any]:
             inserts, key=lambda insert: (methods.index(insert["how"]), insert["trades"])
         ),
         "imports": sorted(imports, key=lambda run: run["trades"]),
+        "rounds": sorted(rounds, key=lambda run: run["trades"]),
         "ticks": sorted(ticks, key=lambda run: (run["beside"], run["revision"], run["trades"])),
         "megabytes": dict(
             sorted(megabytes.items(), key=lambda item: item[1].get("head", 0), reverse=True)

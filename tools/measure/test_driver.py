@@ -1,4 +1,4 @@
-"""What SQLAlchemy adds to the time of a transaction with one statement, layer by layer."""
+"""What SQLAlchemy adds to the time of a transaction, layer by layer."""
 
 import asyncio
 import time
@@ -15,12 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import queries
 from models.database import connect_arguments, make_engine
-from models.queries import orders
-from tests.support.data import Dataset
+from models.order_key import order_key
+from tests.support.data import START, Dataset
 from tests.support.hot_queries import order_of
 from tools.measure.conftest import Stage
 
 ROUNDS = 400
+ALL = Decimal(10) ** 9
 Run = Callable[[], Awaitable[object]]
 
 
@@ -42,47 +43,47 @@ async def measure(url: str, dataset: Dataset, transaction: str) -> Mapping[str, 
     """Return the seconds of each run, by layer."""
     numbers = count(time.time_ns())
     bot = dataset.by_trades()[0][0]
-    order = order_of(dataset, bot)
 
     def key() -> str:
-        return f"BTCUSDT:{next(numbers)}"
-
-    def new_order() -> dict[str, Any]:
-        return order | {"binance_order_id": key()}
-
-    def build() -> Executable:
-        if transaction == "tick":
-            return queries.tick(bot, max_price_since_entry=Decimal("65000.5"))
-        return queries.trades_of_bot(bot)
+        return order_key(dataset.symbols[bot - 1], next(numbers))
 
     async def in_session(session: AsyncSession) -> object:
         if transaction == "record_trade":
-            return await queries.record_trade(session, new_order())
-        return (await session.scalars(build())).all()
+            report = order_of(dataset, bot, START, key())
+            # So that the bot stays flat, and its position does not grow with each run.
+            return await queries.record_trade(session, report, dust=ALL, since=START)
+        if transaction == "tick":
+            await queries.tick(session, bot, max_price_since_entry=Decimal("65000.5"))
+            return None
+        return (await session.scalars(queries.trades_of_bot(bot))).all()
+
+    def renewed(value: Any) -> Any:
+        return key() if str(value).endswith(recorded) else value
 
     async with engines(url) as (engine, application, dialects_ping):
-        sql, parameters = await sent_to_driver(engine, in_session)
+        statements, sent = await executed(engine, in_session)
+        recorded = f":{next(numbers) - 1}"
         raw = await asyncpg.connect(**connect_arguments(make_url(url)))
-
-        def arguments() -> tuple[Any, ...]:
-            return tuple(
-                key() if str(value).startswith("BTCUSDT:") else value for value in parameters
-            )
 
         async def by_asyncpg() -> None:
             async with raw.transaction():
-                await raw.fetch(sql, *arguments())
+                for sql, parameters in sent:
+                    await raw.fetch(sql, *map(renewed, parameters))
 
         async def by_engine() -> None:
             async with engine.begin() as connection:
-                (await connection.exec_driver_sql(sql, arguments())).all()
+                for sql, parameters in sent:
+                    result = await connection.exec_driver_sql(sql, tuple(map(renewed, parameters)))
+                    if result.returns_rows:
+                        result.all()
 
         async def by_core() -> None:
             async with engine.begin() as connection:
-                if transaction == "record_trade":
-                    (await connection.execute(orders.RECORD, new_order())).all()
-                else:
-                    (await connection.execute(build())).all()
+                for statement, parameters in statements:
+                    values = {name: renewed(value) for name, value in parameters.items()}
+                    result = await connection.execute(statement, values)
+                    if result.returns_rows:
+                        result.all()
 
         def by_session(of: AsyncEngine) -> Run:
             async def run() -> None:
@@ -119,18 +120,23 @@ async def engines(url: str) -> AsyncIterator[list[AsyncEngine]]:
         await engine.dispose()
 
 
-async def sent_to_driver(
+async def executed(
     engine: AsyncEngine, run: Callable[[AsyncSession], Awaitable[object]]
-) -> tuple[str, tuple[Any, ...]]:
-    """Return the SQL and the parameters that SQLAlchemy hands to asyncpg."""
+) -> tuple[list[tuple[Executable, dict[str, Any]]], list[tuple[str, tuple[Any, ...]]]]:
+    """Return the statements that are executed, and what SQLAlchemy hands to asyncpg."""
+    statements: list[tuple[Executable, dict[str, Any]]] = []
     sent: list[tuple[str, tuple[Any, ...]]] = []
 
-    def record(_: Any, __: Any, sql: str, parameters: tuple[Any, ...], *___: Any) -> None:
+    def execute(_: Any, statement: Any, __: Any, parameters: Any, ___: Any) -> None:
+        statements.append((statement, dict(parameters)))
+
+    def send(_: Any, __: Any, sql: str, parameters: tuple[Any, ...], *___: Any) -> None:
         sent.append((sql, parameters))
 
-    event.listen(engine.sync_engine, "before_cursor_execute", record)
+    event.listen(engine.sync_engine, "before_execute", execute)
+    event.listen(engine.sync_engine, "before_cursor_execute", send)
     async with AsyncSession(engine) as session, session.begin():
         await run(session)
-    event.remove(engine.sync_engine, "before_cursor_execute", record)
-    (statement,) = sent
-    return statement
+    event.remove(engine.sync_engine, "before_execute", execute)
+    event.remove(engine.sync_engine, "before_cursor_execute", send)
+    return statements, sent

@@ -15,7 +15,9 @@ from sqlalchemy import Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models.database import connect_arguments, make_engine
-from models.queries import record_trade, record_trades, tick
+from models.queries import Prices, record_trade, record_trades, tick, ticks
+from models.queries.scheduling import tick_statement
+from models.trade import TradeValues
 from tests.support.data import TRADE_COLUMNS, Dataset, vacuum
 from tools.document.benchmarks import REVISIONS
 from tools.measure.conftest import Stage
@@ -26,6 +28,8 @@ INSERT = (
 )
 ROUNDS = 7
 IMPORTED = 2_000
+TICKED = 500
+DUST = Decimal("1e-5")
 
 
 def rows(dataset: Dataset, first: int, last: int) -> Iterator[tuple[Any, ...]]:
@@ -112,21 +116,21 @@ def test_import(
     names = [column.strip() for column in TRADE_COLUMNS.split(",")]
     seconds: dict[str, list[float]] = {"record_trade": [], "record_trades": []}
 
-    async def singly(engine: AsyncEngine, reports: list[dict[str, Any]]) -> None:
+    async def singly(engine: AsyncEngine, reports: list[TradeValues]) -> None:
         for report in reports:
             async with AsyncSession(engine) as session, session.begin():
-                await record_trade(session, report)
+                await record_trade(session, report, dust=DUST)
 
-    async def together(engine: AsyncEngine, reports: list[dict[str, Any]]) -> None:
+    async def together(engine: AsyncEngine, reports: list[TradeValues]) -> None:
         async with AsyncSession(engine) as session, session.begin():
-            await record_trades(session, reports)
+            await record_trades(session, reports, dust=DUST)
 
     async def both() -> None:
         engine = make_engine(stage.url)
         for name, run in (("record_trade", singly), ("record_trades", together)):
             first, stage.next_trade = stage.next_trade, stage.next_trade + IMPORTED
             values = rows(dataset, first, stage.next_trade)
-            reports = [dict(zip(names, row, strict=True)) for row in values]
+            reports: Any = [dict(zip(names, row, strict=True)) for row in values]
             start = time.perf_counter()
             await run(engine, reports)
             seconds[name].append(time.perf_counter() - start)
@@ -146,7 +150,8 @@ def test_tick(benchmark: Any, dataset: Dataset, stage: Stage, snapshot: bool) ->
     def run() -> None:
         random.shuffle(bots)
         for bot in bots:
-            connection.execute(tick(bot, max_price_since_entry=random.randint(1, 9)))  # noqa: S311
+            price = {"bot": bot, "max_price_since_entry": random.randint(1, 9)}  # noqa: S311
+            connection.execute(tick_statement(frozenset({"max_price_since_entry"})), price)
 
     with engine.connect() as connection, psycopg.connect(stage.url) as reader:
         before = heap_only(connection)
@@ -159,6 +164,36 @@ def test_tick(benchmark: Any, dataset: Dataset, stage: Stage, snapshot: bool) ->
         "ticks": after[0] - before[0],
         "heap_only": after[1] - before[1],
     }
+
+
+def test_round_of_ticks(
+    benchmark: Any, dataset: Dataset, stages: dict[tuple[int, str], Stage], trades: int
+) -> None:
+    """Measure a transaction for each tick and one for all ticks of a round alternately."""
+    prices: dict[int, Prices] = {
+        bot: {"max_price_since_entry": Decimal(bot)} for bot in dataset.running[:TICKED]
+    }
+    seconds: dict[str, list[float]] = {"tick": [], "ticks": []}
+
+    async def singly(engine: AsyncEngine) -> None:
+        for bot, price in prices.items():
+            async with AsyncSession(engine) as session, session.begin():
+                await tick(session, bot, **price)
+
+    async def together(engine: AsyncEngine) -> None:
+        async with AsyncSession(engine) as session, session.begin():
+            await ticks(session, prices)
+
+    async def both() -> None:
+        engine = make_engine(stages[trades, "head"].url)
+        for name, run in (("tick", singly), ("ticks", together)):
+            start = time.perf_counter()
+            await run(engine)
+            seconds[name].append(time.perf_counter() - start)
+        await engine.dispose()
+
+    benchmark.pedantic(lambda: asyncio.run(both()), rounds=ROUNDS)
+    benchmark.extra_info |= {"inserts": TICKED, "seconds": seconds}
 
 
 def heap_only(connection: Connection) -> tuple[int, int]:

@@ -16,13 +16,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.base import Executable
 
 from models import ApiKey, Base, BotConfig, Trade, User
-from models.queries import tick
+from models.queries.scheduling import tick_statement
 from tests.support.data import START, Dataset
-from tests.support.hot_queries import hot_queries, order_of
+from tests.support.hot_queries import bound, hot_queries, order_of
 
 READ, WRITE, HOT = "read of", "write to", "hot queries"
 TABLES = ("users", "api_keys", "bot_configs", "bot_states", "trades")
 MODELS: Mapping[str, Any] = {model.__tablename__: model for model in Base.__subclasses__()}
+
+PRICE = {"max_price_since_entry": Decimal("65000.5")}
 
 Make = Callable[[], Executable]
 
@@ -85,6 +87,10 @@ class ExistingData(Dataset):
         last = self._last or START
         return last.replace(hour=0, minute=0, second=0, microsecond=0)
 
+    def last_buyer(self, trades: int) -> tuple[int, Decimal, Decimal]:
+        """Return the busiest bot, with a change of nothing."""
+        return self._busy[0][0], Decimal(0), Decimal(0)
+
     def order_id(self, number: int) -> str | None:
         """Return the key of a trade's order."""
         return f"BTCUSDT:{number}"
@@ -117,12 +123,9 @@ def canaries(
     orders = count(time.time_ns())  # so that the keys differ from those of earlier rehearsals
 
     def trade() -> Executable:
-        bot = draw(bots)
-        row = order_of(dataset, bot) | {
-            "binance_order_id": f"CANARY:{next(orders)}",
-            "commission_amount": Decimal("0.000001"),
-            "commission_asset": "BNB",
-        }
+        report = order_of(dataset, draw(bots), START, f"CANARY:{next(orders)}")
+        fee = {"commission_amount": Decimal("0.000001"), "commission_asset": "BNB"}
+        row: dict[str, Any] = {**report, **fee}
         return insert(Trade).values(
             {name: row[name] for name in row if f"trades.{name}" not in without}
         )
@@ -139,7 +142,7 @@ def canaries(
         "users": rewrite(User, "is_active"),
         "api_keys": rewrite(ApiKey, "is_valid"),
         "bot_configs": rewrite(BotConfig, "name"),
-        "bot_states": lambda: tick(draw(bots), max_price_since_entry=Decimal("65000.5")),
+        "bot_states": lambda: bound(tick_statement(frozenset(PRICE)), PRICE | {"bot": draw(bots)}),
         "trades": trade,
     }
     if bots and "trades" not in (*used, *without):
