@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
+    Numeric,
     Select,
     String,
     and_,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     case,
     func,
     literal_column,
+    null,
     select,
     tuple_,
 )
@@ -146,22 +148,26 @@ async def record_trades(
     async with session.begin_nested() if len(reports) > 1 else nullcontext():
         for turn in _turns(reports):
             batch = [reports[number] for number in turn]
-            written = await session.execute(RECORD, batch if len(batch) > 1 else batch[0])
-            changed = {row.binance_order_id: row for row in written}
-            same = [row for row in batch if row["binance_order_id"] not in changed]
-            stored = await _unchanged(session, same) if same else {}
-            for number, report in zip(turn, batch, strict=True):
-                key, bot = report["binance_order_id"], report["bot_config_id"]
-                if (trade := changed.get(key)) is None:
-                    recorded[number] = Recorded(stored[key], is_new=False, is_changed=False)
-                    continue
-                is_new = trade.before is None
-                recorded[number] = Recorded(trade.id, is_new, is_changed=True)
+            is_paper = batch[0]["binance_order_id"] is None
+            result = await session.execute(
+                PAPER if is_paper else RECORD, batch if len(batch) > 1 else batch[0]
+            )
+            numbers = {reports[number]["binance_order_id"]: number for number in turn}
+            if is_paper:
+                written = dict(zip(turn, result, strict=True))
+            else:
+                written = {numbers[trade.binance_order_id]: trade for trade in result}
+            if same := [reports[number] for number in turn if number not in written]:
+                for key, trade_id in (await _unchanged(session, same)).items():
+                    recorded[numbers[key]] = Recorded(trade_id, is_new=False, is_changed=False)
+            for number, trade in written.items():
+                report = reports[number]
+                bot, symbol = report["bot_config_id"], report["symbol"]
+                recorded[number] = Recorded(trade.id, trade.before is None, is_changed=True)
                 change = Change(
-                    bot, bots[bot], dust_of(report["symbol"]), trade.id, trade.before, trade.after
+                    bot, bots[bot], dust_of(symbol), trade.id, trade.before, trade.after
                 )
-                if joined(report["symbol"]) != bots[bot]:
-                    # A trade of the bot, but not of its position.
+                if joined(symbol) != bots[bot]:  # a trade of the bot, but not of its position
                     change = change._replace(before=Decimal(0), after=Decimal(0))
                 changes.append(change)
         await derive(session, changes, since)
@@ -169,13 +175,14 @@ async def record_trades(
 
 
 def _turns(reports: Sequence[Mapping[str, Any]]) -> list[list[int]]:
-    """Distribute reports over statements, since one cannot write a row twice; sorted by key."""
+    """Distribute reports over statements, sorted by key: one cannot write a row twice."""
     turns: defaultdict[int, list[int]] = defaultdict(list)
-    seen: Counter[str | None] = Counter()
+    seen: Counter[str] = Counter()
     for number in sorted(range(len(reports)), key=lambda n: reports[n]["binance_order_id"] or ""):
         key = reports[number]["binance_order_id"]
-        turns[seen[key]].append(number)
-        seen[key] += 1
+        turns[0 if key is None else seen[key] + 1].append(number)
+        if key is not None:
+            seen[key] += 1
     return list(turns.values())
 
 
@@ -256,6 +263,15 @@ def record_statement() -> ReturningInsert[Any]:
 
 RECORD = record_statement()
 """Inserts or merges one report, given as columns; for several in turn, a list of them."""
+
+
+PAPER = insert(_TRADES).returning(
+    _TRADES.c.id,
+    null().cast(Numeric).label("before"),
+    coins(_TRADES.c).label("after"),
+    sort_by_parameter_order=True,
+)
+"""Inserts trades on paper, which have no key."""
 
 
 def _stored() -> Select[Any]:

@@ -15,7 +15,7 @@ from verification.plans import explain
 TRADES = 30_000
 PLANS = """
 query                                | index                                | pages of 8 kB
-1 claim due bots                     | ix_bot_states_running                | 900
+1 claim due bots                     | ix_bot_states_running                | 2000
 2 last trades of a bot, busy         | ix_trades_bot_config_id_timestamp_id | 60
 2 last trades of a bot, ordinary     | ix_trades_bot_config_id_timestamp_id | 60
 2 next page of a bot, busy           | ix_trades_bot_config_id_timestamp_id | 60
@@ -63,6 +63,8 @@ def filled(make_database: Callable[[str], str], migrated_template: str) -> Fille
     url = make_database(migrated_template)
     data.fill(url, dataset)
     data.fill_trades(url, dataset, 0, TRADES)
+    # All running bots are due, however long this takes.
+    databases.execute(url, "UPDATE bot_states SET last_run_at = '2000-01-01Z'")
     data.vacuum(url)
     return databases.sync_engine(url), dataset
 
