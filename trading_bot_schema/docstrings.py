@@ -1,6 +1,6 @@
 """Reads the declarations in the docstring of a revision: ``Why``, ``Locks``, ``Downgrade``.
 
-CONTRIBUTING.md describes the lines. An operator reads them before a deployment, and the test
+docs/recipes.md describes the lines. An operator reads them before a deployment, and the test
 suite compares them with what the revision does.
 """
 
@@ -34,7 +34,7 @@ _ACCEPTANCE = re.compile(
 
 
 class DocstringError(ValueError):
-    """A line is not in the form that CONTRIBUTING.md describes. The message names it."""
+    """A line is not in the form that docs/recipes.md describes. The message names it."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ RULES = (
 )
 
 TWO_REVISIONS = "Split it into two revisions."
-# By the form of a statement: the section of CONTRIBUTING.md with the safe form, and its summary.
+# By the form of a statement: the section of the guide with the safe form, and its summary.
 SAFE_FORMS = [
     (
         r"CREATE (UNIQUE )?INDEX|REINDEX|CLUSTER",

@@ -36,7 +36,7 @@ def project(tmp_path: Path) -> Path:
     )
     for name in packages:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("CONTRIBUTING.md", "README.md", "README.tr.md", "alembic.ini", "pyproject.toml"):
+    for name in ("README.md", "README.tr.md", "alembic.ini", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 

@@ -44,7 +44,7 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         'op.create_check_constraint(op.f("ck_probe"), "trades", "price < 1e30")',
         "",
         "ACCESS EXCLUSIVE on trades, which blocks reads and writes. Safe: add it NOT VALID,"
-        " VALIDATE it in the next revision. See “Add or change a CHECK” in CONTRIBUTING.md.",
+        " VALIDATE it in the next revision. See “Add or change a CHECK” in docs/recipes.md.",
     ),
     "SET NOT NULL without a validated CHECK": (
         "scan-under-lock",

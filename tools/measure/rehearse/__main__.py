@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--forms",
         action="store_true",
-        help="also each dangerous and safe form of CONTRIBUTING.md, on generated data, at the"
+        help="also each dangerous and safe form of docs/recipes.md, on generated data, at the"
         " smallest number of trades",
     )
     parser.add_argument(
