@@ -39,7 +39,6 @@ from models.queries.accounts import (
 )
 from models.queries.positions import (
     PositionError,
-    bot_result,
     positions_of_user,
     rebuild_positions,
     refresh_day,
@@ -49,6 +48,7 @@ from models.queries.positions import (
 )
 from models.queries.reports import (
     Position,
+    bot_result,
     daily_pnl,
     fees_by_asset,
     pnl_by_symbol,

@@ -42,7 +42,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import contains_eager
 from sqlalchemy.orm.util import identity_key
 from sqlalchemy.sql.dml import ReturningUpdate
-from sqlalchemy.types import TypeEngine
 
 from models.bot_config import BotConfig
 from models.bot_state import BotState
@@ -55,12 +54,7 @@ from models.user import User
 _STATES = BotState.metadata.tables[BotState.__tablename__]
 _TRADES = Trade.metadata.tables[Trade.__tablename__]
 _CONFIGS = BotConfig.metadata.tables[BotConfig.__tablename__]
-_PRICES = (
-    "trailing_stop_price",
-    "max_price_since_entry",
-    "take_profit_price",
-    "stop_loss_price",
-)
+_PRICES = ("trailing_stop_price", "max_price_since_entry", "take_profit_price", "stop_loss_price")
 """What the caller sets in a position."""
 
 
@@ -158,14 +152,8 @@ def derive_statement(values: Mapping[str, Any] | None = None) -> Update:
     ``values`` are given here or when the statement is executed.
     """
     values = values or {}
-    columns: dict[str, TypeEngine[Any]] = {
-        "bot": Integer(),
-        "symbol": Text(),
-        "dust": Numeric(),
-        "trade": Integer(),
-        "before": Numeric(),
-        "after": Numeric(),
-    }
+    types: Any = (Integer(), Text(), Numeric(), Integer(), Numeric(), Numeric())
+    columns = dict(zip(Change._fields, types, strict=True))
     change = (
         func.unnest(
             *(bindparam(name, values.get(name), ARRAY(type_)) for name, type_ in columns.items())
@@ -299,10 +287,7 @@ DERIVE = derive_statement()
 
 
 async def rebuild_positions(
-    session: AsyncSession,
-    bots: Mapping[int, Decimal],
-    *,
-    since: datetime | None = None,
+    session: AsyncSession, bots: Mapping[int, Decimal], *, since: datetime | None = None
 ) -> None:
     """Derive the positions and days of bots from all their trades, as if newly recorded.
 
@@ -315,40 +300,20 @@ async def rebuild_positions(
         since: Start of the day.
     """
     await session.flush()
-    await session.execute(LOCK, {"ids": sorted(bots)})
-    total = (
-        select(func.coalesce(func.sum(coins(_TRADES.c)), 0))
-        .where(
-            _TRADES.c.bot_config_id == _STATES.c.id,
-            _joined(_TRADES.c.symbol) == _joined(_CONFIGS.c.symbol),
-        )
-        .scalar_subquery()
+    ids = {"ids": sorted(bots)}
+    await session.execute(LOCK, ids)
+    symbol = _joined(_CONFIGS.c.symbol)
+    held = select(func.sum(coins(_TRADES.c))).where(
+        _TRADES.c.bot_config_id == _STATES.c.id, _joined(_TRADES.c.symbol) == symbol
     )
-    rows = await session.execute(
-        select(
-            _STATES.c.id,
-            _joined(_CONFIGS.c.symbol),
-            func.coalesce(_STATES.c.current_position_size_coins, 0),
-            total,
-        )
+    amounts = (_STATES.c.current_position_size_coins, held.scalar_subquery())
+    rows: Any = await session.execute(
+        select(_STATES.c.id, symbol, *(func.coalesce(amount, 0) for amount in amounts))
         .join(_CONFIGS, _CONFIGS.c.id == _STATES.c.id)
         .where(_STATES.c.id == _IDS),
-        {"ids": list(bots)},
+        ids,
     )
-    changes = [
-        Change(bot, symbol, bots[bot], 0, before, after) for bot, symbol, before, after in rows
-    ]
-    await derive(session, changes, since)
-
-
-def bot_result(bot_config_id: int, since: datetime) -> Select[int, Decimal | None]:
-    """Select the number of a bot's trades since a time, such as midnight, and their pnl.
-
-    The pnl is in the quote currency of the bot's symbol.
-    """
-    return select(func.count(), func.coalesce(func.sum(Trade.pnl), 0)).where(
-        Trade.bot_config_id == bot_config_id, Trade.timestamp >= since
-    )
+    await derive(session, [Change(b, of, bots[b], 0, old, new) for b, of, old, new in rows], since)
 
 
 async def refresh_day(session: AsyncSession, since: datetime, user_id: int | None = None) -> int:

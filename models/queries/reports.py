@@ -27,6 +27,16 @@ def trades_of_user(user_id: int, before: Position | None = None, limit: int = 50
     return _page(Trade.user_id == user_id, before, limit)
 
 
+def bot_result(bot_config_id: int, since: datetime) -> Select[int, Decimal | None]:
+    """Select the number of a bot's trades since a time, such as midnight, and their pnl.
+
+    The pnl is in the quote currency of the bot's symbol.
+    """
+    return select(func.count(), func.coalesce(func.sum(Trade.pnl), 0)).where(
+        Trade.bot_config_id == bot_config_id, Trade.timestamp >= since
+    )
+
+
 def _page(whose: ColumnElement[bool], before: Position | None, limit: int) -> Select[Trade]:
     # By the last trade seen, not by OFFSET, which reads all rows that it skips.
     statement = select(Trade).where(whose)

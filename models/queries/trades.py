@@ -238,7 +238,7 @@ def merged(report: Any, stored: Any) -> dict[str, ColumnElement[Any]]:
     }
 
 
-def record_statement() -> ReturningInsert[Any]:
+def record_statement() -> ReturningInsert[Any, Any, Decimal, Decimal]:
     """Insert a report, or merge it with the stored one; return nothing if it adds nothing."""
     statement = insert(_TRADES).values({name: bindparam(name) for name in TRADE_COLUMNS})
     # With the values converted to the columns' types, for example rounded.
