@@ -13,7 +13,7 @@ from models import queries
 from models.order_key import joined, order_key
 from models.queries import positions, scheduling
 from models.queries.trades import RECORD, STORED
-from models.queries.values import trade_row
+from models.queries.values import TRADE_COLUMNS
 from models.trade import TradeValues
 from tests.support.data import Dataset
 
@@ -71,7 +71,8 @@ def hot_queries(dataset: Dataset, trades: int) -> Mapping[str, Executable]:
     recorded = dataset.order_id(trades - 1)
     assert recorded
     new, repeated = (
-        trade_row(order_of(dataset, bot, today, key)) for key in (order_key(symbol, 1), recorded)
+        {**dict.fromkeys(TRADE_COLUMNS), **order_of(dataset, bot, today, key)}
+        for key in (order_key(symbol, 1), recorded)
     )
     buyer, size, quantity = dataset.last_buyer(trades)
     change = positions.Change(
