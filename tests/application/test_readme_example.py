@@ -68,8 +68,9 @@ async def test_a_request_whose_commit_fails_is_an_error(
 ) -> None:
     app: FastAPI = example["app"]
 
-    @app.post("/users")
-    async def add_user(db: example["Session"]) -> None:
+    async def add_user(db: AsyncSession) -> None:
         db.add(User(email="", hashed_password=""))
 
+    add_user.__annotations__["db"] = example["Session"]
+    app.add_api_route("/users", add_user, methods=["POST"])
     assert (await client.post("/users")).status_code == 500
