@@ -18,7 +18,6 @@ GENERATED = {
 }
 TABLES = """
 from sqlalchemy import Column, ForeignKey, Integer, Table
-Table("places", Base.metadata, Column("id", Integer, primary_key=True))
 Table("owners", Base.metadata, Column("id", Integer, primary_key=True))
 Table("notes", Base.metadata, Column("owner", ForeignKey("owners.id"), comment="Whose | note."))
 Table("states", Base.metadata, Column("id", ForeignKey("owners.id"), primary_key=True))
@@ -72,7 +71,6 @@ def test_a_change_of_the_models_changes_the_documents(project: Path) -> None:
     diagram = [line.strip() for line in (project / "README.md").read_text().splitlines()]
     assert 'owners ||--o{ notes : "on delete no action"' in diagram
     assert 'owners ||--o| states : "on delete no action"' in diagram
-    assert "places" in diagram
 
 
 def test_an_unknown_document_is_refused() -> None:

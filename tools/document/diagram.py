@@ -6,7 +6,7 @@ from sqlalchemy import MetaData
 
 
 def diagram(metadata: MetaData) -> Iterator[str]:
-    """Yield a block of Markdown: foreign keys with ``ON DELETE``, and tables without any."""
+    """Yield a block of Markdown: the tables' foreign keys, with their ``ON DELETE``."""
     yield "```mermaid"
     yield "erDiagram"
     yield "    direction LR"
@@ -20,6 +20,4 @@ def diagram(metadata: MetaData) -> Iterator[str]:
             edges[key.referred_table.name, table.name] = f'{many} {table.name} : "{label}"'
     for (parent, _), edge in edges.items():
         yield f"    {parent} ||--{edge}"
-    linked = {name for edge in edges for name in edge}
-    yield from (f"    {name}" for name in metadata.tables if name not in linked)
     yield "```"
