@@ -1,43 +1,53 @@
-"""A worker of the trading bot: claims due bots, and opens, monitors and closes positions.
+"""A worker of the trading bot: claims due bots, and enters, monitors and leaves positions.
 
 Any number of workers may run at once, and each may be killed at any point: the next run of a bot,
-on any worker, reads the result of the last run from the database and the exchange.
+on any worker, first records what the exchange knows, and asks before it repeats anything.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
-from typing import Any
 
-from exchange import BASE, QUOTE, ConnectionDropped, Exchange, Report
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 
-from models import BotConfig, BotState, OrderType, Side, Trade
+from examples.exchange import (
+    DIGITS,
+    LOT,
+    RECV_WINDOW,
+    ApiError,
+    ConnectionDropped,
+    Payload,
+    Simulation,
+)
+from models import BotConfig, BotState, Side
+from models.binance import client_order_id, trade_values
+from models.order_key import joined
 from models.queries import (
     bot_lease,
     claim_due_bots,
-    close_position,
-    open_position,
-    order_key,
+    record_trade,
+    record_trades,
     release_entry,
     reserve_entry,
     tick,
 )
+from models.trade import TradeValues
 
-DIGITS = Decimal("1e-18")
-LOT = Decimal("0.00001")
-"""Step of quantities, as in Binance's filter ``LOT_SIZE``."""
+DUST = LOT - DIGITS
+"""The most that cannot be sold. A real worker also respects the filter ``NOTIONAL``."""
+STORED = Decimal("1e-18")
 
 
 class Worker:
     """Runs bots that are due."""
 
-    def __init__(self, engine: AsyncEngine, exchange: Exchange, user_id: int) -> None:
+    def __init__(self, engine: AsyncEngine, simulation: Simulation, user_id: int) -> None:
         """Use the bots of one user: the exchange has no orders of earlier simulations."""
         self.engine = engine
         self.session = async_sessionmaker(engine, expire_on_commit=False)
-        self.exchange = exchange
+        self.simulation = simulation
+        self.exchange = simulation.exchange
         self.user_id = user_id
 
     @property
@@ -62,143 +72,137 @@ class Worker:
                     with suppress(ConnectionDropped):  # the next run settles it
                         await self.run(state.config)
 
-    async def run_until_settled(self, bot: BotConfig, *, must_exit: bool = False) -> None:
-        """Run a bot until its orders are settled; with ``must_exit``, until it has no position."""
-        while True:
+    async def sell_all(self, bot: BotConfig) -> None:
+        """Run a bot, without new entries, until it is flat."""
+        in_position = True
+        while in_position:
             with suppress(ConnectionDropped):
-                await self.run(bot, may_trade=False, must_exit=must_exit)
-                return
+                in_position = await self.run(bot, must_exit=True)
 
-    async def run(
-        self, bot: BotConfig, *, may_trade: bool = True, must_exit: bool = False
-    ) -> None:
-        """Run a bot once, under its lease.
+    async def run(self, bot: BotConfig, *, must_exit: bool = False) -> bool:
+        """Run a bot once, under its lease; return whether it may be in position.
 
         Raises:
-            ConnectionDropped: The bot has to be run again.
+            ConnectionDropped: What was sent may have arrived, or will, or not: the bot has to be
+                run again.
         """
-        async with self.session.begin() as session:
-            # Read under the lease, as another worker may have changed it since the claim.
-            state = await session.get_one(BotState, bot.id)
-            entries = await session.scalar(
-                select(func.count()).where(Trade.bot_config_id == bot.id, Trade.side == Side.BUY)
-            )
-        if state.in_position and state.entry_price is not None:
-            number = (entries or 1) - 1
-            await self.monitor(
-                bot,
-                f"bot-{bot.id}-entry-{number}",
-                f"bot-{bot.id}-exit-{number}",
-                may_trade=may_trade,
-                must_exit=must_exit,
-            )
+        number = await self.record_history(bot)
+        state = await self.state(bot)
+        if state.in_position and state.entry_price is None:
+            await self.settle_entry(bot)
         elif state.in_position:
-            await self.settle_entry(bot, f"bot-{bot.id}-entry-{entries}")
-        elif may_trade:
-            await self.enter(bot, f"bot-{bot.id}-entry-{entries}")
+            await self.monitor(bot, state, number, must_exit=must_exit)
+        elif must_exit:
+            return False
+        elif self.simulation.choose([True, True, False]):  # the signal
+            await self.enter(bot, number)
+        return True
 
-    async def enter(self, bot: BotConfig, order: str) -> None:
-        """Reserve an entry and send its order, unless the simulated signal is missing."""
-        if self.exchange.random.random() < 0.3:
-            return
+    async def state(self, bot: BotConfig) -> BotState:
+        """Read a bot's state, under the lease: another worker may have changed it since."""
+        async with self.session() as session:
+            return await session.get_one(BotState, bot.id)
+
+    async def record_history(self, bot: BotConfig) -> int:
+        """Record the bot's orders as the exchange knows them; return their number.
+
+        This is also how a database is restored. A real worker begins with the last order that is
+        recorded (``orderId`` of ``GET /api/v3/allOrders``).
+        """
+        symbol, rows = joined(bot.symbol), []
+        orders = self.simulation.request(self.exchange.all_orders, symbol)
+        own = [o for o in orders if client_order_id(o).startswith(f"bot-{bot.id}-")]
+        for order in own:
+            fills = self.simulation.request(self.exchange.my_trades, symbol, order["orderId"])
+            if (values := trade_values(bot, order, *fills)) is not None:
+                rows.append(values)
+        add_pnl(rows)
+        async with self.session.begin() as session:
+            await record_trades(session, rows, dust=DUST, since=self.midnight)
+        return len(own)
+
+    async def enter(self, bot: BotConfig, number: int) -> None:
+        """Reserve an entry, and send its order."""
         async with self.session.begin() as session:
             reserved = await reserve_entry(session, bot.id)
-        if not reserved:
-            return
-        size = (bot.position_size_fixed or Decimal(0)) / self.exchange.price
-        self.exchange.place_order(order, Side.BUY, size.quantize(LOT, ROUND_DOWN))
-        for report in self.exchange.stream(order):
-            await self.record_entry(bot, report)
+        if reserved:
+            price = self.exchange.price(joined(bot.symbol))
+            await self.send(bot, number, Side.BUY, (bot.position_size_fixed or LOT) / price)
 
-    async def settle_entry(self, bot: BotConfig, order: str) -> None:
-        """Settle the order of an entry that was reserved by an earlier run."""
-        report = self.exchange.order(order)
-        if report is None:
+    async def settle_entry(self, bot: BotConfig) -> None:
+        """Settle an entry that an earlier run has reserved: it is recorded, or will never be."""
+        self.simulation.wait(RECV_WINDOW)  # until then, the order may still arrive
+        await self.record_history(bot)
+        async with self.session.begin() as session:
+            await release_entry(session, bot.id)
+
+    async def monitor(
+        self, bot: BotConfig, state: BotState, number: int, *, must_exit: bool
+    ) -> None:
+        """Check the price of an open position, and leave it at its limits."""
+        price, entry = self.exchange.price(joined(bot.symbol)), state.entry_price or Decimal(0)
+        low, high = (
+            entry * (1 - bot.stop_loss_perc / 100),
+            entry * (1 + bot.take_profit_perc / 100),
+        )
+        async with self.session.begin() as session:
+            await tick(
+                session,
+                bot.id,
+                max_price_since_entry=max(price, state.max_price_since_entry or price),
+                stop_loss_price=low,
+                take_profit_price=high,
+            )
+        if must_exit or not low < price < high:
+            # An exit that an earlier run has sent may still arrive. If so, it is in the history.
+            self.simulation.wait(RECV_WINDOW)
+            if await self.record_history(bot) == number:
+                size = state.current_position_size_coins or Decimal(0)
+                await self.send(bot, number, Side.SELL, size)
+
+    async def send(self, bot: BotConfig, number: int, side: Side, quantity: Decimal) -> None:
+        """Send an order, and record the answer and the reports.
+
+        Its client order id has not been used: ``number`` orders of the bot have arrived, and no
+        other is on its way.
+        """
+        order, symbol = f"bot-{bot.id}-{number}", joined(bot.symbol)
+        lots = quantity.quantize(LOT, ROUND_DOWN)
+        try:
+            answer = self.simulation.request(self.exchange.new_order, symbol, side, lots, order)
+        except ApiError:  # refused, so nothing happens
             async with self.session.begin() as session:
                 await release_entry(session, bot.id)
             return
-        await self.record_entry(bot, report)
-        await self.record_entry(bot, self.exchange.order_with_fees(order))
+        await self.record(bot, [answer])
+        reports: list[Payload] = []
+        for report in self.simulation.stream(order):
+            reports.append(report)
+            await self.record(bot, reports)
 
-    async def record_entry(self, bot: BotConfig, report: Report) -> None:
-        """Record a report about an entry, and subtract a fee in coins from the position."""
-        price = report.quote_quantity / report.quantity
-        async with self.session.begin() as session:
-            recorded = await open_position(
-                session,
-                self.values(bot, report),
-                stop_loss_price=(price * (1 - bot.stop_loss_perc / 100)).quantize(DIGITS),
-                take_profit_price=(price * (1 + bot.take_profit_perc / 100)).quantize(DIGITS),
-                since=self.midnight,
-            )
-            # Once: a repeat of the final report changes nothing.
-            if report.is_final and report.has_fees and recorded.is_changed:
-                size = BotState.current_position_size_coins - report.fees.get(BASE, Decimal(0))
-                await session.execute(tick(bot.id, current_position_size_coins=size))
+    async def record(self, bot: BotConfig, payloads: Sequence[Payload]) -> None:
+        """Record what is said about an order; the next run adds the fees and the pnl."""
+        if (values := trade_values(bot, *payloads)) is not None:
+            async with self.session.begin() as session:
+                await record_trade(session, values, dust=DUST, since=self.midnight)
 
-    async def monitor(
-        self, bot: BotConfig, entry: str, exit_: str, *, may_trade: bool, must_exit: bool
-    ) -> None:
-        """Check the price of an open position, and exit at its limits."""
-        # A broken stream may lack the last report, or its fees.
-        await self.record_entry(bot, self.exchange.order_with_fees(entry))
-        price = self.exchange.price
-        async with self.session.begin() as session:
-            highest = func.greatest(BotState.max_price_since_entry, price)
-            state = (await session.scalars(tick(bot.id, max_price_since_entry=highest))).one()
-        low, high = state.stop_loss_price, state.take_profit_price
-        is_within = low is not None and high is not None and low < price < high
-        is_sent = self.exchange.order(exit_) is not None
-        if must_exit or is_sent or (may_trade and not is_within):
-            size = state.current_position_size_coins or Decimal(0)
-            self.exchange.place_order(exit_, Side.SELL, size.quantize(LOT, ROUND_DOWN))
-            for report in self.exchange.stream(exit_):
-                await self.record_exit(bot, report, entry)
 
-    async def record_exit(self, bot: BotConfig, report: Report, entry: str) -> None:
-        """Record a report about an exit, with its pnl when it is final."""
-        values = self.values(bot, report)
-        if report.is_final:
-            bought = self.exchange.order_with_fees(entry)
-            values["pnl"] = self.pnl(bought, report)
-        async with self.session.begin() as session:
-            await close_position(session, values, closed=report.is_final, since=self.midnight)
+def add_pnl(orders: Sequence[TradeValues]) -> None:
+    """State the pnl of exits, by average cost, net of the fees in the coin and in quote currency.
 
-    def pnl(self, entry: Report, exit_: Report) -> Decimal:
-        """Return the profit of a position in quote currency, net of the fees of both orders.
-
-        Coins withheld as a fee when buying were not sold: their value is already missing from
-        the exit.
-        """
-        coins = entry.fees.get(BASE, Decimal(0)) * self.exchange.price_of(BASE)
-        fees = self.in_quote(entry) - coins + self.in_quote(exit_)
-        return (exit_.quote_quantity - entry.quote_quantity - fees).quantize(DIGITS)
-
-    def in_quote(self, report: Report) -> Decimal:
-        """Return the fees of an order, converted to quote currency."""
-        fees = (fee * self.exchange.price_of(asset) for asset, fee in report.fees.items())
-        return sum(fees, Decimal(0))
-
-    def values(self, bot: BotConfig, report: Report) -> dict[str, Any]:
-        """Return a report as the columns of a trade."""
-        values = {
-            "bot_config_id": bot.id,
-            "user_id": bot.user_id,
-            "binance_order_id": order_key(report.symbol, report.order_id),
-            "symbol": bot.symbol,
-            "side": report.side,
-            "order_type": OrderType.MARKET,
-            "price": (report.quote_quantity / report.quantity).quantize(DIGITS),
-            "quantity_filled": report.quantity,
-            "quote_quantity_filled": report.quote_quantity,
-            "timestamp": report.fills[0].timestamp,
-        }
-        match list(report.fees.items()):
-            case []:
-                pass
-            case [(asset, fee)]:
-                values |= {"commission_amount": fee, "commission_asset": asset}
-            case _:  # a column holds one currency
-                fee = self.in_quote(report).quantize(DIGITS)
-                values |= {"commission_amount": fee, "commission_asset": QUOTE}
-        return values
+    It follows from the orders alone, so that every worker states the same.
+    """
+    coins = cost = Decimal(0)
+    for order in sorted(orders, key=lambda order: order["timestamp"]):
+        base, _, quote = order["symbol"].partition("/")
+        fee, asset = order.get("commission_amount") or Decimal(0), order.get("commission_asset")
+        amount, received = order["quantity_filled"], order["quote_quantity_filled"]
+        if order["side"] == Side.BUY:
+            coins += amount - (fee if asset == base else 0)
+            cost += received + (fee if asset == quote else 0)
+        else:
+            share = min(amount / coins, Decimal(1)) if coins else Decimal(1)
+            received -= fee if asset == quote else 0
+            order["pnl"] = (received - cost * share).quantize(STORED)
+            cost -= cost * share
+            coins -= amount + (fee if asset == base else 0)

@@ -1,6 +1,8 @@
 """Filled orders."""
 
-from typing import TYPE_CHECKING
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, String, func
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -12,6 +14,33 @@ from models.enums import Side
 if TYPE_CHECKING:
     from models.bot_config import BotConfig
     from models.user import User
+
+
+class TradeValues(TypedDict):
+    """What is known of a filled order: the columns of :class:`Trade` that a caller states.
+
+    Amounts are exact and cumulative over the whole order, not of a single fill, which Binance
+    calls a trade; :mod:`models.binance` makes them from the exchange's payloads. All that is not
+    known may be left out, or be None.
+    """
+
+    bot_config_id: int
+    user_id: int
+    binance_order_id: str | None
+    """:func:`models.order_key.order_key`; None: a trade on paper, which is always a new one."""
+    symbol: str
+    side: str
+    order_type: str
+    price: Decimal
+    quantity_filled: Decimal
+    quote_quantity_filled: Decimal
+    timestamp: datetime
+    """Time of the order's first fill on the exchange's clock, or of a later report about it."""
+    commission_amount: NotRequired[Decimal | None]
+    """Of the whole ``quantity_filled``; None if it is not known for all fills."""
+    commission_asset: NotRequired[str | None]
+    """One; if two are paid, as when BNB runs out, the coin itself, so that the size is right."""
+    pnl: NotRequired[Decimal | None]
 
 
 class Trade(Base):
@@ -75,7 +104,7 @@ class Trade(Base):
     """Order id qualified with its symbol, such as ``BTCUSDT:28``.
 
     Binance's order ids are unique only within a symbol, so the application has to qualify them
-    with :func:`models.queries.order_key`. NULL for paper trades.
+    with :func:`models.order_key.order_key`. NULL for paper trades.
     """
     symbol: Mapped[str] = mapped_column(
         String(64), comment="Market as base/quote, such as BTC/USDT. May be Unicode."

@@ -34,15 +34,6 @@ from verification.roles import RoleDatabases, databases_for_roles
 _SERVER = pytest.StashKey[ExitStack]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--faults``."""
-    parser.addoption(
-        "--faults",
-        action="store_true",
-        help="inject faults that tests/test_concurrent_trading.py must detect; takes minutes",
-    )
-
-
 def pytest_configure() -> None:
     """End the session, and so its server, when a signal arrives, also under ``nohup``."""
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Self
 
@@ -90,6 +91,10 @@ class Stored(Dataset):
         """Return bots, and users, the busiest first."""
         bots, users = self._busiest
         return bots, users
+
+    def last_buyer(self, trades: int) -> tuple[int, Decimal, Decimal]:
+        """Return the busiest bot, and a change of its size that leaves it flat."""
+        return self._busiest[0][0], Decimal(10) ** 9, Decimal(0)
 
     def last_day(self, trades: int) -> datetime:
         """Return when the day of the last trade begins."""

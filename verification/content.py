@@ -19,8 +19,8 @@ WHERE NOT a.attisdropped AND a.attgenerated = '' ORDER BY t.name, a.attnum
 """
 
 Rows = dict[tuple[Any, ...], dict[str, Any]]
-"""Rows of a table by primary key; in a table without one, by :data:`WITHOUT_KEY` and a number."""
-WITHOUT_KEY = "row"
+"""Rows of a table by primary key, with the names of its columns; without one, by a number."""
+WITHOUT_KEY = "(number)"
 
 
 def columns(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, dict[str, bool]]:
@@ -57,8 +57,8 @@ def content(url: str) -> dict[str, Rows]:
         connection.adapters.register_loader("timestamp", _AnyTimestamp)
         return {
             table: {
-                tuple(row[name] for name, is_key in names.items() if is_key)
-                or (WITHOUT_KEY, number): row
+                tuple((name, row[name]) for name, is_key in names.items() if is_key)
+                or ((WITHOUT_KEY, number),): row
                 for number, row in enumerate(connection.execute(f"TABLE {table}"))
             }
             for table, names in columns(connection).items()
@@ -72,8 +72,8 @@ def lost(before: dict[str, Rows], after: dict[str, Rows]) -> set[str]:
         if after.get(table, {}).keys() != rows.keys():
             names.add(table)
             continue
-        if (WITHOUT_KEY, 0) in rows:
-            kept = rows[WITHOUT_KEY, 0].keys()
+        if ((WITHOUT_KEY, 0),) in rows:
+            kept = rows[((WITHOUT_KEY, 0),)].keys()
             others = [{n: row.get(n, ...) for n in kept} for row in after[table].values()]
             if sorted(map(repr, rows.values())) != sorted(map(repr, others)):
                 names.add(table)
@@ -82,6 +82,18 @@ def lost(before: dict[str, Rows], after: dict[str, Rows]) -> set[str]:
             now = after[table][key]
             names |= {f"{table}.{name}" for name in row if now.get(name, ...) != row[name]}
     return names
+
+
+def changed_rows(before: dict[str, Rows], after: dict[str, Rows]) -> dict[str, dict[str, Any]]:
+    """Return the key of the first row that differs or is missing, by table.
+
+    Without a key, any row of the table stands for it.
+    """
+    return {
+        table: {} if key[0][0] == WITHOUT_KEY else dict(key)
+        for table, rows in before.items()
+        for key in [key for key, row in rows.items() if after.get(table, {}).get(key) != row][:1]
+    }
 
 
 def shared(rows: dict[str, Rows], other: dict[str, Rows]) -> dict[str, Rows]:

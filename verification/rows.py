@@ -267,11 +267,19 @@ def fill(
         connection.execute("ANALYZE")  # before autovacuum does, at an unknown time
 
 
-def grow(url: str, names: Collection[str], rows: int) -> None:
-    """Add rows to some tables, as far as there are different keys for them."""
+def grow(url: str, originals: Mapping[str, Row], rows: int) -> None:
+    """Add copies of a row to some tables, and to those that make theirs distinct.
+
+    There are fewer if there are not so many keys.
+
+    Args:
+        url: The database.
+        originals: By table, values that identify the row to copy; none: any row.
+        rows: How many copies to add, at least.
+    """
     with psycopg.connect(url, options="-c synchronous_commit=off") as connection:
         tables = read_tables(connection)
-        wanted = {*names}
+        wanted = {*originals}
         for table in reversed(tables.values()):
             if table.name in wanted:
                 wanted |= {reference.table for reference in table.key_columns()[1]}
@@ -290,11 +298,15 @@ def grow(url: str, names: Collection[str], rows: int) -> None:
                     referred = zip(*connection.execute(others), strict=True)
                     own = (name for name, _ in reference.pairs)
                     keys |= zip(own, map(list, referred), strict=True)
-                _insert_copies(connection, table, keys, number)
+                _insert_copies(connection, table, originals.get(table.name, {}), keys, number)
 
 
 def _insert_copies(
-    connection: Session, table: Table, keys: Mapping[str, Sequence[str]], rows: int
+    connection: Session,
+    table: Table,
+    original: Row,
+    keys: Mapping[str, Sequence[str]],
+    rows: int,
 ) -> None:
     """Insert copies of a row with other keys."""
     late = {own for r in table.references if r.is_late for own, _ in r.pairs}
@@ -308,12 +320,18 @@ def _insert_copies(
     ]
     statement = sql.SQL(
         "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {copied}"
-        " FROM (SELECT * FROM {table} LIMIT 1) AS one,"
+        " FROM (SELECT * FROM {table} WHERE {is_original} LIMIT 1) AS one,"
         " unnest({arrays}) AS key ({keys}) ON CONFLICT DO NOTHING"
     ).format(
         table=sql.SQL(table.name),
         columns=sql.SQL(", ").join(map(sql.Identifier, table.columns)),
         copied=sql.SQL(", ").join(copied),
+        is_original=sql.SQL(" AND ").join(
+            [
+                sql.SQL("true"),
+                *(sql.SQL("{} = {}").format(sql.Identifier(n), v) for n, v in original.items()),
+            ]
+        ),
         arrays=sql.SQL(", ").join([sql.SQL("%s::text[]")] * (len(keys) + 1)),
         keys=sql.SQL(", ").join(map(sql.Identifier, [*keys, "(number)"])),
     )

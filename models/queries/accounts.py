@@ -1,6 +1,6 @@
 """Users, their keys and bots, and the erasure of a user."""
 
-from sqlalchemy import Select, delete, func, literal, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import contains_eager
 
@@ -45,6 +45,18 @@ def bots_of_user(user_id: int) -> Select[BotConfig]:
     )
 
 
+async def delete_bot(session: AsyncSession, bot_config_id: int) -> None:
+    """Delete a bot without trades, and its state. Do not delete it otherwise: hold its lease.
+
+    Raises:
+        PositionError: It is in position, perhaps with a reserved entry, whose order would be
+            filled for no bot. Nothing is changed.
+        IntegrityError: It has trades. Stop it instead.
+    """
+    await _lock_flat(session, BotConfig.id == bot_config_id)
+    await session.execute(delete(BotConfig).where(BotConfig.id == bot_config_id))
+
+
 async def forget_user(session: AsyncSession, user_id: int) -> None:
     """Erase the personal data of a user, a right under GDPR and KVKK; keep the trades.
 
@@ -56,15 +68,7 @@ async def forget_user(session: AsyncSession, user_id: int) -> None:
         PositionError: A bot of the user is in position. Nothing is changed: sell first.
         NoResultFound: There is no such user.
     """
-    bots = select(BotConfig.id).where(BotConfig.user_id == user_id)
-    states = await session.execute(
-        select(BotState.id, BotState.in_position)
-        .where(BotState.id.in_(bots))
-        .order_by(BotState.id)
-        .with_for_update(key_share=True)
-    )
-    if holding := [str(bot) for bot, in_position in states if in_position]:
-        raise PositionError(f"in position, so sell first: bot {', '.join(holding)}")
+    bots = await _lock_flat(session, BotConfig.user_id == user_id)
     await session.execute(delete(ApiKey).where(ApiKey.user_id == user_id))
     fresh = {"populate_existing": True}
     await session.scalars(
@@ -87,7 +91,7 @@ async def forget_user(session: AsyncSession, user_id: int) -> None:
         .where(User.id == user_id)
         .values(
             # Unique, and in a reserved domain (RFC 2606). No password has this hash.
-            email=func.concat("erased-", User.id, "@example.invalid"),
+            email=func.concat("erased-", func.gen_random_uuid(), "@example.invalid"),
             hashed_password=literal("erased"),
             is_active=False,
         )
@@ -95,3 +99,17 @@ async def forget_user(session: AsyncSession, user_id: int) -> None:
         execution_options=fresh,
     )
     erased.one()
+
+
+async def _lock_flat(session: AsyncSession, which: ColumnElement[bool]) -> Select[int]:
+    """Lock the states of bots, which must be flat, and select the ids of the bots."""
+    bots = select(BotConfig.id).where(which)
+    states = await session.execute(
+        select(BotState.id, BotState.in_position)
+        .where(BotState.id.in_(bots))
+        .order_by(BotState.id)
+        .with_for_update(key_share=True)
+    )
+    if holding := [str(bot) for bot, in_position in states if in_position]:
+        raise PositionError(f"in position, so sell first: bot {', '.join(holding)}")
+    return bots

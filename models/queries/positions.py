@@ -1,99 +1,429 @@
-"""Entering and leaving positions; safe to repeat, after a crash, and from several workers.
+"""A bot's position and day, which follow from its trades; and the reservation of an entry.
 
-**Order of locks**, everywhere: first the state of the bot, of several in the order of their ids,
-then the trade. A transaction that records a trade before it changes the bot's state, or changes
-the states of several bots in another order, may deadlock with another worker. So may one that
-deletes a bot without holding its lease: the cascade locks the state last.
+**Order of locks**, everywhere: first the states of bots, in the order of their ids, then trades.
+Every function that writes trades locks the states of their bots first, so the trades of a bot
+change only under its state's lock. A transaction that locks them in another order may deadlock
+with another worker.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    ARRAY,
+    CTE,
+    Boolean,
     ColumnElement,
+    FromClause,
+    Integer,
+    Numeric,
     Select,
-    and_,
+    SQLColumnExpression,
+    Text,
+    Update,
+    any_,
+    bindparam,
     case,
+    column,
     exists,
     func,
+    literal,
+    literal_column,
+    null,
+    or_,
     select,
-    tuple_,
+    true,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased, contains_eager
+from sqlalchemy.orm import contains_eager
+from sqlalchemy.orm.util import identity_key
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from models.bot_config import BotConfig
 from models.bot_state import BotState
-from models.enums import Side
-from models.queries.days import midnight, recompute_days
-from models.queries.orders import Recorded, plain_key, record_trade
+from models.enums import BotStatus, Side
+from models.order_key import joined
 from models.trade import Trade
+from models.user import User
 
-_VERBS = {Side.BUY: "open", Side.SELL: "close"}
-_NO_POSITION: dict[str, Any] = {
-    "entry_price": None,
-    "current_position_size_coins": None,
-    "trailing_stop_price": None,
-    "max_price_since_entry": None,
-    "take_profit_price": None,
-    "stop_loss_price": None,
-}
+# The tables rather than the models: an update returns no objects, and is compiled once.
+_STATES = BotState.metadata.tables[BotState.__tablename__]
+_TRADES = Trade.metadata.tables[Trade.__tablename__]
+_CONFIGS = BotConfig.metadata.tables[BotConfig.__tablename__]
+_PRICES = ("trailing_stop_price", "max_price_since_entry", "take_profit_price", "stop_loss_price")
+"""What the caller sets in a position."""
 
 
 class PositionError(Exception):
     """The bot's state does not allow the operation. Nothing is changed."""
 
 
-class _State(NamedTuple):
-    id: int
-    in_position: bool
-    is_open: bool
-    """If False and ``in_position``, an entry is reserved."""
-    since: datetime
+class Change(NamedTuple):
+    """What a report has changed in the coins of a bot."""
 
-    @property
-    def bot(self) -> str:
-        return f"bot {self.id}"
-
-
-class _Before(NamedTuple):
-    """A trade before a report was recorded."""
-
-    quantity: Decimal
-    pnl: Decimal
-    is_before_an_entry: bool
-    is_before_an_exit: bool
+    bot: int
+    symbol: str
+    dust: Decimal
+    trade: int
+    before: Decimal | None
+    """What the order had added to the coins, in :func:`coins`; None: it is new."""
+    after: Decimal
 
 
-_NOTHING = _Before(Decimal(0), Decimal(0), is_before_an_entry=False, is_before_an_exit=False)
+def coins(trade: Any) -> ColumnElement[Decimal]:
+    """Return what an order has added to the coins: bought or sold, less commission in the coin.
+
+    Binance takes the commission from what is received, or in BNB, which may be the coin itself.
+    """
+    base = func.split_part(trade.symbol, "/", 1)
+    is_coin = case(
+        (trade.symbol.contains("/"), base == trade.commission_asset),
+        else_=func.starts_with(trade.symbol, trade.commission_asset),
+    )
+    return case(
+        (trade.side == Side.BUY, trade.quantity_filled), else_=-trade.quantity_filled
+    ) - case((is_coin, trade.commission_amount), else_=0)
+
+
+def _joined(symbol: ColumnElement[str]) -> ColumnElement[str]:
+    """Write a symbol as Binance does, as :func:`models.order_key.joined`."""
+    return func.translate(func.upper(symbol), "/_-", "")
+
+
+async def lock_bots(session: AsyncSession, bots: Collection[tuple[int, int]]) -> dict[int, str]:
+    """Lock the states of bots, given with their users, and return the bots' symbols.
+
+    A state that is missing is created, so that a trade is not lost.
+
+    Raises:
+        PositionError: There is no such bot of the user.
+    """
+    await session.flush()
+    ids = {"ids": sorted({bot for bot, _ in bots})}
+    locked = (await session.execute(LOCK, ids)).all()
+    if len(locked) < len(ids["ids"]):
+        await session.execute(_ADD_STATES, ids)
+        locked = (await session.execute(LOCK, ids)).all()
+    if unknown := {bot for bot, _ in set(bots) - {(row.id, row.user_id) for row in locked}}:
+        raise PositionError(f"no such bot of the user: bot {', '.join(map(str, sorted(unknown)))}")
+    return {row.id: joined(row.symbol) for row in locked}
+
+
+_IDS: Any = any_(bindparam("ids", type_=ARRAY(Integer)))
+LOCK = (
+    select(_STATES.c.id, _CONFIGS.c.user_id, _CONFIGS.c.symbol)
+    .join(_CONFIGS, _CONFIGS.c.id == _STATES.c.id)
+    .where(_STATES.c.id == _IDS)
+    .order_by(_STATES.c.id)
+    .with_for_update(of=_STATES, key_share=True)
+)
+"""Locks the states of the bots in ``:ids``."""
+_ADD_STATES = (
+    insert(_STATES)
+    .from_select(["id"], select(_CONFIGS.c.id).where(_CONFIGS.c.id == _IDS))
+    .on_conflict_do_nothing()
+)
+
+
+async def derive(session: AsyncSession, changes: Sequence[Change], since: datetime | None) -> None:
+    """Derive the positions and days of bots, whose states are locked, after changes of trades."""
+    if changes:
+        columns = map(list, zip(*changes, strict=True))
+        parameters = dict(zip(Change._fields, columns, strict=True)) | {"since": since}
+        await session.execute(DERIVE, parameters)
+        await refresh_states(session, {change.bot for change in changes})
+
+
+async def refresh_states(session: AsyncSession, bots: Iterable[int]) -> None:
+    """Refresh the states that the session has loaded."""
+    for bot in bots:
+        state = session.identity_map.get(identity_key(BotState, bot))
+        if state is not None:
+            await session.refresh(state)
+
+
+def derive_statement(values: Mapping[str, Any] | None = None) -> Update:
+    """Update states from changes, given as arrays, and from the bots' latest trades.
+
+    ``values`` are given here or when the statement is executed.
+    """
+    values = values or {}
+    types: Any = (Integer(), Text(), Numeric(), Integer(), Numeric(), Numeric())
+    columns = dict(zip(Change._fields, types, strict=True))
+    change = (
+        func.unnest(
+            *(bindparam(name, values.get(name), ARRAY(type_)) for name, type_ in columns.items())
+        )
+        .table_valued(*(column(name, type_) for name, type_ in columns.items()), name="change")
+        .render_derived()
+    )
+    size = func.coalesce(_STATES.c.current_position_size_coins, 0)
+    bot = (
+        select(
+            _STATES.c.id,
+            func.max(change.c.symbol).label("symbol"),
+            func.max(change.c.dust).label("dust"),
+            (size + func.sum(change.c.after - func.coalesce(change.c.before, 0))).label("size"),
+            func.array_agg(change.c.trade).filter(change.c.before.is_(None)).label("new_trades"),
+        )
+        .join_from(change, _STATES, _STATES.c.id == change.c.bot)
+        .group_by(_STATES.c.id)
+        .cte("bot")
+    )
+    entry = entry_of(bot)
+    day = day_of(bot.c.id, bindparam("since", values.get("since"), Trade.timestamp.type))
+    new = (
+        select(
+            bot.c.id,
+            bot.c.size,
+            (bot.c.size > bot.c.dust).label("is_open"),
+            entry.c.price,
+            entry.c.is_new,
+            day.c.pnl,
+            day.c.trades,
+        )
+        .join(entry, entry.c.bot == bot.c.id)
+        .join(day, true())
+        .subquery("new")
+    )
+    was_open = _STATES.c.in_position & _STATES.c.entry_price.is_not(None)
+    is_same = new.c.is_open & was_open & ~new.c.is_new
+    return (
+        update(_STATES)
+        .where(_STATES.c.id == new.c.id)
+        .values(
+            # A reservation ends when the position opens, or by release_entry().
+            in_position=new.c.is_open | (_STATES.c.in_position & _STATES.c.entry_price.is_(None)),
+            entry_price=case((new.c.is_open, func.coalesce(new.c.price, _STATES.c.entry_price))),
+            current_position_size_coins=func.nullif(new.c.size, 0),
+            daily_pnl=new.c.pnl,
+            daily_trades_count=new.c.trades,
+            **{name: case((is_same, _STATES.c[name])) for name in _PRICES}
+            | {
+                "max_price_since_entry": case(
+                    (is_same, _STATES.c.max_price_since_entry), (new.c.is_open, new.c.price)
+                )
+            },
+        )
+    )
+
+
+def entry_of(bot: CTE) -> FromClause:
+    """Select the entry price of the bots, and whether all orders that bought are new.
+
+    It goes back from a bot's latest order to the first since the bot was flat, one by one: most
+    positions have few, and most bots many before. Orders of the same time count as one.
+    """
+    no_coins = literal(Decimal(0), Numeric())
+    walk = select(
+        bot.c.id.label("bot"),
+        bot.c.size.label("held"),
+        literal_column("timestamptz 'infinity'").label("timestamp"),
+        no_coins.label("bought"),
+        no_coins.label("paid"),
+        null().cast(Boolean).label("is_new"),
+    ).cte("walk", recursive=True)
+    same = _TRADES.alias("same")
+
+    # Without a condition on the symbol, so that it is the end of a range of the index.
+    latest = (
+        select(func.max(_TRADES.c.timestamp).label("timestamp"))
+        .where(_TRADES.c.bot_config_id == walk.c.bot, _TRADES.c.timestamp < walk.c.timestamp)
+        .lateral("latest")
+    )
+    counts = _joined(same.c.symbol) == bot.c.symbol
+    is_buy = counts & (same.c.side == Side.BUY)
+    earlier = (
+        select(
+            same.c.timestamp,
+            func.sum(case((counts, coins(same.c)), else_=0)).label("coins"),
+            func.sum(case((is_buy, same.c.quantity_filled), else_=0)).label("bought"),
+            func.sum(case((is_buy, same.c.quantity_filled * same.c.price), else_=0)).label("paid"),
+            func.bool_and(same.c.id == any_(bot.c.new_trades)).filter(is_buy).label("is_new"),
+        )
+        .where(same.c.bot_config_id == walk.c.bot, same.c.timestamp == latest.c.timestamp)
+        .group_by(same.c.timestamp)
+        .lateral("earlier")
+    )
+    walk = walk.union_all(
+        select(
+            walk.c.bot,
+            walk.c.held - earlier.c.coins,
+            *(earlier.c[name] for name in ("timestamp", "bought", "paid", "is_new")),
+        )
+        .join(bot, bot.c.id == walk.c.bot)
+        .join(latest, true())
+        .join(earlier, true())
+        .where(walk.c.held > bot.c.dust)
+    )
+    return (
+        select(
+            walk.c.bot,
+            (func.sum(walk.c.paid) / func.nullif(func.sum(walk.c.bought), 0)).label("price"),
+            func.coalesce(func.bool_and(walk.c.is_new), False).label("is_new"),
+        )
+        .group_by(walk.c.bot)
+        .subquery("entry")
+    )
+
+
+def day_of(bot: SQLColumnExpression[int], since: ColumnElement[datetime]) -> FromClause:
+    """Select the pnl and the number of a bot's trades since a time, by default midnight in UTC."""
+    start = func.coalesce(since, func.date_trunc("day", func.now(), "UTC"))
+    return (
+        select(
+            func.coalesce(func.sum(_TRADES.c.pnl), 0).label("pnl"), func.count().label("trades")
+        )
+        .where(_TRADES.c.bot_config_id == bot, _TRADES.c.timestamp >= start)
+        .lateral("day")
+    )
+
+
+DERIVE = derive_statement()
+
+
+async def rebuild_positions(
+    session: AsyncSession, bots: Mapping[int, Decimal], *, since: datetime | None = None
+) -> None:
+    """Derive the positions and days of bots from all their trades, as if newly recorded.
+
+    For trades that were written in another way than by :func:`~models.queries.record_trades`: by
+    SQL, or by an earlier version. It reads the whole history of the bots.
+
+    Args:
+        session: The caller commits its transaction.
+        bots: The ids of the bots, each with its dust as in :func:`~models.queries.record_trade`.
+        since: Start of the day.
+    """
+    await session.flush()
+    ids = {"ids": sorted(bots)}
+    await session.execute(LOCK, ids)
+    symbol = _joined(_CONFIGS.c.symbol)
+    held = select(func.sum(coins(_TRADES.c))).where(
+        _TRADES.c.bot_config_id == _STATES.c.id, _joined(_TRADES.c.symbol) == symbol
+    )
+    amounts = (_STATES.c.current_position_size_coins, held.scalar_subquery())
+    rows: Any = await session.execute(
+        select(_STATES.c.id, symbol, *(func.coalesce(amount, 0) for amount in amounts))
+        .join(_CONFIGS, _CONFIGS.c.id == _STATES.c.id)
+        .where(_STATES.c.id == _IDS),
+        ids,
+    )
+    await derive(session, [Change(b, of, bots[b], 0, old, new) for b, of, old, new in rows], since)
+
+
+async def refresh_day(session: AsyncSession, since: datetime, user_id: int | None = None) -> int:
+    """Recompute the day of all bots, or of a user's bots, from the trades since a midnight.
+
+    Sets ``daily_pnl`` and ``daily_trades_count``, and returns the number of states that
+    differed; the others are not written. Run it at the start of each day, in any time zone, with
+    the same ``since`` as :func:`~models.queries.record_trade`. It may also be run at any other
+    time, repeatedly, and by several workers.
+
+    Run it in a transaction of its own: it locks the states in the order of their ids, and waits
+    for the transactions that change them. It reads only the trades of the day, bot by bot.
+    """
+    locked = (await session.execute(lock_different_days(since, user_id))).scalars().all()
+    if not locked:
+        return 0
+    # A separate statement, whose snapshot includes the transactions that the first waited for.
+    changed = (await session.execute(recompute_days(locked, since))).scalars().all()
+    await refresh_states(session, changed)
+    return len(changed)
+
+
+def lock_different_days(since: datetime, user_id: int | None = None) -> Select[int]:
+    """Select and lock the states that differ from the trades, in the order of their ids."""
+    day = day_of(_STATES.c.id, literal(since, Trade.timestamp.type))
+    different = select(_STATES.c.id).join(day, true()).where(_differs(day))
+    if user_id is not None:
+        of_user = select(_CONFIGS.c.id).where(_CONFIGS.c.user_id == user_id)
+        different = different.where(_STATES.c.id.in_(of_user))
+    # Materialized, so that the locking part does not evaluate the condition again: PostgreSQL
+    # would compare a state that it waited for with the earlier sum, and skip it if the two happen
+    # to be equal. An equal state needs no lock: who records a trade derives the day anew.
+    states = different.cte("different").prefix_with("MATERIALIZED")
+    return (
+        select(_STATES.c.id)
+        .join(states, states.c.id == _STATES.c.id)
+        .order_by(_STATES.c.id)
+        .with_for_update(of=_STATES, key_share=True)
+    )
+
+
+def recompute_days(ids: Sequence[int], since: datetime) -> ReturningUpdate[int]:
+    """Set the day of states that are locked, where the trades differ; return their ids."""
+    bot = func.unnest(literal(ids, ARRAY(Integer))).column_valued("bot")
+    day = day_of(bot, literal(since, Trade.timestamp.type))
+    new = select(bot.label("id"), day.c.pnl, day.c.trades).join(day, true()).subquery("today")
+    return (
+        update(_STATES)
+        .where(_STATES.c.id == new.c.id, _differs(new))
+        .values(daily_pnl=new.c.pnl, daily_trades_count=new.c.trades)
+        .returning(_STATES.c.id)
+    )
+
+
+def _differs(day: FromClause) -> ColumnElement[bool]:
+    return or_(_STATES.c.daily_pnl != day.c.pnl, _STATES.c.daily_trades_count != day.c.trades)
 
 
 async def reserve_entry(session: AsyncSession, bot_config_id: int) -> bool:
-    """Reserve the entry of a flat bot; return whether it was flat, so whether to send the order.
+    """Reserve the entry of a bot; return whether to send the order.
 
-    If several workers try, one gets True. Commit before sending the order, whose client order id
-    should be derived from the bot and the run; then call :func:`open_position`, or
-    :func:`release_entry` if the exchange refused the order. :func:`unresolved_entries` selects
-    the entries of workers that crashed in between.
+    True if the bot is flat and running, and it and its owner are active. If several workers try,
+    one gets True. Commit before sending the order, with a client order id that was never used;
+    then record its reports. :func:`release_entry` when the exchange has ended the order, or does
+    not know it ``recvWindow`` after it was sent: until then it may still arrive.
+    :func:`unresolved_entries` selects the entries of workers that crashed in between.
+
+    Raises:
+        PositionError: The bot has no state; :func:`~models.queries.start_bot` makes one.
     """
-    is_flat = BotState.in_position.is_(False)
-    changed = await session.scalars(
-        change(bot_config_id, {"in_position": True, **_NO_POSITION}, is_flat)
+    may_trade = exists().where(
+        _CONFIGS.c.id == bot_config_id,
+        _CONFIGS.c.is_active,
+        User.id == _CONFIGS.c.user_id,
+        User.is_active,
     )
-    return bool(changed.all())
+    is_flat = ~_STATES.c.in_position & (_STATES.c.status == BotStatus.RUNNING)
+    values = dict.fromkeys(("entry_price", *_PRICES)) | {"in_position": True}
+    if await _change(session, bot_config_id, values, is_flat & may_trade):
+        return True
+    if await session.scalar(select(_STATES.c.id).where(_STATES.c.id == bot_config_id)) is None:
+        raise PositionError(f"bot {bot_config_id} has no state")
+    return False
 
 
 async def release_entry(session: AsyncSession, bot_config_id: int) -> bool:
-    """Cancel a reserved entry; return whether there was one.
+    """End the reservation of an entry; return whether there was one.
 
-    An open position is not changed, and a repeat does nothing.
+    An open position is not changed, and a repeat does nothing: so call it whenever an entry's
+    order has ended and its reports are recorded.
     """
-    changed = await session.scalars(change(bot_config_id, {"in_position": False}, _is_reserved()))
-    return bool(changed.all())
+    is_reserved = _STATES.c.in_position & _STATES.c.entry_price.is_(None)
+    return await _change(session, bot_config_id, {"in_position": False}, is_reserved)
+
+
+async def _change(
+    session: AsyncSession,
+    bot_config_id: int,
+    values: Mapping[str, Any],
+    condition: ColumnElement[bool],
+) -> bool:
+    changed = await session.execute(
+        update(_STATES)
+        .where(_STATES.c.id == bot_config_id, condition)
+        .values(values)
+        .returning(_STATES.c.id)
+    )
+    ids = changed.scalars().all()
+    await refresh_states(session, ids)
+    return bool(ids)
 
 
 def unresolved_entries() -> Select[BotState]:
@@ -101,9 +431,9 @@ def unresolved_entries() -> Select[BotState]:
 
     They are in position without an entry price. Some may belong to a worker that is still
     running, so resolve one while holding its :func:`~models.queries.bot_lease`: query the
-    exchange by client order id, then call :func:`open_position` or :func:`release_entry`.
+    exchange by client order id, record what is filled, then :func:`release_entry`.
     """
-    return _with_config().where(_is_reserved())
+    return _with_config().where(BotState.in_position, BotState.entry_price.is_(None))
 
 
 def positions_of_user(user_id: int) -> Select[BotState]:
@@ -117,233 +447,5 @@ def _with_config() -> Select[BotState]:
         .join(BotState.config)
         .options(contains_eager(BotState.config))
         .order_by(BotState.id)
-        .execution_options(populate_existing=True)
-    )
-
-
-def _is_reserved() -> ColumnElement[bool]:
-    return BotState.in_position & BotState.entry_price.is_(None)
-
-
-async def open_position(
-    session: AsyncSession,
-    values: Mapping[str, Any],
-    *,
-    stop_loss_price: Decimal | None = None,
-    take_profit_price: Decimal | None = None,
-    trailing_stop_price: Decimal | None = None,
-    since: datetime | None = None,
-) -> Recorded:
-    """Record a BUY as :func:`~models.queries.record_trade` does, and enter the position with it.
-
-    A new order opens the position of a bot that is flat or has reserved the entry: entry and
-    highest price are its price, the size is its ``quantity_filled``. Later reports of the same
-    order increase the position by the quantity that they add to the trade: so pass all of them to
-    this function, since a quantity that :func:`~models.queries.record_trade` added is not
-    included in the size. A repeat changes nothing, even after the position was closed. A reserved
-    entry is also filled by an order that :func:`~models.queries.record_trade` or an import has
-    recorded first, as long as it is the bot's latest trade; so reserve the entry where that may
-    happen: for a flat bot, an order that is already recorded is a repeat.
-
-    If the exchange takes the fee in coins, the caller subtracts it from the size, once, in the
-    same transaction, and in SQL: ``size = BotState.current_position_size_coins``, then
-    ``tick(bot_config_id, current_position_size_coins=size - fee)``.
-
-    Args:
-        session: The caller commits its transaction, and rolls it back after an error.
-        values: The report, as for :func:`~models.queries.record_trade`.
-        stop_loss_price: In quote currency for one coin, as the other two.
-        take_profit_price: Price at which to sell with profit.
-        trailing_stop_price: Where the trailing stop begins.
-        since: Start of the day of ``daily_pnl`` and ``daily_trades_count``, by default midnight
-            in UTC. An earlier trade is not counted.
-
-    Raises:
-        PositionError: Another order has opened the bot's position, or it has no state.
-        OrderConflictError: The key is taken by another order.
-        ValueError: It is not a BUY.
-    """
-    state = await _lock_state(session, values, Side.BUY, since)
-    existing = await _lock_trade(session, values)
-    if state.is_open and existing is None:
-        raise PositionError(f"{state.bot} is in a position that another order has opened")
-    recorded, before = await _record(session, values, existing)
-    position: dict[str, Any] = {}
-    if state.is_open:
-        if recorded.is_changed and not before.is_before_an_entry:
-            added = Trade.quantity_filled - before.quantity
-            position = {
-                "entry_price": case((added > 0, Trade.price), else_=BotState.entry_price),
-                "current_position_size_coins": BotState.current_position_size_coins + added,
-            }
-    elif recorded.is_new or (
-        state.in_position and not (before.is_before_an_entry or before.is_before_an_exit)
-    ):
-        position = {
-            "in_position": True,
-            "entry_price": Trade.price,
-            "max_price_since_entry": Trade.price,
-            "current_position_size_coins": Trade.quantity_filled,
-            "stop_loss_price": stop_loss_price,
-            "take_profit_price": take_profit_price,
-            "trailing_stop_price": trailing_stop_price,
-        }
-    await _change(session, state, recorded, before, position, begins_or_ends=not state.is_open)
-    return recorded
-
-
-async def close_position(
-    session: AsyncSession,
-    values: Mapping[str, Any],
-    *,
-    closed: bool = True,
-    since: datetime | None = None,
-) -> Recorded:
-    """Record a SELL as :func:`~models.queries.record_trade` does, and leave the position with it.
-
-    ``daily_pnl`` increases by the trade's pnl, including what a later report adds to it;
-    ``daily_trades_count`` by one for each order. A repeat changes nothing, even after the next
-    position was opened. A position is also closed by an order that
-    :func:`~models.queries.record_trade` or an import has recorded first; the day is then
-    recomputed from the trades, since the order may or may not have been counted. An order that is
-    not recorded yet is assumed to exit the current position; record one that belongs to an
-    earlier position with :func:`~models.queries.record_trade`.
-
-    Args:
-        session: The caller commits its transaction, and rolls it back after an error.
-        values: The report, as for :func:`~models.queries.record_trade`.
-        closed: Whether the position ends, even if dust remains. If not, its size is reduced by
-            the quantity that the order has filled.
-        since: Start of the day, as for :func:`open_position`.
-
-    Raises:
-        PositionError: The bot is flat, or its entry is only reserved, or it has no state. Record
-            a SELL outside of a position with :func:`~models.queries.record_trade`.
-        OrderConflictError: The key is taken by another order.
-        ValueError: It is not a SELL.
-    """
-    state = await _lock_state(session, values, Side.SELL, since)
-    existing = await _lock_trade(session, values)
-    if not state.is_open and existing is None:
-        status = "has a reserved entry: resolve it first" if state.in_position else "is flat"
-        raise PositionError(f"{state.bot} {status}")
-    recorded, before = await _record(session, values, existing)
-    position: dict[str, Any] = {}
-    if state.is_open and not before.is_before_an_entry:
-        if closed:
-            position = {"in_position": False, **_NO_POSITION}
-        elif recorded.is_changed:
-            size = BotState.current_position_size_coins
-            position = {size.key: size - (Trade.quantity_filled - before.quantity)}
-    await _change(session, state, recorded, before, position, begins_or_ends=closed)
-    return recorded
-
-
-async def _lock_state(
-    session: AsyncSession, values: Mapping[str, Any], side: Side, since: datetime | None
-) -> _State:
-    if values["side"] != side:
-        raise ValueError(f"an order to {_VERBS[side]} a position is a {side}")
-    bot = values["bot_config_id"]
-    rows = await session.execute(
-        select(
-            BotState.id,
-            BotState.in_position,
-            and_(BotState.in_position, BotState.entry_price.is_not(None)),
-            midnight(since),
-        )
-        .where(BotState.id == bot)
-        .with_for_update(key_share=True)
-    )
-    state = rows.one_or_none()
-    if state is None:
-        raise PositionError(f"bot {bot} has no state")
-    return _State(*state)
-
-
-async def _lock_trade(session: AsyncSession, values: Mapping[str, Any]) -> _Before | None:
-    key = values.get("binance_order_id")
-    if key is None:
-        return None
-    trade = (await session.execute(lock_trade(key))).one_or_none()
-    return None if trade is None else _Before(*trade)
-
-
-def lock_trade(key: str) -> Select[Decimal, Decimal, bool, bool]:
-    """Select and lock an order's trade, and whether an entry, or an exit, is later."""
-    return (
-        select(
-            Trade.quantity_filled,
-            func.coalesce(Trade.pnl, Decimal(0)),
-            _is_before(Side.BUY),
-            _is_before(Side.SELL),
-        )
-        .where(Trade.binance_order_id == plain_key(key))
-        .with_for_update(key_share=True)
-    )
-
-
-def _is_before(side: Side) -> ColumnElement[bool]:
-    later = aliased(Trade)
-    return exists().where(
-        later.bot_config_id == Trade.bot_config_id,
-        later.side == side,
-        tuple_(later.timestamp, later.id) > tuple_(Trade.timestamp, Trade.id),
-    )
-
-
-async def _record(
-    session: AsyncSession, values: Mapping[str, Any], existing: _Before | None
-) -> tuple[Recorded, _Before]:
-    """Record a report, and return the trade before it, which may be another session's."""
-    recorded = await record_trade(session, values)
-    if existing is None and not recorded.is_new:
-        existing = await _lock_trade(session, values)
-    return recorded, existing or _NOTHING
-
-
-async def _change(
-    session: AsyncSession,
-    state: _State,
-    recorded: Recorded,
-    before: _Before,
-    position: dict[str, Any],
-    *,
-    begins_or_ends: bool,
-) -> None:
-    """Update the position and the day after a report."""
-    if not (position or recorded.is_changed):
-        return
-    # Whether an order that was already recorded is counted depends on when the day was
-    # refreshed, so recompute it.
-    recount = bool(position) and begins_or_ends and not recorded.is_new
-    counts = Trade.timestamp >= state.since
-    day = {
-        "daily_pnl": BotState.daily_pnl
-        + case((counts, func.coalesce(Trade.pnl, Decimal(0)) - before.pnl), else_=Decimal(0)),
-        "daily_trades_count": BotState.daily_trades_count
-        + case((counts, int(recorded.is_new)), else_=0),
-    }
-    await session.scalars(
-        change(
-            state.id,
-            position if recount else position | day,
-            BotState.id == Trade.bot_config_id,
-            Trade.id == recorded.trade_id,
-        )
-    )
-    if recount:
-        await session.scalars(recompute_days([state.id], state.since))
-
-
-def change(
-    bot_config_id: int, values: Mapping[str, Any], *conditions: ColumnElement[bool]
-) -> ReturningUpdate[BotState]:
-    """Update a state, and return it; one that the session has loaded gets the new values too."""
-    return (
-        update(BotState)
-        .where(BotState.id == bot_config_id, *conditions)
-        .values(**values)
-        .returning(BotState)
         .execution_options(populate_existing=True)
     )

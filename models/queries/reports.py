@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy import ColumnElement, Date, Select, and_, cast, func, select, true, tuple_
 
@@ -26,6 +27,16 @@ def trades_of_user(user_id: int, before: Position | None = None, limit: int = 50
     return _page(Trade.user_id == user_id, before, limit)
 
 
+def bot_result(bot_config_id: int, since: datetime) -> Select[int, Decimal | None]:
+    """Select the number of a bot's trades since a time, such as midnight, and their pnl.
+
+    The pnl is in the quote currency of the bot's symbol.
+    """
+    return select(func.count(), func.coalesce(func.sum(Trade.pnl), 0)).where(
+        Trade.bot_config_id == bot_config_id, Trade.timestamp >= since
+    )
+
+
 def _page(whose: ColumnElement[bool], before: Position | None, limit: int) -> Select[Trade]:
     # By the last trade seen, not by OFFSET, which reads all rows that it skips.
     statement = select(Trade).where(whose)
@@ -42,7 +53,15 @@ def daily_pnl(
     A day is one of the time zone's, such as ``Europe/Istanbul``; ``until`` is not included.
     Amounts in different currencies do not add up, so each has its own rows. The quote
     currency of a symbol without a slash is unknown: the symbol itself is returned.
+
+    Raises:
+        ValueError: The time zone is not a name of the IANA database. PostgreSQL would read
+            ``+03:00`` or ``UTC+3`` in the POSIX way: three hours west of Greenwich.
     """
+    try:
+        ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("not the name of a time zone, such as Europe/Istanbul") from None
     day = cast(func.timezone(timezone, Trade.timestamp), Date).label("day")
     quote = func.coalesce(
         func.nullif(func.split_part(Trade.symbol, "/", 2), ""), Trade.symbol

@@ -1,31 +1,45 @@
 """Scheduling: the bots that are due, the worker that runs each, and the bots that none runs."""
 
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from functools import cache
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
+    Double,
+    FromClause,
     Function,
     Select,
+    Update,
+    bindparam,
     case,
+    cast,
+    column,
     func,
     literal,
     or_,
     select,
+    table,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import aliased, contains_eager
-from sqlalchemy.sql.dml import ReturningUpdate
 
 from models.bot_config import BotConfig
 from models.bot_state import BotState
 from models.enums import BotStatus
+from models.queries.positions import refresh_states
+from models.queries.values import exact
 from models.user import User
 
+_STATES = BotState.metadata.tables[BotState.__tablename__]
 # A literal, as PostgreSQL cannot match a parameter with the index's predicate.
 _IS_RUNNING = BotState.status == literal(BotStatus.RUNNING, literal_execute=True)
 _LEASES = int.from_bytes(b"bot")
@@ -60,7 +74,12 @@ def claim(limit: int) -> Select[BotState]:
             BotConfig.is_active,
             User.is_active,
             _IS_RUNNING,
-            or_(BotState.last_run_at.is_(None), BotState.last_run_at <= func.now() - interval),
+            or_(
+                BotState.last_run_at.is_(None),
+                BotState.last_run_at <= func.now() - interval,
+                # After the clock was put back. now() is earlier than what others have written.
+                BotState.last_run_at > func.clock_timestamp(),
+            ),
         )
         .order_by(BotState.last_run_at.asc().nulls_first())
         .limit(limit)
@@ -138,30 +157,145 @@ async def _call(connection: AsyncConnection, function: Function[bool]) -> bool:
     return bool(result)
 
 
-def tick(bot_config_id: int, **values: Any) -> ReturningUpdate[BotState]:
-    """Update a bot's state after a run, and return it; ``last_run_at`` becomes now.
+class Prices(TypedDict, total=False):
+    """Prices of a position that the application sets, in quote currency for one coin."""
 
-    A state that the session has loaded gets the new values too. Columns that a trade changes are
-    written by :func:`~models.queries.open_position` and :func:`~models.queries.close_position`,
-    and the application must not compute the day.
+    trailing_stop_price: Decimal | None
+    max_price_since_entry: Decimal | None
+    take_profit_price: Decimal | None
+    stop_loss_price: Decimal | None
+
+
+async def tick(session: AsyncSession, bot_config_id: int, **prices: Unpack[Prices]) -> None:
+    """Write the prices of a bot's position after a run; ``last_run_at`` becomes now.
+
+    See :func:`ticks`.
     """
+    await ticks(session, {bot_config_id: prices})
+
+
+async def ticks(session: AsyncSession, prices: Mapping[int, Prices]) -> None:
+    """Write the prices of many bots, by id, as :func:`tick` does, in one round trip.
+
+    A state that the session has loaded is refreshed. What follows from the trades, such as the
+    size and the day, is written by :func:`~models.queries.record_trade`.
+
+    Raises:
+        ValueError: A name is not one of :class:`Prices`, or a price is not exact.
+    """
+    await session.flush()
+    rounds: defaultdict[frozenset[str], list[dict[str, Any]]] = defaultdict(list)
+    for bot, values in sorted(prices.items()):
+        if unknown := values.keys() - Prices.__annotations__.keys():
+            raise ValueError(f"not a price of a position: {', '.join(sorted(unknown))}")
+        checked = {k: None if v is None else exact(k, v) for k, v in values.items()}
+        rounds[frozenset(values)].append({"bot": bot, **checked})
+    for names, rows in rounds.items():
+        await session.execute(tick_statement(names), rows if len(rows) > 1 else rows[0])
+    await refresh_states(session, prices)
+
+
+@cache
+def tick_statement(names: frozenset[str]) -> Update:
+    """Update the prices with these names of ``:bot``, and ``last_run_at``."""
+    values: dict[str, Any] = {name: bindparam(name) for name in sorted(names)}
     return (
-        update(BotState)
-        .where(BotState.id == bot_config_id)
-        .values(last_run_at=func.now(), **values)
-        .returning(BotState)
-        .execution_options(populate_existing=True)
+        update(_STATES)
+        .where(_STATES.c.id == bindparam("bot"))
+        .values(values | {"last_run_at": func.now()})
     )
+
+
+async def start_bot(session: AsyncSession, bot_config_id: int) -> None:
+    """Switch a bot on: ``is_active`` and ``running``, with a state row and without an error.
+
+    Raises:
+        NoResultFound: There is no such bot.
+    """
+    await _switch(session, bot_config_id, BotStatus.RUNNING, is_active=True)
+
+
+async def stop_bot(session: AsyncSession, bot_config_id: int, error: str | None = None) -> None:
+    """Switch a bot off, or with ``error``, a message for its owner, set its status to ``error``.
+
+    It enters no position from then on. An entry that is reserved, and a position, remain:
+    :func:`unattended_bots` lists them. In case of an error, the owner's switch stays on.
+
+    Raises:
+        NoResultFound: There is no such bot.
+    """
+    if error is None:
+        await _switch(session, bot_config_id, BotStatus.STOPPED, is_active=False)
+    else:
+        message = error.replace("\0", "\ufffd")  # which PostgreSQL cannot store
+        await _switch(session, bot_config_id, BotStatus.ERROR, last_error_message=message)
+
+
+async def _switch(
+    session: AsyncSession,
+    bot_config_id: int,
+    status: BotStatus,
+    *,
+    is_active: bool | None = None,
+    last_error_message: str | None = None,
+) -> None:
+    await session.flush()
+    state = {"status": status, "last_error_message": last_error_message}
+    await session.execute(
+        insert(_STATES)
+        .from_select(["id"], select(BotConfig.id).where(BotConfig.id == bot_config_id))
+        .on_conflict_do_nothing()
+    )
+    # The state first, as everywhere.
+    (
+        await session.execute(
+            update(_STATES)
+            .where(_STATES.c.id == bot_config_id)
+            .values(state)
+            .returning(_STATES.c.id)
+        )
+    ).one()
+    if is_active is not None:
+        await session.execute(
+            update(BotConfig).where(BotConfig.id == bot_config_id).values(is_active=is_active)
+        )
+    await refresh_states(session, [bot_config_id])
+
+
+def _leased() -> FromClause:
+    """Select the leased bots, and since when the connection that has the lease is idle."""
+    locks = table("pg_locks", *map(column, ("locktype", "classid", "objid", "objsubid", "pid")))
+    sessions = table("pg_stat_activity", *map(column, ("pid", "datname", "state_change")))
+    return (
+        select(
+            cast(locks.c.objid, BigInteger).label("bot"), sessions.c.state_change.label("since")
+        )
+        .join(sessions, sessions.c.pid == locks.c.pid)
+        .where(
+            locks.c.locktype == "advisory",
+            cast(locks.c.classid, BigInteger) == _LEASES,
+            locks.c.objsubid == 2,  # a lock with two keys
+            sessions.c.datname == func.current_database(),
+        )
+        .subquery("leased")
+    )
+
+
+_LEASED = _leased()
 
 
 def unattended_bots(intervals: int = 5) -> Select[BotConfig, str]:
     """Select the bots that hold a position or are switched on but not run, with the reason.
 
     The first reason that applies: ``bot switched off``, ``owner inactive``, ``no state row``,
-    ``status stopped``, ``status error``, or ``not run for several intervals``, by default five.
+    ``status stopped``, ``status error``, ``last run in the future``, ``not run for several
+    intervals``, by default five, or ``lease held for several intervals``: a worker has the lease
+    but has not used its connection for so long, and may hang, while others claim the bot in vain.
     A bot that has never run counts from the last change of its state. Each bot has its ``state``.
     """
-    interval = func.make_interval(0, 0, 0, 0, 0, 0, intervals * BotConfig.check_interval_seconds)
+    # As a float: the product may exceed an integer.
+    seconds = BotConfig.check_interval_seconds * literal(float(intervals), Double)
+    limit = func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
     last_run: ColumnElement[datetime] = func.coalesce(
         BotState.last_run_at, BotState.last_updated_at
     )
@@ -170,12 +304,15 @@ def unattended_bots(intervals: int = 5) -> Select[BotConfig, str]:
         (~User.is_active, "owner inactive"),
         (BotState.id.is_(None), "no state row"),
         (BotState.status != BotStatus.RUNNING, literal("status ").concat(BotState.status)),
-        (last_run < func.now() - interval, "not run for several intervals"),
+        (BotState.last_run_at > func.clock_timestamp(), "last run in the future"),
+        (last_run < limit, "not run for several intervals"),
+        (_LEASED.c.since < limit, "lease held for several intervals"),
     )
     return (
         select(BotConfig, reason.label("reason"))
         .join(BotConfig.owner)
         .outerjoin(BotConfig.state)
+        .outerjoin(_LEASED, _LEASED.c.bot == BotConfig.id)
         .where(or_(BotConfig.is_active, BotState.in_position), reason.is_not(None))
         .options(contains_eager(BotConfig.state))
         .order_by(BotConfig.id)

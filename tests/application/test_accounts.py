@@ -62,6 +62,8 @@ async def test_personal_data_is_erased(engine: AsyncEngine, session: AsyncSessio
 
 
 async def test_erasing_is_idempotent(engine: AsyncEngine) -> None:
+    async with AsyncSession(engine) as session, session.begin():
+        session.add(factories.user(email="erased-1@example.invalid"))
     await forget(engine)
     await forget(engine)
     await forget(engine, 2)
@@ -92,3 +94,19 @@ async def test_an_open_position_prevents_erasure(engine: AsyncEngine, entry_pric
 async def test_an_unknown_user(engine: AsyncEngine) -> None:
     with pytest.raises(NoResultFound):
         await forget(engine, 99)
+
+
+@pytest.mark.parametrize("entry_price", [None, 100])
+async def test_a_bot_in_position_is_not_deleted(engine: AsyncEngine, entry_price: Any) -> None:
+    async with AsyncSession(engine) as session, session.begin():
+        state = await session.get_one(BotState, 3)
+        state.in_position, state.entry_price = True, entry_price
+    async with AsyncSession(engine) as session, session.begin():
+        with pytest.raises(queries.PositionError, match="bot 3"):
+            await queries.delete_bot(session, 3)
+    async with AsyncSession(engine) as session, session.begin():
+        state = await session.get_one(BotState, 3)
+        state.in_position = False
+        await session.flush()
+        await queries.delete_bot(session, 3)
+        assert await session.get(BotConfig, 3, populate_existing=True) is None

@@ -6,16 +6,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from models import BotState, queries
+from models import BotState, Trade, queries
 from tests.support import factories
 from tests.support.locks import wait_for_blocked_sessions
 
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
 ISTANBUL = MIDNIGHT - timedelta(hours=3)
-ORDER = {**factories.MINIMAL_ROWS["trades"], "timestamp": MIDNIGHT}
+ORDER = factories.MINIMAL_ROWS["trades"] | {"bot_config_id": 2, "user_id": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -26,12 +26,8 @@ async def _bots(engine: AsyncEngine) -> None:
             session.add(factories.running_bot())
             await session.flush()
         for minutes, pnl in ((-240, 1), (-60, 2), (-1, None), (0, 4), (1, -12)):
-            await queries.record_trade(
-                session,
-                ORDER
-                | {"bot_config_id": 2, "user_id": 2}
-                | {"timestamp": MIDNIGHT + timedelta(minutes=minutes), "pnl": pnl},
-            )
+            time = MIDNIGHT + timedelta(minutes=minutes)
+            await session.execute(insert(Trade), ORDER | {"timestamp": time, "pnl": pnl})
 
 
 async def days(engine: AsyncEngine) -> list[tuple[Any, ...]]:
@@ -74,18 +70,32 @@ async def test_loaded_states_are_updated(session: AsyncSession) -> None:
     assert (state.daily_pnl, state.daily_trades_count) == (Decimal(-8), 2)
 
 
-async def test_refresh_waits_for_an_uncommitted_close(engine: AsyncEngine) -> None:
-    """The refresh waits for the close, and counts its trade.
+async def test_refresh_waits_for_a_trade_that_is_not_committed(engine: AsyncEngine) -> None:
+    """The refresh waits for a trade that another day is derived from, and counts it."""
+    sell: Any = ORDER | {"binance_order_id": "BTCUSDT:1", "timestamp": MIDNIGHT, "side": "SELL"}
+    async with AsyncSession(engine) as session, session.begin():
+        await queries.record_trade(
+            session, sell | {"pnl": Decimal(-50)}, dust=Decimal(0), since=ISTANBUL
+        )
+        refreshing = asyncio.create_task(refresh(engine, MIDNIGHT))
+        await wait_for_blocked_sessions(engine)
+    assert await refreshing == 1
+    assert (await days(engine))[1] == (-58, 3)
 
-    The state is such that the sum from before the close would seem correct after it: 42
-    from yesterday, minus 50, are the minus 8 of the earlier trades.
-    """
+
+async def test_refresh_does_not_miss_a_state_that_becomes_equal(engine: AsyncEngine) -> None:
+    """Its sum from before the wait would seem right after it: 42 less 50 are the other trades."""
     async with AsyncSession(engine) as session, session.begin():
-        state = {"in_position": True, "entry_price": 1, "daily_pnl": 42, "daily_trades_count": 1}
-        await session.execute(update(BotState).where(BotState.id == 2).values(state))
+        await session.execute(
+            update(BotState).where(BotState.id == 2).values(daily_pnl=42, daily_trades_count=1)
+        )
     async with AsyncSession(engine) as session, session.begin():
-        sell = ORDER | {"bot_config_id": 2, "user_id": 2, "side": "SELL", "pnl": Decimal(-50)}
-        await queries.close_position(session, sell, since=MIDNIGHT)
+        await session.execute(
+            update(BotState)
+            .where(BotState.id == 2)
+            .values(daily_pnl=BotState.daily_pnl - 50, daily_trades_count=2)
+        )
+        await session.execute(insert(Trade), ORDER | {"timestamp": MIDNIGHT, "pnl": Decimal(-50)})
         refreshing = asyncio.create_task(refresh(engine, MIDNIGHT))
         await wait_for_blocked_sessions(engine)
     assert await refreshing == 1

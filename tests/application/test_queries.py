@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.base import Executable
 
@@ -91,6 +90,13 @@ async def test_daily_pnl_keeps_days_and_currencies_apart(session: AsyncSession) 
     ]
 
 
+@pytest.mark.parametrize("name", ["+03:00", "UTC+3", "GMT+3", "+3", "Mars", "", "../UTC", "IST"])
+def test_what_is_not_the_name_of_a_time_zone(name: str) -> None:
+    """PostgreSQL would take some of them, with the sign of POSIX: west of Greenwich."""
+    with pytest.raises(ValueError, match="Europe/Istanbul"):
+        queries.daily_pnl(1, NOON, name)
+
+
 async def test_reports_end_before_until(session: AsyncSession) -> None:
     bot = await add_bot(session)
     fee = {"commission_amount": Decimal(1), "commission_asset": "BNB", "pnl": Decimal(1)}
@@ -165,18 +171,6 @@ async def test_usable_key(session: AsyncSession) -> None:
     assert (await session.scalars(queries.usable_key(owner.id))).all() == [keys[1]]
     keys[0].is_valid = keys[1].is_valid = False
     assert (await session.scalars(queries.usable_key(owner.id))).all() == []
-
-
-async def test_tick(session: AsyncSession) -> None:
-    bot, other = await add_bot(session), await add_bot(session)
-    assert bot.state
-    assert other.state
-    await session.execute(queries.tick(bot.id, max_price_since_entry=Decimal("65000.5")))
-    # No refresh: the loaded state must be up to date.
-    now = await session.scalar(select(func.now()))
-    assert bot.state.max_price_since_entry == Decimal("65000.5")
-    assert bot.state.last_run_at == bot.state.last_updated_at == now
-    assert (other.state.last_run_at, other.state.max_price_since_entry) == (None, None)
 
 
 async def test_keys_of_a_user(session: AsyncSession) -> None:

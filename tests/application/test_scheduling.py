@@ -4,14 +4,16 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text, update
-from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy import event, func, select, text, update
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, NoResultFound
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from models import BotConfig, BotState, queries
+from models.database import make_engine
 from tests.support import factories
 from tests.support.factories import add_bot
 
@@ -21,6 +23,8 @@ async def test_bots_that_waited_longest_come_first(session: AsyncSession) -> Non
     late = await add_bot(session, last_run_at=now - timedelta(seconds=60))
     later = await add_bot(session, last_run_at=now - timedelta(seconds=61))
     never = await add_bot(session)
+    # After the clock was put back.
+    future = await add_bot(session, last_run_at=now + timedelta(days=1))
     await add_bot(session, last_run_at=now - timedelta(seconds=59))
     await add_bot(session, status="stopped")
     await add_bot(session, status="error")
@@ -34,7 +38,11 @@ async def test_bots_that_waited_longest_come_first(session: AsyncSession) -> Non
     session.expunge_all()
     (first,) = await queries.claim_due_bots(session, limit=1)
     assert (first.id, first.last_run_at, first.config.id) == (never.id, now, never.id)
-    assert [state.id for state in await queries.claim_due_bots(session)] == [later.id, late.id]
+    assert [state.id for state in await queries.claim_due_bots(session)] == [
+        later.id,
+        late.id,
+        future.id,
+    ]
     assert await queries.claim_due_bots(session) == []
 
 
@@ -209,6 +217,7 @@ UNATTENDED: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
     "status stopped": ({}, {"status": "stopped"}, True),
     "status error": ({}, {"status": "error", "in_position": True}, True),
     "no state row": ({}, {}, True),
+    "last run in the future": ({}, {}, True),
     "not run for several intervals": ({}, {}, True),
 }
 
@@ -219,6 +228,8 @@ async def test_unattended_bots(session: AsyncSession) -> None:
     for reason, (config, state, is_active) in UNATTENDED.items():
         if reason == "not run for several intervals":
             state |= {"last_run_at": now - timedelta(seconds=301)}
+        if reason == "last run in the future":
+            state |= {"last_run_at": now + timedelta(days=1)}
         bot = factories.running_bot(**state)
         for name, value in config.items():
             setattr(bot, name, value)
@@ -232,6 +243,8 @@ async def test_unattended_bots(session: AsyncSession) -> None:
     await add_bot(session, in_position=True, last_run_at=now - timedelta(seconds=299))
     await add_bot(session)
     (await add_bot(session, status="error")).is_active = False
+    # An interval that is longer than a number of seconds in an integer, several times.
+    (await add_bot(session, last_run_at=now)).check_interval_seconds = 2**31 - 1
     await session.flush()
     session.expunge_all()
     unattended = await session.execute(queries.unattended_bots())
@@ -243,3 +256,85 @@ async def test_a_bot_that_never_ran_is_unattended_after_some_time(session: Async
     assert (await session.execute(queries.unattended_bots())).all() == []
     await session.execute(text("UPDATE bot_states SET last_updated_at = now() - interval '1 day'"))
     assert [bot_ for bot_, _ in await session.execute(queries.unattended_bots())] == [bot]
+
+
+@pytest.mark.parametrize("database_of_worker", ["this", "another"])
+async def test_a_hung_worker_is_listed(
+    engine: AsyncEngine, make_database: Callable[..., str], database_of_worker: str
+) -> None:
+    """It has the lease, and others claim the bot in vain; so the last run seems recent."""
+    async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
+        bot = await add_bot(session)
+        bot.check_interval_seconds = 1
+    is_here = database_of_worker == "this"
+    hung = engine if is_here else make_engine(make_database())
+    async with hung.connect() as connection, queries.bot_lease(connection, bot.id) as leased:
+        assert leased
+        async with asyncio.timeout(60):
+            listed: list[Any] = []
+            for _ in range(600 if is_here else 20):
+                async with AsyncSession(engine) as other, other.begin():
+                    await other.execute(update(BotState).values(last_run_at=func.now()))
+                    listed = [tuple(r) for r in await other.execute(queries.unattended_bots(1))]
+                if listed:
+                    break
+                await asyncio.sleep(0.1)
+        assert [reason for _, reason in listed] == (
+            ["lease held for several intervals"] if is_here else []
+        )
+    if not is_here:
+        await hung.dispose()
+
+
+async def test_starting_and_stopping(engine: AsyncEngine, session: AsyncSession) -> None:
+    bot = factories.bot_config(owner=factories.user())
+    session.add(bot)
+    await session.flush()
+
+    async def switched() -> tuple[Any, ...]:
+        state = await session.get_one(BotState, bot.id)
+        await session.refresh(bot)
+        return bot.is_active, state.status, state.last_error_message
+
+    await queries.start_bot(session, bot.id)
+    assert await switched() == (True, "running", None)
+    await queries.stop_bot(session, bot.id, "no\0 money")
+    assert await switched() == (True, "error", "no\ufffd money")
+    await queries.start_bot(session, bot.id)
+    assert await switched() == (True, "running", None)
+    await queries.stop_bot(session, bot.id)
+    assert await switched() == (False, "stopped", None)
+    for function in (queries.start_bot, queries.stop_bot):
+        with pytest.raises(NoResultFound):
+            await function(session, 99)
+
+
+async def test_ticks(session: AsyncSession) -> None:
+    bots = [await add_bot(session, stop_loss_price=1) for _ in range(4)]
+    statements: list[str] = []
+    connection = await session.connection()
+    event.listen(
+        connection.sync_connection,
+        "before_cursor_execute",
+        lambda *args: statements.append(args[2]),
+    )
+    prices: dict[int, queries.Prices] = {
+        bot.id: {"max_price_since_entry": Decimal(bot.id)} for bot in bots[:3]
+    }
+    session.expunge_all()
+    await queries.ticks(session, prices)
+    assert len(statements) == 1
+    await queries.ticks(session, {bots[3].id: {"stop_loss_price": None}})
+    await queries.tick(session, bots[0].id, take_profit_price=Decimal(7))
+    now = await session.scalar(select(func.now()))
+    states = (await session.scalars(select(BotState).order_by(BotState.id))).all()
+    assert [state.max_price_since_entry for state in states] == [*map(Decimal, prices), None]
+    assert [state.stop_loss_price for state in states] == [1, 1, 1, None]
+    assert states[0].take_profit_price == 7
+    assert {state.last_run_at for state in states} == {now}
+
+
+@pytest.mark.parametrize("prices", [{"daily_pnl": Decimal(1)}, {"stop_loss_price": 0.1}], ids=str)
+async def test_a_tick_of_something_else(session: AsyncSession, prices: Any) -> None:
+    with pytest.raises(ValueError, match=r"not a price|float"):
+        await queries.tick(session, 1, **prices)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from sqlalchemy import insert, update
 from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from models import BotConfig, Trade, queries
+from models import BotConfig, BotState, Trade, queries
 from tests.support import factories
 
 NAIVE = datetime(2026, 11, 24, 0, 30)
@@ -36,17 +37,13 @@ async def in_bulk(session: AsyncSession, bot: BotConfig, time: Any) -> None:
     await session.execute(insert(Trade), [values(bot, EAST), values(bot, time)])
 
 
-async def by_import(session: AsyncSession, bot: BotConfig, time: Any) -> None:
-    await queries.record_trades(session, [values(bot, EAST), values(bot, time)])
-
-
 async def by_update(session: AsyncSession, bot: BotConfig, time: Any) -> None:
     await by_insert(session, bot, EAST)
     await session.execute(update(Trade).values(timestamp=time))
 
 
-async def by_tick(session: AsyncSession, bot: BotConfig, time: Any) -> None:
-    await session.execute(queries.tick(bot.id, last_updated_at=time))
+async def by_update_of_a_state(session: AsyncSession, bot: BotConfig, time: Any) -> None:
+    await session.execute(update(BotState).values(last_run_at=time))
 
 
 async def by_a_condition(session: AsyncSession, bot: BotConfig, time: Any) -> None:
@@ -62,14 +59,15 @@ async def by_a_refresh(session: AsyncSession, bot: BotConfig, time: Any) -> None
 
 
 async def by_the_start_of_the_day(session: AsyncSession, bot: BotConfig, time: Any) -> None:
-    await queries.open_position(session, values(bot, EAST), since=time)
+    paper: Any = values(bot, EAST) | {"binance_order_id": None}
+    await queries.record_trade(session, paper, dust=Decimal(0), since=time)
 
 
 @pytest.mark.parametrize("time", [NAIVE, date(2026, 11, 24)], ids=["datetime", "date"])
 @pytest.mark.parametrize(
     "write",
     [
-        *(by_the_orm, by_insert, in_bulk, by_import, by_update, by_tick),
+        *(by_the_orm, by_insert, in_bulk, by_update, by_update_of_a_state),
         *(by_a_condition, by_a_page, by_a_refresh, by_the_start_of_the_day),
     ],
 )

@@ -1,34 +1,39 @@
-"""The READMEs agree, their links work, and the list of the tests is complete."""
+"""The pages' links work, and the tests, packages, names and version that they list exist."""
 
 import ast
 import re
+import tomllib
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
 from tests.trading_bot import ROOT
 
-
-def parts(name: str) -> dict[str, list[str]]:
-    """Return the parts that do not depend on the language."""
-    text = (ROOT / name).read_text(encoding="utf-8")
-    code = r"^```.*?^```$"
-    prose = re.sub(code, "", text, flags=re.DOTALL | re.MULTILINE)
-    return {
-        "headings": [line.split()[0] for line in prose.splitlines() if line.startswith("#")],
-        "blocks of code": re.findall(code, text, flags=re.DOTALL | re.MULTILINE),
-        "code in the text": sorted(re.findall(r"`[^`]+`", prose.replace("\n", " "))),
-        "links": sorted(re.findall(r"\]\(([^)]+)\)", prose)),
-        "items and rows": re.findall(r"^(- |\d\. |\|)", prose, flags=re.MULTILINE),
-    }
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for pages in ("*.md", "docs/**/*.md", "tests/*.md")
+    for path in ROOT.glob(pages)
+}
 
 
-@pytest.mark.parametrize("part", parts("README.md"))
-def test_same_in_both_languages(part: str) -> None:
-    turkish = [
-        "README.tr.md" if value == "README.md" else value for value in parts("README.tr.md")[part]
-    ]
-    assert turkish == parts("README.md")[part]
+def anchors(page: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    prose = re.sub(r"^```.*?^```$", "", page, flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)", prose, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in headings}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_have_targets(name: str) -> None:
+    broken = []
+    for path, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)", PAGES[name]):
+        file = (ROOT / name).parent / path if path else ROOT / name
+        if not file.exists():
+            broken.append(path)
+        elif anchor and anchor not in anchors(file.read_text(encoding="utf-8")):
+            broken.append(f"{path}#{anchor}")
+    assert broken == []
 
 
 def guarantee(path: Path) -> str:
@@ -38,17 +43,31 @@ def guarantee(path: Path) -> str:
     return " ".join(sentence.replace("``", "`").split())
 
 
-def test_the_map_of_the_tests_is_complete() -> None:
-    page = (ROOT / "tests/README.md").read_text(encoding="utf-8")
-    listed = re.findall(r"\| ([^|]+) \| `(test_\w+\.py)` \|$", page, re.MULTILINE)
-    files = [(guarantee(path), path.name) for path in (ROOT / "tests").glob("test_*.py")]
-    assert sorted(listed) == sorted(files), "tests/README.md has the first sentence of each file"
+FOLDERS = sorted({path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")})
 
 
-PAGES = [path for pages in ("*.md", "docs/*.md", "docs/deploy/*.md") for path in ROOT.glob(pages)]
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_map_of_the_tests_is_complete(folder: str) -> None:
+    files = sorted((ROOT / "tests" / folder).glob("test_*.py"))
+    section = PAGES["tests/README.md"].partition(f"\n## {folder}/\n")[2].partition("\n## ")[0]
+    listed = re.findall(r"^\| `test_.*", section, re.MULTILINE)
+    expected = [f"| `{path.name}` | {guarantee(path)} |" for path in files]
+    lines = "\n".join(expected)
+    assert listed == expected, f"tests/README.md should have, in {folder}/:\n{lines}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[str(path.relative_to(ROOT)) for path in PAGES])
-def test_links_have_targets(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#:]+)[^):]*\)", page.read_text(encoding="utf-8"))
-    assert [link for link in links if not (page.parent / link).exists()] == []
+def test_the_layout_lists_every_package() -> None:
+    section = PAGES["README.md"].partition("\n## Layout\n")[2]
+    listed = re.findall(r"^\| `(\w+)/`", section, re.MULTILINE)
+    packages = {path.relative_to(ROOT).parts[0] for path in ROOT.glob("[!.]*/*.py")}
+    assert packages | {"docs"} == {*listed}
+
+
+def test_names_of_the_api_exist() -> None:
+    for name in re.findall(r"`(models(?:\.\w+)+)", PAGES["README.md"]):
+        assert resolve_name(name)
+
+
+def test_the_changelog_has_the_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\n## [{version}] - " in PAGES["CHANGELOG.md"]

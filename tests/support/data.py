@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import accumulate
 from typing import TypeVar
 
@@ -21,6 +22,8 @@ TRADE_COLUMNS = (
     "bot_config_id, user_id, binance_order_id, symbol, side, order_type, price, quantity_filled,"
     " quote_quantity_filled, commission_amount, commission_asset, pnl, timestamp"
 )
+HELD = Decimal("0.00123")
+"""Size of every position; half of the running bots have one."""
 CHUNK = 10_000
 """Trades sent at a time."""
 
@@ -72,6 +75,18 @@ class Dataset:
         _, market, _ = self.pattern[number % len(self.pattern)]
         return f"{market}:{10_000_000_000 + number}" if number % 5 else None
 
+    def last_buyer(self, trades: int) -> tuple[int, Decimal, Decimal]:
+        """Return the busiest of the bots whose last trade is a BUY, its size, and the quantity."""
+        last: dict[int, tuple[str, Decimal]] = {}
+        for number in range(max(0, trades - len(self.pattern)), trades):
+            bot, _, values = self.pattern[number % len(self.pattern)]
+            symbol, side, _, _, quantity, *_ = values.split("\t")
+            if symbol != "BNB/USDT":  # whose fees are paid in the coin
+                last[int(bot.partition("\t")[0])] = side, Decimal(quantity)
+        bots, _ = self.by_trades()
+        buyer = next(bot for bot in bots if bot in last and last[bot][0] == "BUY")
+        return buyer, Decimal(0) if buyer % 2 else HELD, last[buyer][1]
+
     def last_day(self, trades: int) -> datetime:
         """Return the start of the day of the last of ``trades`` trades."""
         return START + timedelta(days=(trades - 1) // self.trades_per_day)
@@ -94,14 +109,16 @@ class Dataset:
         return self._random.choices(members, cum_weights=list(weights), k=number)
 
     def _pattern(self, bots: Iterable[int]) -> Iterator[tuple[str, str, str]]:
-        in_position: set[int] = set()
+        held: dict[int, float] = {}
         draw = self._random.random
         for bot in bots:
             symbol, price, quantity = self.symbols[bot - 1], 100 * draw() + 1, draw()
-            side, pnl = "BUY", r"\N"
-            if bot in in_position:
+            if bot in held:
                 side, pnl = "SELL", f"{self._random.gauss(1, 25):.8f}"
-            in_position ^= {bot}
+                quantity = held.pop(bot)
+            else:
+                side, pnl = "BUY", r"\N"
+                held[bot] = quantity
             values = (
                 f"{symbol}\t{side}\tMARKET\t{price:.8f}\t{quantity:.5f}\t{price * quantity:.8f}"
                 f"\t{quantity / 1000:.8f}\tBNB\t{pnl}"
@@ -141,7 +158,7 @@ def fill(url: str, dataset: Dataset) -> None:
             " current_position_size_coins, trailing_stop_price, max_price_since_entry,"
             " take_profit_price, stop_loss_price, daily_pnl, daily_trades_count, last_run_at)"
             " SELECT id, CASE WHEN is_active THEN 'running' ELSE 'stopped' END, held,"
-            " CASE WHEN held THEN 64000.12 END, CASE WHEN held THEN 0.00123 END,"
+            f" CASE WHEN held THEN 64000.12 END, CASE WHEN held THEN {HELD} END,"
             " CASE WHEN held THEN 63000.5 END, CASE WHEN held THEN 64999.99 END,"
             " CASE WHEN held THEN 67200 END, CASE WHEN held THEN 62720.12 END,"
             " CASE WHEN is_active THEN 12.345678 ELSE 0 END, CASE WHEN is_active THEN 3 ELSE 0"

@@ -68,8 +68,9 @@ def running_bot(**state: Any) -> BotConfig:
     return bot
 
 
-async def add_bot(session: AsyncSession, **state: Any) -> BotConfig:
+async def add_bot(session: AsyncSession, symbol: str = "BTC/USDT", **state: Any) -> BotConfig:
     bot = running_bot(**state)
+    bot.symbol = symbol
     session.add(bot)
     await session.flush()
     return bot

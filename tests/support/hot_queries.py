@@ -1,22 +1,30 @@
 """The hot queries of :mod:`models.queries`, for a busy and an ordinary bot and user."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from sqlalchemy import BindParameter, ClauseElement
 from sqlalchemy.sql.base import Executable
+from sqlalchemy.sql.visitors import cloned_traverse
 
-from models import BotState, Trade, queries
-from models.queries import days, orders, positions, scheduling
+from models import queries
+from models.order_key import joined, order_key
+from models.queries import positions, scheduling
+from models.queries.trades import RECORD, STORED
+from models.queries.values import TRADE_COLUMNS
+from models.trade import TradeValues
 from tests.support.data import Dataset
 
 
-def order_of(dataset: Dataset, bot: int) -> dict[str, Any]:
-    """Return a report of the exchange about an order of a bot, without the order's key."""
+def order_of(dataset: Dataset, bot: int, time: datetime, key: str | None = None) -> TradeValues:
+    """Return a report of the exchange about an order of a bot."""
     return {
         "bot_config_id": bot,
         "user_id": dataset.owners[bot - 1],
+        "binance_order_id": key,
+        "timestamp": time,
         "symbol": dataset.symbols[bot - 1],
         "side": "BUY",
         "order_type": "MARKET",
@@ -24,6 +32,17 @@ def order_of(dataset: Dataset, bot: int) -> dict[str, Any]:
         "quantity_filled": Decimal("0.001"),
         "quote_quantity_filled": Decimal("64.00012"),
     }
+
+
+def bound(statement: Executable, values: Mapping[str, Any]) -> Executable:
+    """Return a statement with its parameters, as ``Select.params()`` does for a SELECT."""
+
+    def bind(parameter: BindParameter[Any]) -> None:
+        if parameter.key in values:
+            parameter.value, parameter.required = values[parameter.key], False
+
+    assert isinstance(statement, ClauseElement)
+    return cloned_traverse(statement, {"maintain_key": True}, {"bindparam": bind})
 
 
 def hot_queries(dataset: Dataset, trades: int) -> Mapping[str, Executable]:
@@ -48,27 +67,33 @@ def hot_queries(dataset: Dataset, trades: int) -> Mapping[str, Executable]:
             f"9 pnl by symbol, 90 days, {activity}": queries.pnl_by_symbol(user, days_90),
         }
     bot, user = bots[0], users[0]
-    order = order_of(dataset, bot)
+    symbol = dataset.symbols[bot - 1]
     recorded = dataset.order_id(trades - 1)
     assert recorded
+    new, repeated = (
+        {**dict.fromkeys(TRADE_COLUMNS), **order_of(dataset, bot, today, key)}
+        for key in (order_key(symbol, 1), recorded)
+    )
+    buyer, size, quantity = dataset.last_buyer(trades)
+    change = positions.Change(
+        buyer, joined(dataset.symbols[buyer - 1]), Decimal("1e-8"), trades, size, quantity
+    )
+    prices = {"max_price_since_entry": Decimal("65000.5")}
     return statements | {
-        "6 record a new order": orders.RECORD.values(order | {"binance_order_id": "BTCUSDT:1"}),
-        "6 record an order again": orders.RECORD.values(order | {"binance_order_id": recorded}),
-        "6 look up the order": orders.stored_trades(lock=True).params(keys=[recorded]),
-        "6 lock the trade of an order": positions.lock_trade(recorded),
-        "8 tick": queries.tick(bot, max_price_since_entry=Decimal("65000.5")),
+        "6 lock the state of a bot": bound(positions.LOCK, {"ids": [bot]}),
+        "6 record a new order": RECORD.values(new),
+        "6 record an order again": RECORD.values(repeated),
+        "6 look up the order": bound(STORED, {"keys": [recorded]}),
+        "6 derive the state of a bot": positions.derive_statement(
+            {name: [value] for name, value in change._asdict().items()} | {"since": today}
+        ),
+        "8 tick": bound(scheduling.tick_statement(frozenset(prices)), {"bot": bot, **prices}),
         "10 keys of a user": queries.keys_of_user(user),
         "10 user by email": queries.user_by_email(f"user{user}@example.com"),
         "10 usable key": queries.usable_key(user),
-        "11 find days that differ": days.lock_different_days(today),
-        "11 find days of a user that differ": days.lock_different_days(today, user),
-        "11 recompute days": days.recompute_days(dataset.running, today),
+        "11 find days that differ": positions.lock_different_days(today),
+        "11 find days of a user that differ": positions.lock_different_days(today, user),
+        "11 recompute days": positions.recompute_days(dataset.running, today),
         "12 unattended bots": queries.unattended_bots(),
         "12 unresolved entries": queries.unresolved_entries(),
-        "13 change a position": positions.change(
-            bot,
-            {"entry_price": Trade.price},
-            BotState.id == Trade.bot_config_id,
-            Trade.id == trades,
-        ),
     }

@@ -24,7 +24,7 @@ LIBRARY = Project(
     rows={},
     rows_file="tests/verification/project.py",
     engine=_engine,
-    guide=ROOT / "CONTRIBUTING.md",
+    guide=ROOT / "docs" / "recipes.md",
     sealed=SCHEMA / "versions.sum",
     roles=SCHEMA / "roles.sql",
 )

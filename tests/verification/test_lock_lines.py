@@ -53,7 +53,7 @@ READS_ONLY = observation(taking("ACCESS SHARE", reads=True))
         ("SHARE UPDATE EXCLUSIVE on staff, while the index is built", VALIDATES),
         (f"{BRIEFLY}; {READING}", BOTH),
         (REWRITING, REWRITES),
-        ("SHARE on staff and branch, while they can be read", TWO_TABLES),
+        ("SHARE on branch and staff, while they can be read", TWO_TABLES),
         ("SHARE on staff, briefly; SHARE on branch, briefly", TWO_TABLES),
         ("none", READS_ONLY),
         ("ACCESS SHARE on staff", READS_ONLY),
@@ -102,7 +102,7 @@ def test_a_correct_line_passes(text: str, observed: Observation) -> None:
             "SHARE on staff",
             TWO_TABLES,
             "It takes SHARE on branch",
-            "SHARE on staff and branch, for milliseconds",
+            "SHARE on branch and staff, for milliseconds",
         ),
         (BRIEFLY, observation(), "declares ACCESS EXCLUSIVE on staff", "none"),
     ],
@@ -126,7 +126,7 @@ def test_a_downgrade_takes_no_more_than_the_line_declares() -> None:
     assert check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES, {"branch"}) == ""
     errors = check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES, set())
     assert "The downgrade takes SHARE on branch" in errors
-    assert "Downgrade locks: SHARE on staff and branch, for milliseconds." in errors
+    assert "Downgrade locks: SHARE on branch and staff, for milliseconds." in errors
     errors = check_downgrade(f"Locks: {BRIEFLY}.", REWRITES, set())
     assert f"Downgrade locks: {REWRITING}." in errors
 

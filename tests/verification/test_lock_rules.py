@@ -230,7 +230,7 @@ SAFE: dict[str, tuple[str, str]] = {
         "",
     ),
     "a wider varchar": (
-        'op.alter_column("book", "title", type_=sa.String(512))',
+        'op.alter_column("staff", "nickname", type_=sa.String(99))',
         "",
     ),
     "a CHECK that is not validated": (CHECK, ""),

@@ -151,7 +151,7 @@ def test_rows_fulfil_the_constraints_of_the_next_revision(
 def test_tables_grow(filled: str, make_database: Callable[..., str]) -> None:
     names = ["authorship", "book", "lending.loan", '"user"', "suggestion"]
     url = make_database(psycopg.conninfo.conninfo_to_dict(filled)["dbname"])
-    grow(url, [*names, "country"], 2_000)
+    grow(url, {name: {} for name in [*names, "country"]}, 2_000)
     numbers = dict(tables(url))
     assert all(numbers[name] >= 2_000 for name in names), numbers
     assert numbers["country"] == 26**2, "as many as there are keys"

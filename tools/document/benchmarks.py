@@ -80,6 +80,14 @@ def lines() -> Iterator[str]:
             ([f"`{command}`", f"{ms}"] for command, ms in results["commands"].items()),
         ),
     }
+    if "rounds" in results:
+        sections["Rounds of 500 ticks"] = table(
+            "trades: | `tick`, bots/s: | `ticks`, bots/s: | ratio:",
+            (
+                [million(run["trades"]), *_speeds(run, "tick", "ticks"), f"{run['ratio']:.1f}"]
+                for run in results["rounds"]
+            ),
+        )
     for title, section in sections.items():
         yield from ("", f"### {title}", "", *section)
     yield ""

@@ -46,7 +46,7 @@ Results = dict[str, Any]
 def measure(sizes: Iterable[Filled]) -> Results:
     """Return the measurements of databases with numbers of trades, the smallest first."""
     results: Results = {"trades": [], "upgrade seconds": [], "queries": {}, "megabytes": {}}
-    results |= {"inserts": [], "imports": [], "ticks": []}
+    results |= {"inserts": [], "imports": [], "rounds": [], "ticks": []}
     for trades, url, statements in sizes:
         with copied(url) as initial, copied(url) as head:
             start = time.perf_counter()
@@ -63,7 +63,9 @@ def measure(sizes: Iterable[Filled]) -> Results:
                 results["commands"] = commands(head)
             results["inserts"] += [{"trades": trades} | row for row in writes.inserts(urls)]
             results["imports"].append({"trades": trades} | writes.imports(head))
-            results["ticks"] += [{"trades": trades} | row for row in writes.ticks(urls)]
+            results["rounds"].append({"trades": trades} | writes.rounds(head))
+            ticks = writes.heap_only_ticks(urls)
+            results["ticks"] += [{"trades": trades} | row for row in ticks]
     return results
 
 

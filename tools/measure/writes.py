@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from itertools import count
 from statistics import median
@@ -16,19 +17,22 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import BotConfig
 from models.database import make_engine
-from models.queries import record_trade, record_trades, tick
+from models.queries import Prices, record_trade, record_trades, tick, ticks
+from models.queries.scheduling import tick_statement
 from tools.measure.data import vacuum
 from verification import databases
 
 ROUNDS = 7
 IMPORTED = 2_000
+ROUND = 500
 NUMBERS = count(time.time_ns())
 """Numbers of orders that are not in the database."""
-Rows = list[dict[str, Any]]
+DUST = Decimal("1e-5")
+Rows = list[Any]
 Insert = Callable[[AsyncEngine, Any, Rows], Awaitable[None]]
 """Inserts rows through an engine, or through a connection of asyncpg."""
-Run = Callable[[], Awaitable[float]]
-"""Returns the seconds of what is compared."""
+Run = Callable[[], Awaitable[float | None]]
+"""Returns the seconds of what is compared, if that is not the whole run."""
 
 
 async def in_turn(runs: Mapping[str, Run], rounds: int) -> dict[str, list[float]]:
@@ -36,7 +40,9 @@ async def in_turn(runs: Mapping[str, Run], rounds: int) -> dict[str, list[float]
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-            seconds[name].append(await run())
+            start = time.perf_counter()
+            measured = await run()
+            seconds[name].append(measured or time.perf_counter() - start)
     return seconds
 
 
@@ -77,13 +83,13 @@ async def singly(engine: AsyncEngine, _: Any, rows: Rows) -> None:
     """Record with a transaction for each."""
     for row in rows:
         async with AsyncSession(engine) as session, session.begin():
-            await record_trade(session, row)
+            await record_trade(session, row, dust=DUST)
 
 
 async def together(engine: AsyncEngine, _: Any, rows: Rows) -> None:
     """Record all in one call."""
     async with AsyncSession(engine) as session, session.begin():
-        await record_trades(session, rows)
+        await record_trades(session, rows, dust=DUST)
 
 
 def _insert(rows: Rows) -> str:
@@ -124,6 +130,35 @@ async def _seconds(insert: Insert, number: int, url: str) -> float:
     return seconds
 
 
+def rounds(url: str) -> dict[str, float]:
+    """Return the ticks per second in a transaction for each, and in one call for a round."""
+
+    async def one_by_one(engine: AsyncEngine, prices: Mapping[int, Prices]) -> None:
+        for bot, price in prices.items():
+            async with AsyncSession(engine) as session, session.begin():
+                await tick(session, bot, **price)
+
+    async def at_once(engine: AsyncEngine, prices: Mapping[int, Prices]) -> None:
+        async with AsyncSession(engine) as session, session.begin():
+            await ticks(session, prices)
+
+    async def seconds(write: Callable[..., Awaitable[None]]) -> float:
+        engine = make_engine(url)
+        async with engine.connect() as connection:
+            bots = await connection.scalars(
+                select(BotConfig.id).where(BotConfig.is_active).limit(ROUND)
+            )
+            prices: dict[int, Prices] = {bot: {"stop_loss_price": Decimal(bot)} for bot in bots}
+        start = time.perf_counter()
+        await write(engine, prices)
+        duration = time.perf_counter() - start
+        await engine.dispose()
+        return duration
+
+    runs = {"tick": partial(seconds, one_by_one), "ticks": partial(seconds, at_once)}
+    return throughput(ROUND, asyncio.run(in_turn(runs, ROUNDS)))
+
+
 def throughput(number: int, seconds: Mapping[str, list[float]]) -> dict[str, float]:
     """Return the rows per second of two ways, and how many times the second is as fast."""
     first, second = seconds.values()
@@ -132,11 +167,12 @@ def throughput(number: int, seconds: Mapping[str, list[float]]) -> dict[str, flo
     return speeds | {"ratio": round(median(ratios), 2)}
 
 
-def ticks(urls: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def heap_only_ticks(urls: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Yield the share of ticks that wrote to no index, also where a snapshot retains old rows.
 
     Every running bot ticks once a round, in any order.
     """
+    statement = tick_statement(frozenset({"stop_loss_price"}))
     for snapshot in (False, True):
         for revision, url in urls.items():
             vacuum(url)
@@ -151,7 +187,7 @@ def ticks(urls: Mapping[str, str]) -> Iterator[dict[str, Any]]:
                     random.shuffle(bots)
                     for bot in bots:
                         price = random.randint(1, 9)  # noqa: S311
-                        connection.execute(tick(bot, max_price_since_entry=price))
+                        connection.execute(statement, {"bot": bot, "stop_loss_price": price})
                 after = _updates(connection)
             updates, heap_only = (b - a for a, b in zip(before, after, strict=True))
             beside = "beside a snapshot" if snapshot else "alone"

@@ -103,7 +103,7 @@ staff = Table(
     Column("id", sa.Integer, sa.Identity(), primary_key=True),
     Column("branch_id", ForeignKey("branch.id"), nullable=False),
     Column("name", sa.Text, nullable=False),
-    Column("nickname", sa.Text),
+    Column("nickname", sa.String(50)),
     Column("wage", sa.Numeric(8, 2), nullable=False),
     sa.CheckConstraint("wage > 0", name="wage_positive"),
 )

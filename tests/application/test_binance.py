@@ -1,0 +1,443 @@
+"""What Binance says about an order, in any shape and any order, becomes the same trade.
+
+The payloads have the shapes that "Binance Spot API Docs" publish.
+"""
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import accumulate
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from examples.exchange import Fill, milliseconds
+from models import BotConfig, OrderType, Trade, queries
+from models.binance import client_order_id, fees, trade_values
+from tests.application.test_exchange import simulated
+from tests.support import factories
+
+Payload = dict[str, Any]
+BOT = BotConfig(id=1, user_id=1, symbol="BTC/USDT")
+TIME = datetime(2026, 11, 24, 8, 30, 0, 123_000, tzinfo=UTC)
+MS = milliseconds(TIME)
+
+
+def order(**changes: Any) -> Payload:
+    """Write an answer to ``GET /api/v3/order``, or a row of ``allOrders``."""
+    return {
+        "symbol": "BTCUSDT",
+        "orderId": 28,
+        "orderListId": -1,
+        "clientOrderId": "bot-1-entry",
+        "price": "0.00000000",
+        "origQty": "3.00000000",
+        "executedQty": "3.00000000",
+        "cummulativeQuoteQty": "303.00000000",
+        "status": "FILLED",
+        "timeInForce": "GTC",
+        "type": "MARKET",
+        "side": "BUY",
+        "stopPrice": "0.00000000",
+        "icebergQty": "0.00000000",
+        "time": MS - 60_000,
+        "updateTime": MS,
+        "isWorking": True,
+        "workingTime": MS - 60_000,
+        "origQuoteOrderQty": "0.00000000",
+        "selfTradePreventionMode": "NONE",
+        **changes,
+    }
+
+
+def answer(fills: list[Payload], **changes: Any) -> Payload:
+    """Write an answer to ``POST /api/v3/order``, response FULL."""
+    stored = order(transactTime=MS, fills=fills, **changes)
+    for name in ("stopPrice", "icebergQty", "time", "updateTime", "isWorking"):
+        del stored[name]
+    return stored
+
+
+def fill(number: int, quantity: str, price: str, **changes: Any) -> Payload:
+    return {
+        "price": price,
+        "qty": quantity,
+        "commission": "0.00100000",
+        "commissionAsset": "BTC",
+        "tradeId": number,
+        **changes,
+    }
+
+
+def trade(number: int, quantity: str, price: str, **changes: Any) -> Payload:
+    """Write a row of ``myTrades``."""
+    row = fill(number, quantity, price, **changes)
+    del row["tradeId"]
+    return row | {
+        "symbol": "BTCUSDT",
+        "id": number,
+        "orderId": 28,
+        "orderListId": -1,
+        "quoteQty": str(Decimal(quantity) * Decimal(price)),
+        "time": MS,
+        "isBuyer": True,
+        "isMaker": False,
+        "isBestMatch": True,
+        **changes,
+    }
+
+
+def report(**changes: Any) -> Payload:
+    """Write an ``executionReport``: an order of 3 coins that is filled at once."""
+    return {
+        "e": "executionReport",
+        "E": MS + 2,
+        "s": "BTCUSDT",
+        "c": "bot-1-entry",
+        "S": "BUY",
+        "o": "MARKET",
+        "f": "GTC",
+        "q": "3.00000000",
+        "p": "0.00000000",
+        "P": "0.00000000",
+        "F": "0.00000000",
+        "g": -1,
+        "C": "",
+        "x": "TRADE",
+        "X": "FILLED",
+        "r": "NONE",
+        "i": 28,
+        "l": "3.00000000",
+        "z": "3.00000000",
+        "L": "101.00000000",
+        "n": "0.00300000",
+        "N": "BTC",
+        "T": MS,
+        "t": 7,
+        "I": 64,
+        "w": False,
+        "m": False,
+        "M": True,
+        "O": MS - 60_000,
+        "Z": "303.00000000",
+        "Y": "303.00000000",
+        "Q": "0.00000000",
+        "W": MS - 60_000,
+        "V": "NONE",
+        **changes,
+    }
+
+
+VALUES: Payload = {
+    "bot_config_id": 1,
+    "user_id": 1,
+    "binance_order_id": "BTCUSDT:28",
+    "symbol": "BTC/USDT",
+    "side": "BUY",
+    "order_type": "MARKET",
+    "price": Decimal(101),
+    "quantity_filled": Decimal(3),
+    "quote_quantity_filled": Decimal(303),
+    "timestamp": TIME,
+}
+FEE = {"commission_amount": Decimal("0.003"), "commission_asset": "BTC"}
+FILLS = [fill(7, "1.00000000", "100.00000000"), fill(8, "2.00000000", "101.50000000")]
+FILLS[1]["commission"] = "0.00200000"
+TRADES = [trade(7, "1.00000000", "100.00000000"), trade(8, "2.00000000", "101.50000000")]
+TRADES[1]["commission"] = "0.00200000"
+FIRST = report(X="PARTIALLY_FILLED", l="1", z="1", L="100", n="0.001", Z="100", Y="100", w=True)
+SECOND = report(l="2", L="101.5", n="0.002", Y="203", t=8, I=65)
+NEW = report(x="NEW", X="NEW", l="0", z="0", L="0", n="0", N=None, t=-1, Z="0", Y="0", I=63)
+
+
+@pytest.mark.parametrize(
+    "payloads",
+    {
+        "the answer to a new order": [answer(FILLS)],
+        "a history": [order(), *TRADES],
+        "a history, fills first": [*TRADES, order()],
+        "reports": [NEW, FIRST, SECOND],
+        "reports, late and repeated": [SECOND, NEW, FIRST, SECOND, FIRST],
+        "ccxt": [{"info": order(), "filled": 3.0}, *({"info": row} for row in TRADES)],
+        "WebSocket API": [{"subscriptionId": 0, "event": event} for event in (FIRST, SECOND)],
+        "a poll, a report, and the answer": [order(), FIRST, answer(FILLS)],
+        "a report is lost, and its fill is queried": [SECOND, TRADES[0]],
+        "an older poll": [order(executedQty="1", cummulativeQuoteQty="100"), *TRADES],
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_the_same_order_in_any_shape(payloads: tuple[str, list[Payload]]) -> None:
+    assert trade_values(BOT, *payloads[1]) == VALUES | FEE
+
+
+@pytest.mark.parametrize(
+    "payloads",
+    [
+        [order()],
+        [SECOND],
+        [order(), TRADES[1]],
+        [answer(FILLS[:1])],
+        [answer([])],
+        [NEW, SECOND, report(x="EXPIRED", X="EXPIRED", l="0", n="0", N=None, t=-1, I=66)],
+    ],
+)
+def test_no_commission_is_stated_unless_all_fills_are_known(payloads: list[Payload]) -> None:
+    assert trade_values(BOT, *payloads) == VALUES
+    assert fees(*payloads) is None
+
+
+ENDS = ["NEW", "PENDING_NEW", "CANCELED", "REJECTED", "EXPIRED", "EXPIRED_IN_MATCH"]
+
+
+@pytest.mark.parametrize("status", ENDS)
+def test_nothing_filled_is_no_trade(status: str) -> None:
+    nothing = {"executedQty": "0.00000000", "cummulativeQuoteQty": "0.00000000"}
+    assert trade_values(BOT, order(status=status, **nothing)) is None
+    assert trade_values(BOT, answer([], status=status, **nothing)) is None
+    assert trade_values(BOT, NEW | {"X": status, "x": status}, NEW) is None
+    assert fees(NEW) == {}
+
+
+def test_an_answer_without_amounts_is_no_trade() -> None:
+    ack = {"symbol": "BTCUSDT", "orderId": 28, "orderListId": -1, "clientOrderId": "bot-1-entry"}
+    assert trade_values(BOT, ack | {"transactTime": MS}) is None
+
+
+@pytest.mark.parametrize("kind", [*OrderType, "TRAILING_STOP_LIMIT"])
+@pytest.mark.parametrize("list_id", [-1, 1929])  # 1929: a leg of an OCO or OTO
+def test_all_order_types(kind: str, list_id: int) -> None:
+    """The price of a trade is what was paid, not the limit, and not 0."""
+    changes: Payload = {"type": kind, "price": "110.00000000", "stopPrice": "99.00000000"}
+    values = trade_values(BOT, order(orderListId=list_id, **changes), *TRADES)
+    assert values == trade_values(BOT, report(o=kind, p="110", P="99", g=list_id))
+    assert values == VALUES | FEE | {"order_type": kind}
+
+
+def test_self_trade_prevention() -> None:
+    """faqs/stp_faq.md: what was filled before the order expired remains."""
+    prevented = {"v": 3, "A": "1.00000000", "B": "1.00000000", "u": 1, "U": 37, "q": "4.00000000"}
+    expired = SECOND | {"x": "TRADE_PREVENTION", "X": "EXPIRED_IN_MATCH", "l": "0", "n": "0"}
+    expired |= {"N": None, "t": -1, "I": 67, "T": MS + 5, **prevented}
+    stored = order(status="EXPIRED_IN_MATCH", preventedMatchId=3, preventedQuantity="1.00000000")
+    assert trade_values(BOT, FIRST, expired, SECOND) == VALUES | FEE
+    assert trade_values(BOT, stored, *TRADES) == VALUES | FEE
+
+
+def test_smart_order_routing() -> None:
+    """faqs/sor_faq.md: allocations have the trade id -1, and are not in ``myTrades``."""
+    allocations = [
+        row | {"tradeId": -1, "allocId": number, "matchType": "ONE_PARTY_TRADE_REPORT"}
+        for number, row in enumerate(FILLS)
+    ]
+    sor: Payload = {"usedSor": True, "workingFloor": "SOR"}
+    assert trade_values(BOT, answer(allocations, **sor)) == VALUES | FEE
+    reports = [row | {"t": -1, "a": number} for number, row in enumerate((FIRST, SECOND))]
+    assert trade_values(BOT, *reports) == VALUES | FEE
+    history: list[Payload] = [
+        {name: value for name, value in row.items() if name not in ("id", "isBestMatch")}
+        | {"allocationId": number, "allocationType": "SOR", "isAllocator": False}
+        for number, row in enumerate(TRADES)
+    ]
+    assert trade_values(BOT, order(**sor), *history) == VALUES | FEE
+    # One part by an allocation, with the id of the trade that fills the other.
+    mixed = [allocations[0] | {"allocId": 8}, FILLS[1]]
+    assert trade_values(BOT, answer(mixed, **sor)) == VALUES | FEE
+
+
+@pytest.mark.parametrize(
+    ("side", "symbol", "paid", "stated"),
+    [
+        ("SELL", "BNB/USDT", [("0.1", "BNB"), ("0.203", "USDT")], ("0.1", "BNB")),
+        ("BUY", "BNBBTC", [("0.1", "BNB"), ("0.2", "BNB")], ("0.3", "BNB")),
+        ("BUY", "BTC/USDT", [("0.001", "BTC"), ("0.002", "BTC")], ("0.003", "BTC")),
+        ("BUY", "BTC/USDT", [("0.1", "BNB"), ("0.002", "BTC")], ("0.002", "BTC")),
+        ("SELL", "BTC/USDT", [("0.1", "BNB"), ("0.203", "USDT")], ("0.203", "USDT")),
+        ("SELL", "BTC/USDT", [("0.1", "BNB"), ("0.2", "BNB")], ("0.3", "BNB")),
+        ("BUY", "BTC/USDT", [("0.1", "BNB"), ("0", "BTC")], ("0.1", "BNB")),
+        ("BUY", "BTC/USDT", [("0", "BTC"), ("0", "BTC")], ("0", "BTC")),
+        ("BUY", "BTC/USDT", [("0", None), ("0.002", "BTC")], ("0.002", "BTC")),
+        ("SELL", "BTC/USDT", [("-0.01", "USDT"), ("-0.02", "USDT")], ("-0.03", "USDT")),
+        ("BUY", "BTC/USDT", [("0", None), ("0", None)], None),
+    ],
+)
+def test_fees_by_asset(
+    side: str, symbol: str, paid: list[tuple[str, str | None]], stated: tuple[str, str] | None
+) -> None:
+    bot, of = BotConfig(id=1, user_id=1, symbol=symbol), {"symbol": symbol.replace("/", "")}
+    payloads = [order(side=side, **of)]
+    expected: dict[str, Decimal] = {}
+    for row, (fee, asset) in zip(TRADES, paid, strict=True):
+        payloads.append(row | of | {"commission": fee, "commissionAsset": asset})
+        if asset and Decimal(fee):
+            expected[asset] = expected.get(asset, Decimal(0)) + Decimal(fee)
+    values = trade_values(bot, *payloads)
+    assert values is not None
+    amount, asset = values.get("commission_amount"), values.get("commission_asset")
+    assert (amount, asset) == ((Decimal(stated[0]), stated[1]) if stated else (None, None))
+    by_asset = fees(*payloads)
+    assert by_asset is not None
+    assert {name: fee for name, fee in by_asset.items() if fee} == expected
+
+
+LARGEST = "92233720368.54775807"  # 2⁶³ - 1, with 8 digits after the point
+
+
+@pytest.mark.parametrize(
+    ("symbol", "order_id", "quantity", "quote"),
+    [
+        ("币安人生/USDT", 28, "3", "303"),
+        ("1000SATS/FDUSD", 28, "3", "303"),
+        ("BTC/USDT", 2**63 - 1, "3", "303"),
+        ("BTC/USDT", 28, "0.00000001", "0.00000001"),
+        ("BTC/USDT", 28, "0.00000003", "0.00000001"),
+        ("BTC/USDT", 28, LARGEST, LARGEST),
+        ("BTC/USDT", 28, "0.00000001", LARGEST),
+        ("BTC/USDT", 28, LARGEST, "0.00000001"),
+    ],
+)
+async def test_extremes_are_recorded_exactly(
+    engine: AsyncEngine, symbol: str, order_id: int, quantity: str, quote: str
+) -> None:
+    bot = BotConfig(id=1, user_id=1, symbol=symbol)
+    plain = symbol.replace("/", "")
+    amounts: Payload = {"executedQty": quantity, "cummulativeQuoteQty": quote}
+    values = trade_values(bot, order(symbol=plain, orderId=order_id, **amounts))
+    final = report(x="EXPIRED", s=plain, i=order_id, z=quantity, Z=quote)
+    assert values == trade_values(bot, final)
+    assert values is not None
+    async with AsyncSession(engine) as session, session.begin():
+        session.add(factories.running_bot())
+        await session.flush()
+        await queries.record_trades(session, [values], dust=Decimal(0))
+        stored = (await session.scalars(select(Trade))).one()
+        assert {name: getattr(stored, name) for name in VALUES} == values
+    assert (values["quantity_filled"], values["quote_quantity_filled"]) == (
+        Decimal(quantity),
+        Decimal(quote),
+    )
+    assert abs(values["price"] * Decimal(quantity) - Decimal(quote)) < Decimal("1e-7")
+    assert values["binance_order_id"] == f"{plain}:{order_id}"
+
+
+def test_orders_of_another_venue() -> None:
+    values = trade_values(BOT, order(), venue="testnet-2026-11")
+    assert values == VALUES | {"binance_order_id": "testnet-2026-11:BTCUSDT:28"}
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [(MS, TIME), (MS * 1000 + 456, TIME + timedelta(microseconds=456)), (str(MS), TIME)],
+)
+def test_milliseconds_and_microseconds(time: int | str, expected: datetime) -> None:
+    for payload in (order(updateTime=time), answer([]) | {"transactTime": time}, report(T=time)):
+        values = trade_values(BOT, payload)
+        assert values is not None
+        assert values["timestamp"] == expected
+
+
+def test_the_time_is_that_of_the_first_fill() -> None:
+    """Not of the order, nor of its end; however the payloads come."""
+    first = FIRST | {"T": MS - 5_000}
+    canceled = SECOND | {"x": "CANCELED", "X": "CANCELED", "C": "bot-1-entry", "T": MS + 60_000}
+    for payloads in ([NEW, first, SECOND, canceled], [canceled, order(updateTime=MS + 9), first]):
+        values = trade_values(BOT, *payloads)
+        assert values is not None
+        assert values["timestamp"] == TIME - timedelta(seconds=5)
+
+
+def test_an_unknown_quote_quantity() -> None:
+    """rest-api.md, "All orders": negative for some old orders."""
+    old = order(cummulativeQuoteQty="-1.00000000")
+    for payloads in ([old], [old, TRADES[1]]):
+        with pytest.raises(ValueError, match=r"order 28 of BTCUSDT .* pass its fills"):
+            trade_values(BOT, *payloads)
+    assert trade_values(BOT, old, *TRADES) == VALUES | FEE
+    assert trade_values(BOT, old, order()) == VALUES
+
+
+@pytest.mark.parametrize(
+    ("payloads", "message"),
+    [
+        ([], "about one order, not 0"),
+        ([order(), order(orderId=29)], "about one order, not 2"),
+        ([order(), order(symbol="ETHUSDT")], "about one order, not 2"),
+        ([order(symbol="ETHUSDT")], "ETHUSDT is not one of a bot for BTC/USDT"),
+        ([order(), TRADES[0] | {"orderId": 29}], "about one order, not 2"),
+        (TRADES, "pass the order too"),
+        ([{"orderListId": 1, "orders": [], "orderReports": [order()]}], "no orderId"),
+        ([{"e": "listStatus", "s": "BTCUSDT", "g": 2}], "no orderId"),
+        ([{"code": -2013, "msg": "Order does not exist."}], "no orderId"),
+        ([{"id": "28", "symbol": "BTC/USDT", "filled": 3.0}], "no orderId"),
+        ([order(executedQty="x")], "executedQty is not a number"),
+        ([order(executedQty="NaN")], "executedQty is not a number"),
+        ([order(executedQty="Infinity")], "executedQty is not a number"),
+        ([{k: v for k, v in order().items() if k != "side"}], "no 'side'"),
+        ([{k: v for k, v in report().items() if k != "z"} | {"x": "TRADE"}], "no 'z'"),
+    ],
+)
+def test_what_is_not_about_one_order_is_refused(payloads: list[Payload], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        trade_values(BOT, *payloads)
+
+
+AMOUNTS = [
+    *((order, name) for name in ("executedQty", "cummulativeQuoteQty")),
+    *((report, name) for name in "zZlYn"),
+]
+
+
+@pytest.mark.parametrize(("write", "name"), AMOUNTS)
+def test_floats_are_refused(write: Any, name: str) -> None:
+    """0.3 would be stored as 0.299999999999999989."""
+    assert trade_values(BOT, write(**{name: Decimal(write()[name])})) == trade_values(BOT, write())
+    with pytest.raises(ValueError, match="is a float"):
+        trade_values(BOT, write(**{name: float(write()[name])}))
+
+
+def test_the_client_order_id_is_the_orders_own() -> None:
+    """user-data-stream.md: ``c`` of a cancellation is its own id, ``C`` the order's."""
+    canceled = {"c": "cancel-1", "C": "bot-1-entry", "x": "CANCELED"}
+    answered = order(clientOrderId="cancel-1", origClientOrderId="bot-1-entry")
+    for payload in (report(), report(C=None), report(**canceled), order(), answered):
+        assert client_order_id(payload) == "bot-1-entry"
+        assert client_order_id({"info": payload}) == "bot-1-entry"
+
+
+def in_books(fills: Sequence[Fill]) -> tuple[Payload, dict[str, Decimal]]:
+    """Return the amounts and the fees of some fills."""
+    quantity = sum(part.quantity for part in fills)
+    quote = sum((part.quote_quantity for part in fills), Decimal(0))
+    paid: dict[str, Decimal] = {}
+    for part in fills:
+        paid[part.fee_asset] = paid.get(part.fee_asset, Decimal(0)) + part.fee
+    price = (quote / quantity).quantize(Decimal("1e-18"))
+    return {"quantity_filled": quantity, "quote_quantity_filled": quote, "price": price}, paid
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_simulated_orders_become_what_the_books_say(seed: int) -> None:
+    """All reports, and the history, state everything; some reports state no wrong commission."""
+    exchange, chance = simulated(seed), random.Random(seed)  # noqa: S311
+    polls = {poll["orderId"]: poll for poll in exchange.all_orders("BTCUSDT")}
+    for stored in exchange.orders:
+        reports = [row for row in exchange.reports if row["i"] == stored.id] * 2
+        chance.shuffle(reports)
+        values = trade_values(BOT, *reports)
+        trades = exchange.my_trades("BTCUSDT", stored.id)
+        assert trade_values(BOT, polls[stored.id], *trades) == values
+        for known in (reports, chance.sample(reports, chance.randint(1, len(reports)))):
+            filled = max(Decimal(row["z"]) for row in known)
+            sums = accumulate(part.quantity for part in stored.fills)
+            fills = [
+                part for part, total in zip(stored.fills, sums, strict=True) if total <= filled
+            ]
+            values = trade_values(BOT, *known)
+            assert (values is None) == (not fills)
+            if values is not None:
+                amounts, paid = in_books(fills)
+                assert values | amounts == values
+                assert fees(*known) in ([paid] if known is reports else [paid, None])
+                assert values["timestamp"] >= stored.fills[0].time

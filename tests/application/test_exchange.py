@@ -1,0 +1,300 @@
+"""The simulated exchange behaves as Binance's documents say, so that it can judge the operations.
+
+Each test names the page of "Binance Spot API Docs" that states the rule.
+"""
+
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import pytest
+
+from examples.exchange import (
+    BALANCES,
+    RECV_WINDOW,
+    ApiError,
+    ConnectionDropped,
+    Exchange,
+    Order,
+    Simulation,
+)
+
+T = TypeVar("T")
+BTCUSDT = "BTCUSDT"
+PRICE = Decimal(96_000)
+ENDS = ("FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH")
+
+
+@pytest.fixture(name="exchange")
+def _exchange() -> Exchange:
+    return Exchange(datetime(2026, 11, 24, tzinfo=UTC))
+
+
+def rest(exchange: Exchange, client_order_id: str, side: str = "BUY", quantity: int = 4) -> Order:
+    """Place an order that waits in the book."""
+    exchange.new_order(
+        BTCUSDT, side, Decimal(quantity), client_order_id, type="LIMIT", price=PRICE
+    )
+    return exchange.orders[-1]
+
+
+def end(exchange: Exchange, order: Order, status: str) -> None:
+    if status == "FILLED":
+        exchange.fill(order, order.quantity - order.executed, PRICE)
+    elif status == "CANCELED":
+        exchange.cancel_order(order.symbol, order.client_order_id)
+    else:
+        exchange.end(order, status)
+
+
+def refused(error: pytest.ExceptionInfo[ApiError]) -> int:
+    return error.value.code
+
+
+@pytest.mark.parametrize("status", ENDS)
+def test_a_client_order_id_is_unique_among_open_orders_only(
+    exchange: Exchange, status: str
+) -> None:
+    """rest-api.md, "New order", newClientOrderId."""
+    first = rest(exchange, "bot-1")
+    with pytest.raises(ApiError, match="Duplicate") as error:
+        rest(exchange, "bot-1")
+    assert refused(error) == -2010
+    exchange.fill(first, Decimal(1), PRICE)
+    with pytest.raises(ApiError, match="Duplicate"):
+        rest(exchange, "bot-1")
+    end(exchange, first, status)
+    second = rest(exchange, "bot-1")
+    assert second.id != first.id
+    assert exchange.query_order(BTCUSDT, "bot-1")["orderId"] == second.id
+
+
+def test_unknown_orders(exchange: Exchange) -> None:
+    """errors.md, -2013 and -2011; orders are looked up within their symbol."""
+    order = rest(exchange, "bot-1")
+    for symbol, name in ((BTCUSDT, "bot-2"), ("ETHBTC", "bot-1")):
+        with pytest.raises(ApiError) as error:
+            exchange.query_order(symbol, name)
+        assert refused(error) == -2013
+    end(exchange, order, "FILLED")
+    with pytest.raises(ApiError) as error:
+        exchange.cancel_order(BTCUSDT, "bot-1")
+    assert refused(error) == -2011
+
+
+@pytest.mark.parametrize(
+    ("offered", "status"),
+    [((11,), "FILLED"), ((6, 4), "EXPIRED"), ((), "EXPIRED"), ((6, 4, 9), "FILLED")],
+)
+def test_the_rest_of_a_market_order_expires(
+    exchange: Exchange, offered: Sequence[int], status: str
+) -> None:
+    """faqs/market_orders_faq.md."""
+    exchange.balances["BTC"] = Decimal(11)
+    exchange.offers = lambda _: [(Decimal(quantity), PRICE) for quantity in offered]
+    answer = exchange.new_order(BTCUSDT, "SELL", Decimal(11), "bot-1")
+    executed = min(sum(offered), 11)
+    assert answer["status"] == status
+    assert Decimal(answer["executedQty"]) == executed
+    assert sum(Decimal(fill["qty"]) for fill in answer["fills"]) == executed
+    executions = [report["x"] for report in exchange.reports]
+    expired = ["EXPIRED"] * (status == "EXPIRED")
+    assert executions == ["NEW", *["TRADE"] * len(offered), *expired]
+    assert Decimal(exchange.reports[-1]["z"]) == executed
+    assert exchange.held("bot-1") == -executed
+
+
+@pytest.mark.parametrize(
+    ("quantity", "client_order_id", "code"),
+    [
+        *((quantity, "bot-1", -1013) for quantity in ("0.000009", "0.000011", "0")),
+        *(("1", client_order_id, -1100) for client_order_id in ("", "bot/1", "a" * 37)),
+    ],
+)
+def test_lot_size_and_characters(
+    exchange: Exchange, quantity: str, client_order_id: str, code: int
+) -> None:
+    """filters.md, LOT_SIZE; fix-api.md, "Client order ID fields"."""
+    with pytest.raises(ApiError) as error:
+        exchange.new_order(BTCUSDT, "BUY", Decimal(quantity), client_order_id)
+    assert (refused(error), exchange.orders, exchange.reports) == (code, [], [])
+
+
+@pytest.mark.parametrize(("side", "quantity"), [("BUY", 7), ("SELL", 7)])
+def test_an_order_without_the_balance_is_rejected(
+    exchange: Exchange, side: str, quantity: int
+) -> None:
+    """errors.md, -2010; user-data-stream.md, "Order Reject Reason". An open order locks some."""
+    rest(exchange, "bot-1", side)
+    with pytest.raises(ApiError, match="insufficient balance") as error:
+        rest(exchange, "bot-2", side, quantity)
+    assert refused(error) == -2010
+    rejected = exchange.reports[-1]
+    assert (rejected["x"], rejected["X"], rejected["r"]) == (
+        "REJECTED",
+        "REJECTED",
+        "INSUFFICIENT_BALANCES",
+    )
+    with pytest.raises(ApiError):
+        exchange.query_order(BTCUSDT, "bot-2")
+    assert rest(exchange, "bot-3", side).id > rejected["i"]
+    assert exchange.balances == BALANCES
+
+
+@pytest.mark.parametrize(
+    ("side", "in_bnb", "bnb", "rate", "asset", "fees"),
+    [
+        ("BUY", False, "10", "0.001", "BTC", ["0.001", "0.003"]),
+        ("SELL", False, "10", "0.001", "USDT", ["96", "288"]),
+        ("BUY", True, "10", "0.001", "BNB", ["0.1125", "0.3375"]),
+        ("SELL", True, "10", "0.001", "BNB", ["0.1125", "0.3375"]),
+        ("SELL", True, "0.1", "0.001", "USDT", ["96", "288"]),
+        ("SELL", False, "10", "-0.0001", "USDT", ["-9.6", "-28.8"]),
+    ],
+)
+def test_each_fill_has_its_own_commission(
+    exchange: Exchange, side: str, in_bnb: bool, bnb: str, rate: str, asset: str, fees: list[str]
+) -> None:
+    """faqs/commission_faq.md; the commission of a report is that of its fill alone."""
+    exchange.balances["BNB"] = Decimal(bnb)
+    exchange.pays_in_bnb, exchange.commission_rate = in_bnb, Decimal(rate)
+    before = dict(exchange.balances)
+    order = rest(exchange, "bot-1", side)
+    exchange.fill(order, Decimal(1), PRICE)
+    exchange.fill(order, Decimal(3), PRICE)
+    expected = [(Decimal(fee), asset) for fee in fees]
+    stated = [(Decimal(r["n"]), r["N"]) for r in exchange.reports if r["x"] == "TRADE"]
+    trades = exchange.my_trades(BTCUSDT, order.id)
+    assert stated == expected
+    assert [(Decimal(t["commission"]), t["commissionAsset"]) for t in trades] == expected
+    assert [report["z"] for report in exchange.reports[1:]] == ["1.00000000", "4.00000000"]
+    coins = 4 if side == "BUY" else -4
+    change = {"BTC": Decimal(coins), "USDT": -coins * PRICE}
+    change[asset] = change.get(asset, Decimal(0)) - sum(fee for fee, _ in expected)
+    assert exchange.balances == before | {name: before[name] + change[name] for name in change}
+    assert exchange.held("bot-1") == change["BTC"]
+
+
+def test_what_is_filled_of_a_canceled_order_remains(exchange: Exchange) -> None:
+    """rest-api.md, "Cancel order"; user-data-stream.md, ``c`` and ``C``."""
+    order = rest(exchange, "bot-1", "SELL")
+    exchange.fill(order, Decimal("0.3"), PRICE)
+    answer = exchange.cancel_order(BTCUSDT, "bot-1")
+    assert (answer["status"], answer["executedQty"]) == ("CANCELED", "0.30000000")
+    assert (answer["origClientOrderId"], answer["clientOrderId"]) == ("bot-1", "cancel-bot-1")
+    report = exchange.reports[-1]
+    assert (report["C"], report["c"], report["z"]) == ("bot-1", "cancel-bot-1", "0.30000000")
+    assert exchange.held("bot-1") == Decimal("-0.3")
+
+
+def test_self_trade_prevention(exchange: Exchange) -> None:
+    """faqs/stp_faq.md; enums.md, "Execution types"."""
+    order = rest(exchange, "bot-1")
+    exchange.fill(order, Decimal(1), PRICE)
+    exchange.end(order, "EXPIRED_IN_MATCH")
+    report = exchange.reports[-1]
+    assert (report["x"], report["X"]) == ("TRADE_PREVENTION", "EXPIRED_IN_MATCH")
+    assert exchange.query_order(BTCUSDT, "bot-1")["executedQty"] == "1.00000000"
+
+
+def test_orders_are_numbered_within_a_symbol(exchange: Exchange) -> None:
+    rest(exchange, "bot-1")
+    exchange.new_order("ETHBTC", "BUY", Decimal(1), "bot-1")
+    assert [order.id for order in exchange.orders] == [1, 1]
+    assert [order["orderId"] for order in exchange.all_orders("ETHBTC")] == [1]
+
+
+SHAPES = {
+    name: set(fields.split())
+    for name, fields in {
+        "order": "symbol orderId orderListId clientOrderId price origQty executedQty status type"
+        " side origQuoteOrderQty cummulativeQuoteQty timeInForce selfTradePreventionMode",
+        "new_order": "transactTime workingTime fills",
+        "fill": "price qty commission commissionAsset tradeId",
+        "cancel_order": "transactTime origClientOrderId",
+        "query_order": "stopPrice icebergQty time updateTime isWorking workingTime",
+        "my_trades": "symbol id orderId orderListId price qty quoteQty commission commissionAsset"
+        " time isBuyer isMaker isBestMatch",
+        "report": " ".join("eEscSofqpPFgCxXrilzLnNTtIwmMOZYQWV"),
+    }.items()
+}
+
+
+def test_the_shapes_are_the_published_ones(exchange: Exchange) -> None:
+    """rest-api.md and user-data-stream.md, the responses of each endpoint, and its payload."""
+    filled = exchange.new_order(BTCUSDT, "BUY", Decimal(1), "bot-1")
+    rest(exchange, "bot-2")
+    order = SHAPES["order"]
+    assert set(filled) == order | SHAPES["new_order"]
+    assert set(filled["fills"][0]) == SHAPES["fill"]
+    assert set(exchange.cancel_order(BTCUSDT, "bot-2")) == order | SHAPES["cancel_order"]
+    assert set(exchange.query_order(BTCUSDT, "bot-1")) == order | SHAPES["query_order"]
+    assert set(exchange.my_trades(BTCUSDT)[0]) == SHAPES["my_trades"]
+    assert {frozenset(report) for report in exchange.reports} == {frozenset(SHAPES["report"])}
+
+
+class Scripted:
+    """Takes the decisions that matter to a test, and the first option otherwise."""
+
+    def __init__(self, *decisions: Any) -> None:
+        self.decisions = list(decisions)
+
+    def __call__(self, options: Sequence[T], /) -> T:
+        if self.decisions and self.decisions[0] in options:
+            return self.decisions.pop(0)  # type: ignore[no-any-return]
+        return options[0]
+
+
+@pytest.mark.parametrize(
+    ("fate", "at_once", "in_time"),
+    [
+        (("request lost",), False, False),
+        (("answer lost",), True, True),
+        (("late", RECV_WINDOW), False, True),
+    ],
+)
+def test_no_answer_may_mean_anything_until_recv_window_has_passed(
+    exchange: Exchange, fate: Sequence[Any], at_once: bool, in_time: bool
+) -> None:
+    """rest-api.md, "Timing security" and "HTTP Return Codes": the status is unknown."""
+    simulation = Simulation(exchange, Scripted(*fate))
+    with pytest.raises(ConnectionDropped):
+        simulation.request(exchange.new_order, BTCUSDT, "BUY", Decimal(1), "bot-1")
+    assert bool(exchange.orders) == at_once
+    simulation.wait(RECV_WINDOW - timedelta(milliseconds=1))
+    assert bool(exchange.orders) == at_once
+    simulation.wait(timedelta(milliseconds=1))
+    assert bool(exchange.orders) == in_time
+    simulation.wait(timedelta(hours=1))
+    assert len(exchange.orders) == in_time
+
+
+def simulated(seed: int) -> Exchange:
+    exchange = Exchange(datetime(2026, 11, 24, tzinfo=UTC))
+    simulation = Simulation(exchange, random.Random(seed).choice)  # noqa: S311
+    for number in range(30):
+        market, side = simulation.choose([True, False]), simulation.choose(["BUY", "SELL"])
+        order = (BTCUSDT, side, Decimal("0.05208"), f"bot-{number % 2}-{number}")
+        with suppress(ApiError, ConnectionDropped):
+            if market:
+                simulation.request(exchange.new_order, *order)
+            else:
+                simulation.request(exchange.new_order, *order, type="LIMIT", price=PRICE)
+            list(simulation.stream(order[-1]))
+        simulation.pass_time(timedelta(hours=3))
+    return exchange
+
+
+def test_a_seed_determines_a_run_whose_books_are_right() -> None:
+    ends: set[tuple[str, bool]] = set()
+    for seed in range(20):
+        exchange, again = simulated(seed), simulated(seed)
+        assert (exchange.orders, exchange.reports) == (again.orders, again.reports)
+        held = exchange.held("bot-0-") + exchange.held("bot-1-")
+        assert held == exchange.balances["BTC"] - BALANCES["BTC"]
+        ends |= {(order.status, bool(order.fills)) for order in exchange.orders}
+    unfilled_or_not = {(end, is_filled) for end in ENDS[2:] for is_filled in (True, False)}
+    assert ends >= {("FILLED", True), *unfilled_or_not}

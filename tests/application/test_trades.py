@@ -1,0 +1,536 @@
+"""A report changes the trade, the position and the day of its bot once, or is refused."""
+
+import asyncio
+import pickle
+from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import event, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from models import BotConfig, BotState, Trade, User, queries
+from models.order_key import order_key
+from models.queries import OrderConflictError, PositionError, Recorded
+from models.queries.values import TRADE_COLUMNS
+from models.trade import TradeValues
+from tests.support import factories
+from tests.support.locks import wait_for_blocked_sessions
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+MIDNIGHT = NOON - timedelta(hours=12)
+DUST = Decimal("0.00001")
+ONE, TWO = Decimal(1), Decimal(2)
+BUY: Any = {
+    **factories.MINIMAL_ROWS["trades"],
+    "binance_order_id": "BTCUSDT:1",
+    "timestamp": NOON,
+    "price": Decimal(100),
+    "quantity_filled": TWO,
+}
+SELL = BUY | {
+    "binance_order_id": "BTCUSDT:2",
+    "side": "SELL",
+    "timestamp": NOON + timedelta(hours=1),
+    "pnl": Decimal("-7.5"),
+}
+NEXT_BUY = BUY | {"binance_order_id": "BTCUSDT:3", "timestamp": NOON + timedelta(hours=2)}
+
+Call = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture
+async def call(engine: AsyncEngine) -> Call:
+    """Run one of the functions for a bot with id 1, in its own transaction."""
+    async with AsyncSession(engine) as session, session.begin():
+        for number in (1, 2):
+            bot = await factories.add_bot(session)
+            assert (bot.id, bot.user_id) == (number, number)
+
+    async def call(function: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
+        if function in (queries.record_trade, queries.record_trades):
+            options = {"dust": DUST, "since": MIDNIGHT} | options
+        async with AsyncSession(engine) as session, session.begin():
+            return await function(session, *args, **options)
+
+    return call
+
+
+@pytest.fixture
+async def record(call: Call) -> Call:
+    return lambda *reports: call(queries.record_trades, reports)
+
+
+async def state(engine: AsyncEngine) -> Any:
+    async with AsyncSession(engine) as session:
+        return await session.get_one(BotState, 1)
+
+
+async def position(engine: AsyncEngine) -> tuple[Any, ...]:
+    """Return entry price and size; of a reserved entry, None and what is left."""
+    held = await state(engine)
+    assert held.in_position or held.entry_price is None
+    return held.in_position, held.entry_price, held.current_position_size_coins
+
+
+async def stored(engine: AsyncEngine) -> list[dict[str, Any]]:
+    async with AsyncSession(engine) as session:
+        rows = await session.execute(select(Trade.__table__).order_by(Trade.id))
+        return [dict(row) for row in rows.mappings()]
+
+
+async def versions(engine: AsyncEngine) -> list[Any]:
+    """Return the versions of all rows that a trade may change, which change with each write."""
+    async with AsyncSession(engine) as session:
+        return [
+            *await session.execute(text("SELECT ctid, bot_states FROM bot_states ORDER BY id")),
+            *await session.execute(text("SELECT ctid, trades FROM trades ORDER BY id")),
+        ]
+
+
+# Keys
+
+
+@pytest.mark.parametrize("symbol", ["BTC/USDT", "BTCUSDT", "btc/usdt", " BTC-USDT", "BTC_USDT"])
+@pytest.mark.parametrize("order_id", [28, "28"])
+def test_an_order_has_one_key(symbol: str, order_id: int | str) -> None:
+    assert order_key(symbol, order_id) == "BTCUSDT:28"
+    assert order_key(symbol, order_id, "testnet-2026-11") == "testnet-2026-11:BTCUSDT:28"
+
+
+@pytest.mark.parametrize(
+    "order_id", [None, True, 28.0, "nan", "028", -1, 0, "", " 28", "\uff12\uff18", b"28"]
+)
+def test_what_is_not_an_order_id(order_id: Any) -> None:
+    with pytest.raises(ValueError, match="not an order id"):
+        order_key("BTC/USDT", order_id)
+
+
+@pytest.mark.parametrize("symbol", ["", " ", "/", "BTC/", "BTC/USDT:USDT", "BTC/USDT/X", 28, None])
+def test_what_is_not_a_symbol(symbol: Any) -> None:
+    with pytest.raises(ValueError, match="not a symbol"):
+        order_key(symbol, 28)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "venue"), [("BTCUSDT", "US"), ("BTCUSDT", ""), ("B" * 64, None)]
+)
+def test_what_makes_no_key(symbol: str, venue: str | None) -> None:
+    with pytest.raises(ValueError, match=r"venue|64 characters"):
+        order_key(symbol, 28, venue)
+
+
+def test_unicode_symbols_and_large_ids() -> None:
+    assert order_key("币安人生/USDT", 2**53 + 1) == "币安人生USDT:9007199254740993"
+    assert order_key("1000SATS/USDT", 1) == "1000SATSUSDT:1"
+
+
+# Values
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"quantity_filled": Decimal(0)}, "no trade"),
+    ({"quantity_filled": Decimal("1e-19")}, "no trade"),
+    ({"comission_amount": ONE}, "unknown names: comission_amount"),
+    *(({name: 0.3}, f"{name} is of type float") for name in ("price", "quantity_filled", "pnl")),
+    ({"price": True}, "price is of type bool"),
+    ({"price": "64000.12"}, "price is of type str"),
+    ({"price": Decimal("NaN")}, "price is out of range"),
+    ({"pnl": Decimal("1e20")}, "pnl is out of range"),
+    ({"quote_quantity_filled": Decimal(-1)}, "quote_quantity_filled is negative"),
+    ({"commission_amount": ONE}, "commission_amount needs its commission_asset"),
+    ({"commission_asset": "B" * 33, "commission_amount": ONE}, "commission_asset"),
+    ({"order_type": "market"}, "order_type"),
+    ({"order_type": "A\0"}, "order_type contains a NUL"),
+    ({"side": "buy"}, "side is not BUY or SELL"),
+    ({"symbol": "BTC/USDT:USDT"}, "not a symbol"),
+    ({"timestamp": NOON.replace(tzinfo=None)}, "timestamp"),
+    ({"timestamp": date(2026, 11, 24)}, "timestamp"),
+    ({"timestamp": None}, "timestamp"),
+    ({"bot_config_id": "1"}, "bot_config_id is not an id"),
+    ({"user_id": 2**31}, "user_id is not an id"),
+    ({"binance_order_id": 28}, "not made by order_key"),
+    ({"binance_order_id": "28"}, "not made by order_key"),
+    ({"binance_order_id": "BTCUSDT:028"}, "not an order id"),
+    ({"binance_order_id": "ETHUSDT:28"}, "another symbol"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG, ids=str)
+async def test_wrong_values_are_refused_before_anything_is_sent(
+    engine: AsyncEngine, changes: dict[str, Any], message: str
+) -> None:
+    async with AsyncSession(engine) as session:
+        with pytest.raises(ValueError, match=message) as error:
+            await queries.record_trades(session, [BUY, BUY | changes], dust=DUST)
+        assert str(error.value).startswith("row 1: ")
+        assert not session.in_transaction()
+
+
+@pytest.mark.parametrize("name", sorted(TradeValues.__required_keys__))
+async def test_missing_values_are_named(session: AsyncSession, name: str) -> None:
+    values: Any = {key: value for key, value in BUY.items() if key != name}
+    with pytest.raises(ValueError, match=f"missing: {name}"):
+        await queries.record_trade(session, values, dust=DUST)
+
+
+@pytest.mark.parametrize("dust", [0.00001, Decimal("NaN"), {"ETH/USDT": DUST}])
+async def test_wrong_dust_is_refused(session: AsyncSession, dust: Any) -> None:
+    with pytest.raises(ValueError, match="dust"):
+        await queries.record_trade(session, BUY, dust=dust)
+
+
+def test_a_column_that_callers_do_not_know_gets_its_default() -> None:
+    """What is written are the columns of TradeValues; those that may be left out accept NULL."""
+    columns = Trade.__table__.c
+    assert {column.name for column in columns if column.name in TRADE_COLUMNS} == {*TRADE_COLUMNS}
+    assert all(columns[name].nullable for name in TradeValues.__optional_keys__)
+
+
+@pytest.mark.parametrize("changes", [{"bot_config_id": 9}, {"user_id": 2}])
+async def test_there_is_no_such_bot(
+    engine: AsyncEngine, call: Call, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(PositionError, match="no such bot"):
+        await call(queries.record_trade, BUY | changes)
+    assert await stored(engine) == []
+
+
+# The trade
+
+
+async def test_a_new_order_takes_three_statements(engine: AsyncEngine, record: Call) -> None:
+    statements: list[str] = []
+    event.listen(
+        engine.sync_engine, "before_cursor_execute", lambda *args: statements.append(args[2])
+    )
+    assert await record(BUY) == [Recorded(1, is_new=True, is_changed=True)]
+    assert [statement.split()[0] for statement in statements] == ["SELECT", "INSERT", "WITH"]
+
+
+FEE = {"commission_amount": Decimal("0.1"), "commission_asset": "BNB"}
+SMALLER = {"quantity_filled": ONE, "price": Decimal(90)}
+REDUNDANT: list[dict[str, Any]] = [
+    {"timestamp": NOON + timedelta(milliseconds=1)},
+    {"symbol": "BTCUSDT", "binance_order_id": "BTC/USDT:1"},
+    {"price": Decimal(99)},
+    SMALLER | {"pnl": ONE, "commission_amount": Decimal(9)},
+    {"commission_amount": Decimal("0.01")},
+    {"commission_amount": None, "commission_asset": None, "pnl": None},
+    {"pnl": Decimal(6)},
+]
+
+
+@pytest.mark.parametrize("changes", REDUNDANT, ids=str)
+async def test_a_redundant_report_writes_nothing(
+    engine: AsyncEngine, record: Call, changes: dict[str, Any]
+) -> None:
+    # The database rounds the thirds.
+    first = BUY | FEE | {"price": Decimal(299) / 3, "pnl": Decimal(5)}
+    await record(first)
+    before = await versions(engine)
+    assert await record(first | changes) == [Recorded(1, is_new=False, is_changed=False)]
+    assert await versions(engine) == before
+
+
+@pytest.mark.parametrize(
+    ("first", "report", "result"),
+    [
+        ({}, FEE, FEE),
+        ({}, {"pnl": Decimal(5)}, {"pnl": Decimal(5)}),
+        ({"symbol": "BTCUSDT"}, {"symbol": "BTC/USDT"}, {"symbol": "BTC/USDT"}),
+        ({}, {"timestamp": MIDNIGHT}, {"timestamp": MIDNIGHT}),
+        # Of a part, it says nothing about the whole.
+        (SMALLER | FEE | {"pnl": ONE}, {}, dict.fromkeys([*FEE, "pnl"])),
+        (SMALLER | FEE, {"commission_amount": -ONE, "commission_asset": "BTC"}, {}),
+    ],
+    ids=str,
+)
+async def test_two_reports_give_the_same_in_both_orders(
+    engine: AsyncEngine,
+    record: Call,
+    first: dict[str, Any],
+    report: dict[str, Any],
+    result: dict[str, Any],
+) -> None:
+    await record(BUY | first, BUY | report)
+    other = {"binance_order_id": "BTCUSDT:9"}
+    await record(BUY | report | other)
+    await record(BUY | first | other)
+    one, two = await stored(engine)
+    names = TRADE_COLUMNS - {"binance_order_id"}
+    assert {name: one[name] for name in names} == {name: two[name] for name in names}
+    assert {name: one[name] for name in result or report} == (result or report)
+
+
+@pytest.mark.parametrize("changes", [{"bot_config_id": 2, "user_id": 2}, {"side": "SELL"}])
+@pytest.mark.parametrize("in_bulk", [False, True])
+async def test_another_order_with_the_same_key(
+    engine: AsyncEngine, record: Call, changes: dict[str, Any], in_bulk: bool
+) -> None:
+    await record(BUY)
+    before = await versions(engine)
+    rows: list[Any] = [NEXT_BUY, BUY | changes][not in_bulk :]
+    async with AsyncSession(engine) as session, session.begin():
+        with pytest.raises(OrderConflictError) as caught:
+            await queries.record_trades(session, rows, dust=DUST)
+    assert (caught.value.trade_id, caught.value.columns) == (1, list(changes))
+    assert await versions(engine) == before, "all rows or none, and the transaction continues"
+
+
+def test_a_conflict_can_be_pickled() -> None:
+    conflict = pickle.loads(pickle.dumps(OrderConflictError(7, ["side"])))  # noqa: S301
+    assert (str(conflict), conflict.trade_id, conflict.columns) == (
+        "trade 7 has this order id, but other side",
+        7,
+        ["side"],
+    )
+
+
+async def test_trades_on_paper_are_always_new(engine: AsyncEngine, record: Call) -> None:
+    paper = BUY | {"binance_order_id": None}
+    results = await record(paper, paper, SELL)
+    assert [result.is_new for result in results] == [True, True, True]
+    assert await position(engine) == (True, 100, 2)
+
+
+async def test_importing_in_bulk(engine: AsyncEngine, record: Call) -> None:
+    statements: list[str] = []
+    event.listen(
+        engine.sync_engine, "before_cursor_execute", lambda *args: statements.append(args[2])
+    )
+    keys = [f"BTCUSDT:{number}" for number in range(1000, 3000)]
+    rows = [BUY | {"binance_order_id": key} for key in (*keys, keys[0])]
+    *results, again = await record(*rows)
+    assert again == results[0]._replace(is_new=False, is_changed=False)
+    assert len(statements) < 20, "in batches"
+    trades = {trade["id"]: trade["binance_order_id"] for trade in await stored(engine)}
+    assert [trades[result.trade_id] for result in results] == keys
+    assert await position(engine) == (True, 100, 4000)
+    assert await record() == []
+
+
+# The position
+
+
+async def test_entering_and_leaving(engine: AsyncEngine, call: Call, record: Call) -> None:
+    assert await call(queries.reserve_entry, 1)
+    assert await position(engine) == (True, None, None)
+    await record(BUY | SMALLER)
+    assert await position(engine) == (True, 90, 1)
+    prices = {"stop_loss_price": ONE, "max_price_since_entry": Decimal(300)}
+    await call(queries.tick, 1, **prices)
+    await record(BUY)
+    # Another order, twice as large as the first, and paid in the coin.
+    await record(
+        NEXT_BUY
+        | {"quantity_filled": Decimal(4), "price": Decimal(70)}
+        | {"commission_amount": Decimal("0.5"), "commission_asset": "BTC"}
+    )
+    assert await position(engine) == (True, 80, Decimal("5.5"))
+    held = await state(engine)
+    assert {name: getattr(held, name) for name in prices} == prices
+    rest = Decimal("5.5") - DUST
+    await record(SELL | {"timestamp": NOON + timedelta(hours=3), "quantity_filled": rest})
+    assert await position(engine) == (False, None, DUST)
+    left = await state(engine)
+    assert {getattr(left, name) for name in prices} == {None}
+    assert (left.daily_pnl, left.daily_trades_count) == (Decimal("-7.5"), 3)
+
+
+async def test_an_exit_that_ends_with_a_part_leaves_the_rest(
+    engine: AsyncEngine, record: Call
+) -> None:
+    await record(BUY, SELL | {"quantity_filled": Decimal("0.3")})
+    assert await position(engine) == (True, 100, Decimal("1.7"))
+
+
+async def test_an_entry_that_grows_after_the_exit(engine: AsyncEngine, record: Call) -> None:
+    await record(BUY, SELL, BUY | {"quantity_filled": Decimal("2.3")})
+    assert await position(engine) == (True, 100, Decimal("0.3"))
+
+
+@pytest.mark.parametrize("is_paid_in_the_coin", [False, True])
+async def test_a_fee_that_is_corrected(
+    engine: AsyncEngine, record: Call, is_paid_in_the_coin: bool
+) -> None:
+    asset = "BTC" if is_paid_in_the_coin else "USDT"
+    for fee in ("0.1", "0.2", "0.2"):
+        await record(BUY | {"commission_amount": Decimal(fee), "commission_asset": asset})
+    assert await position(engine) == (True, 100, TWO - Decimal("0.2") * is_paid_in_the_coin)
+
+
+@pytest.mark.parametrize("symbol", ["BNB/USDT", "BNBUSDT"])
+async def test_a_fee_in_bnb_of_a_bot_for_bnb(
+    engine: AsyncEngine, record: Call, symbol: str
+) -> None:
+    async with AsyncSession(engine) as session, session.begin():
+        await session.execute(update(BotConfig).values(symbol="BNB/USDT"))
+    market = {"symbol": symbol}
+    await record(BUY | market | FEE | {"binance_order_id": "BNBUSDT:1"})
+    await record(SELL | market | FEE | {"binance_order_id": "BNBUSDT:2", "quantity_filled": ONE})
+    assert await position(engine) == (True, 100, Decimal("0.8"))
+
+
+async def test_an_order_for_another_symbol_is_no_part_of_the_position(
+    engine: AsyncEngine, record: Call
+) -> None:
+    await record(BUY, BUY | {"symbol": "ETH/USDT", "binance_order_id": "ETHUSDT:1"})
+    assert await position(engine) == (True, 100, 2)
+    assert (await state(engine)).daily_trades_count == 2
+
+
+async def test_another_position_has_its_own_prices(engine: AsyncEngine, record: Call) -> None:
+    """A backup has one position; the history ends it and begins another."""
+    await record(BUY)
+    async with AsyncSession(engine) as session, session.begin():
+        await queries.tick(session, 1, stop_loss_price=ONE, max_price_since_entry=Decimal(999))
+    await record(SELL, NEXT_BUY | {"price": Decimal(110)})
+    held = await state(engine)
+    assert await position(engine) == (True, 110, 2)
+    assert (held.stop_loss_price, held.max_price_since_entry) == (None, 110)
+    assert (held.daily_pnl, held.daily_trades_count) == (Decimal("-7.5"), 3)
+
+
+async def test_trades_of_other_days_do_not_count(engine: AsyncEngine, call: Call) -> None:
+    async with AsyncSession(engine) as session:
+        today = (
+            await session.execute(text("SELECT date_trunc('day', now(), 'UTC')"))
+        ).scalar_one()
+    yesterday = BUY | {"timestamp": today - timedelta(microseconds=1)}
+    await call(queries.record_trades, [yesterday, SELL | {"timestamp": today}], since=None)
+    day = await state(engine)
+    assert (day.daily_pnl, day.daily_trades_count) == (Decimal("-7.5"), 1)
+
+
+async def test_dust_by_symbol(engine: AsyncEngine, call: Call) -> None:
+    await call(queries.record_trade, BUY, dust={"ETHUSDT": DUST, "BTC/USDT": TWO})
+    assert await position(engine) == (False, None, 2)
+
+
+async def test_loaded_states_are_refreshed(call: Call, session: AsyncSession) -> None:
+    held: Any = await session.get_one(BotState, 1)
+    await queries.record_trade(session, BUY, dust=DUST, since=MIDNIGHT)
+    assert (held.in_position, held.entry_price, held.daily_trades_count) == (True, 100, 1)
+    await queries.tick(session, 1, stop_loss_price=ONE)
+    assert held.stop_loss_price == 1
+
+
+async def test_a_trade_of_a_bot_without_a_state(engine: AsyncEngine, record: Call) -> None:
+    async with AsyncSession(engine) as session, session.begin():
+        await session.execute(text("DELETE FROM bot_states"))
+    await record(BUY)
+    assert await position(engine) == (True, 100, 2)
+
+
+async def test_rebuilding_positions(engine: AsyncEngine, call: Call, record: Call) -> None:
+    """Also from trades that were written by SQL, of one bot only."""
+    await record(BUY, SELL, NEXT_BUY)
+    before = await state(engine)
+    async with AsyncSession(engine) as session, session.begin():
+        values = dict.fromkeys(("in_position", "entry_price", "current_position_size_coins"))
+        values |= {"in_position": False, "daily_trades_count": 9}
+        await session.execute(update(BotState).values(values))
+    await call(queries.rebuild_positions, {1: DUST}, since=MIDNIGHT)
+    after = await state(engine)
+    names = {*BotState.__table__.c.keys()} - {"last_updated_at"}
+    assert {n: getattr(after, n) for n in names} == {n: getattr(before, n) for n in names}
+    async with AsyncSession(engine) as session:
+        assert (await session.get_one(BotState, 2)).daily_trades_count == 9
+
+
+# Reservations
+
+
+async def test_only_one_worker_reserves_an_entry(call: Call) -> None:
+    results = await asyncio.gather(*(call(queries.reserve_entry, 1) for _ in range(6)))
+    assert sorted(results) == [False] * 5 + [True]
+
+
+async def test_a_reservation_is_released_unless_it_is_filled(
+    engine: AsyncEngine, call: Call, record: Call
+) -> None:
+    await record(BUY, SELL | {"quantity_filled": TWO - DUST})
+    assert await call(queries.reserve_entry, 1)
+    async with AsyncSession(engine) as session:
+        (reserved,) = await session.scalars(queries.unresolved_entries())
+        assert (reserved.id, reserved.config.symbol) == (1, "BTC/USDT")
+    await record(SELL)
+    assert await position(engine) == (True, None, None), "a late report does not end it"
+    assert await call(queries.release_entry, 1)
+    assert not await call(queries.release_entry, 1)
+    assert await call(queries.reserve_entry, 1)
+    await record(NEXT_BUY)
+    assert not await call(queries.release_entry, 1), "the position is open"
+    assert not await call(queries.reserve_entry, 1)
+    assert await position(engine) == (True, 100, 2)
+    async with AsyncSession(engine) as session:
+        assert (await session.scalars(queries.unresolved_entries())).all() == []
+
+
+MAY_NOT_TRADE: dict[str, Any] = {
+    "status stopped": update(BotState).values(status="stopped"),
+    "status error": update(BotState).values(status="error"),
+    "bot switched off": update(BotConfig).values(is_active=False),
+    "owner inactive": update(User).values(is_active=False),
+}
+
+
+@pytest.mark.parametrize("reason", MAY_NOT_TRADE)
+async def test_no_entry_is_reserved(engine: AsyncEngine, call: Call, reason: str) -> None:
+    async with AsyncSession(engine) as session, session.begin():
+        await session.execute(MAY_NOT_TRADE[reason])
+    assert not await call(queries.reserve_entry, 1)
+
+
+@pytest.mark.parametrize("stop", [queries.stop_bot, queries.forget_user])
+async def test_no_entry_is_reserved_after_a_stop_at_the_same_time(
+    engine: AsyncEngine, call: Call, stop: Any
+) -> None:
+    async with AsyncSession(engine) as session, session.begin():
+        await stop(session, 1)
+        reserving = asyncio.ensure_future(call(queries.reserve_entry, 1))
+        await wait_for_blocked_sessions(engine)
+    assert not await reserving
+
+
+async def test_a_bot_without_a_state_cannot_enter(engine: AsyncEngine, call: Call) -> None:
+    async with AsyncSession(engine) as session, session.begin():
+        await session.execute(text("DELETE FROM bot_states"))
+    with pytest.raises(PositionError, match="bot 1 has no state"):
+        await call(queries.reserve_entry, 1)
+
+
+# Workers at the same time
+
+
+async def test_workers_wait_for_each_other(engine: AsyncEngine, call: Call) -> None:
+    async with AsyncSession(engine) as one, one.begin():
+        await queries.record_trade(one, BUY, dust=DUST, since=MIDNIGHT)
+        other = asyncio.ensure_future(call(queries.record_trades, [SELL, BUY]))
+        await wait_for_blocked_sessions(engine)
+    assert [result.is_new for result in await other] == [True, False]
+    assert await position(engine) == (False, None, None)
+
+
+async def test_imports_of_the_same_orders_do_not_deadlock(engine: AsyncEngine, call: Call) -> None:
+    rows = [
+        BUY
+        | {"binance_order_id": f"BTCUSDT:{number}", "quantity_filled": Decimal(quantity)}
+        | {"bot_config_id": 1 + number % 2, "user_id": 1 + number % 2}
+        for quantity in range(1, 4)
+        for number in range(10, 30)
+    ]
+
+    async def work(worker: int) -> None:
+        for batch in (rows[worker::2], rows[::-1], rows[worker:] + rows[:worker]):
+            await call(queries.record_trades, batch)
+
+    await asyncio.gather(*map(work, range(4)))
+    async with AsyncSession(engine) as session:
+        result = await session.execute(
+            select(func.count(), func.min(Trade.quantity_filled), func.max(Trade.quantity_filled))
+        )
+        assert result.one() == (20, 3, 3)
+    assert await position(engine) == (True, 100, 30)
