@@ -391,7 +391,7 @@ def read_tables(connection: Session) -> dict[str, Table]:
                 (tables[name], reference)
                 for other, name in pairwise(error.args[1])
                 for reference in tables[name].references
-                if reference.table == other
+                if reference.table == other and not reference.is_late
             ]
         _, late = min(in_cycle, key=lambda pair: not pair[0].is_optional(pair[1]))
         late.is_late = True

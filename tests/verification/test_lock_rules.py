@@ -265,7 +265,10 @@ SAFE: dict[str, tuple[str, str]] = {
         indented(BATCHES.format(only="nickname IS NULL AND")),
         "",
     ),
-    "few rows": ("op.execute(\"UPDATE staff SET nickname = 'x' WHERE name = '0'\")", ""),
+    "few rows": (
+        "op.execute(\"UPDATE staff SET nickname = 'x' WHERE nickname = 'y' AND name = '0'\")",
+        "",
+    ),
     "a shorter wait": (f"op.execute(\"SET LOCAL lock_timeout = '100ms'\")\n{ADD_COLUMN}", ""),
     "storage and comments": (
         'op.execute("ALTER TABLE staff SET (fillfactor = 90)")\n'
