@@ -48,7 +48,7 @@ ALTER TABLE fee ALTER amount TYPE double precision;
 -- a longer varchar
 ALTER TABLE "user" ALTER email TYPE varchar(321);
 -- a shorter varchar
-ALTER TABLE country ALTER code TYPE varchar(1);
+ALTER TABLE staff ALTER nickname TYPE varchar(49);
 -- varchar without a length
 ALTER TABLE "user" ALTER email TYPE varchar;
 -- varchar instead of text

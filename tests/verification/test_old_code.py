@@ -35,9 +35,9 @@ CHANGES = [
         "breaks: insert into lending.payment.",
     ),
     (
-        "DROP TABLE suggestion",
-        "breaks: delete from suggestion, insert into suggestion, select suggestion,"
-        " update suggestion.",
+        "DROP TABLE lending.fee",
+        "breaks: delete from lending.fee, insert into lending.fee, select lending.fee,"
+        " update lending.fee.",
     ),
 ]
 
