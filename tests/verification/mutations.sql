@@ -64,7 +64,7 @@ ALTER TABLE book ALTER pages TYPE smallint;
 -- a timestamp without time zone
 ALTER TABLE loan ALTER lent_at TYPE timestamp without time zone;
 -- a timestamp rounded to seconds
-ALTER TABLE loan ALTER returned_at TYPE timestamp(0) with time zone;
+ALTER TABLE "user" ALTER joined_at TYPE timestamp(0) with time zone;
 -- an array
 ALTER TABLE suggestion ALTER title TYPE text[] USING NULL;
 -- another collation

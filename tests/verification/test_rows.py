@@ -134,7 +134,7 @@ def test_rows_fulfil_the_constraints_of_the_next_revision(
         "ALTER TABLE lending.payment ADD CHECK (amount > 1)",
         "ALTER TABLE staff ALTER COLUMN nickname SET NOT NULL",
         "ALTER TABLE staff ALTER COLUMN nickname TYPE varchar(30)",
-        'ALTER TABLE authorship ADD FOREIGN KEY (position) REFERENCES "user"',
+        'ALTER TABLE book ADD FOREIGN KEY (pages) REFERENCES "user"',
         "CREATE UNIQUE INDEX ON lending.visit (branch_id, visited_at)",
         "CREATE UNIQUE INDEX ON author (lower(name)) WHERE born IS NULL",
     )
