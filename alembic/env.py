@@ -16,10 +16,12 @@ from sqlalchemy import URL, Connection
 from trading_bot_schema import console
 
 try:
-    from models import Base
     from trading_bot_schema import migrator, signals
-    from trading_bot_schema.configuration import configured_target
+    from trading_bot_schema.configuration import check_models, configured_target
     from trading_bot_schema.url import masked
+
+    check_models()
+    from models import Base
 except ImportError as error:  # such as a missing driver
     console.set_up(context.config)
     raise CommandError(f"{error}. Install the project: pip install -e .") from error
@@ -58,7 +60,8 @@ def run_migrations() -> None:
 def configure_plan(connection: Connection, settings: migrator.Settings) -> migrator.Plan:
     """Configure Alembic to run the command by a plan, which is kept when an attempt fails."""
     configure(connection=connection)
-    plan = migrator.Plan(context.get_context(), context.script, settings)
+    tables = list(Base.metadata.tables)
+    plan = migrator.Plan(context.get_context(), context.script, settings, tables)
     configure(connection=connection, **plan.options)
     return plan
 

@@ -4,18 +4,19 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import make_url, text
 
-from models.database import connect_arguments, make_engine
+from models.database import make_engine
 from trading_bot_schema import url as urls
+from trading_bot_schema.drivers import asyncpg_arguments, libpq_arguments
 from trading_bot_schema.target import connectable
 from trading_bot_schema.url import (
     DatabaseURLError,
     database_url,
     masked,
     parse,
-    without_pooler,
 )
 from verification import databases
 
@@ -82,9 +83,8 @@ def test_refusals_state_the_reason_without_the_password(url: str, reason: str) -
 
 def test_password_reaches_both_drivers() -> None:
     parsed = parse(f"postgresql://ada:{ENCODED}@db/bot")
-    assert connect_arguments(parsed)["password"] == SECRET
-    _, arguments = databases.sync_engine(parsed).dialect.create_connect_args(parsed)
-    assert arguments["password"] == SECRET
+    assert asyncpg_arguments(parsed)["password"] == SECRET
+    assert libpq_arguments(parsed)["password"] == SECRET
 
 
 async def ask_asyncpg(url: str, query: str) -> Any:
@@ -97,8 +97,8 @@ async def ask_asyncpg(url: str, query: str) -> Any:
 
 
 def ask_psycopg(url: str, query: str) -> Any:
-    with databases.sync_engine(without_pooler(parse(url))).connect() as connection:
-        return connection.scalar(text(query))
+    with psycopg.connect(**libpq_arguments(parse(url))) as connection:
+        return (connection.execute(query.encode()).fetchone() or [None])[0]
 
 
 drivers = pytest.mark.parametrize(

@@ -14,11 +14,12 @@ from sqlalchemy import Executable, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import queries
-from models.database import connect_arguments, make_engine
+from models.database import make_engine
 from models.queries import orders
 from tests.support.data import Dataset
 from tests.support.hot_queries import order_of
 from tools.measure.conftest import Stage
+from trading_bot_schema.drivers import asyncpg_arguments
 
 ROUNDS = 400
 Run = Callable[[], Awaitable[object]]
@@ -62,7 +63,7 @@ async def measure(url: str, dataset: Dataset, transaction: str) -> Mapping[str, 
 
     async with engines(url) as (engine, application, dialects_ping):
         sql, parameters = await sent_to_driver(engine, in_session)
-        raw = await asyncpg.connect(**connect_arguments(make_url(url)))
+        raw = await asyncpg.connect(**asyncpg_arguments(make_url(url)))
 
         def arguments() -> tuple[Any, ...]:
             return tuple(

@@ -14,11 +14,12 @@ import pytest
 from sqlalchemy import Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from models.database import connect_arguments, make_engine
+from models.database import make_engine
 from models.queries import record_trade, record_trades, tick
 from tests.support.data import TRADE_COLUMNS, Dataset, vacuum
 from tools.document.benchmarks import REVISIONS
 from tools.measure.conftest import Stage
+from trading_bot_schema.drivers import asyncpg_arguments
 from verification import databases
 
 INSERT = (
@@ -43,7 +44,7 @@ def rows(dataset: Dataset, first: int, last: int) -> Iterator[tuple[Any, ...]]:
 
 async def one_by_one(url: str, trades: list[tuple[Any, ...]]) -> None:
     """Insert with a commit for each."""
-    connection = await asyncpg.connect(**connect_arguments(make_url(url)))
+    connection = await asyncpg.connect(**asyncpg_arguments(make_url(url)))
     insert = await connection.prepare(INSERT)
     for trade in trades:
         await insert.fetch(*trade)
@@ -52,7 +53,7 @@ async def one_by_one(url: str, trades: list[tuple[Any, ...]]) -> None:
 
 async def in_batches(url: str, trades: list[tuple[Any, ...]]) -> None:
     """Insert with a commit for a thousand."""
-    connection = await asyncpg.connect(**connect_arguments(make_url(url)))
+    connection = await asyncpg.connect(**asyncpg_arguments(make_url(url)))
     for start in range(0, len(trades), 1_000):
         await connection.executemany(INSERT, trades[start : start + 1_000])
     await connection.close()

@@ -87,7 +87,14 @@ class Watcher:
             except SQLAlchemyError as error:
                 self._failure = reason(error) if isinstance(error, DBAPIError) else str(error)
                 failures += 1
-                if failures == 2:  # a broken connection is replaced silently once
+                if failures < 2:  # a broken connection is replaced silently once
+                    continue
+                if isinstance(error, DBAPIError) and error.statement:
+                    self._hold.unwatched = (
+                        f"hold_timeout cannot be kept, as watching the migration fails:"
+                        f" {self._failure}"
+                    )
+                if failures == 2:
                     log.warning(
                         "No second connection, so blocking sessions, progress and"
                         " hold_timeout are not monitored: %s",
