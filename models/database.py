@@ -6,7 +6,10 @@ database URL is determined (see :mod:`trading_bot_schema.url`) when the first co
 
 import asyncio
 from typing import Any
+from weakref import WeakKeyDictionary
 
+from sqlalchemy import event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -23,6 +26,9 @@ from trading_bot_schema.url import CURRENT_SCHEMA, DatabaseURLError, database_ur
 
 __all__ = ["Base", "SessionLocal", "engine", "make_engine"]
 
+READ_ONLY = "25006"
+"""SQLSTATE of a write in a transaction that is read-only."""
+
 
 def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
     """Create an engine for a database, by default the one that the environment names.
@@ -34,6 +40,7 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
     exception, or :class:`trading_bot_schema.url.DatabaseURLError`.
     """
     connect_args = options.pop("connect_args", {})
+    loops: WeakKeyDictionary[Any, asyncio.AbstractEventLoop] = WeakKeyDictionary()
 
     def connect() -> Any:
         # Like create_async_engine(async_creator=...), which cannot pass the dialect's own
@@ -51,7 +58,12 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
         if reason := wrong_schema(*connection.run_async(_current_schema)):
             connection.terminate()
             raise DatabaseURLError(reason)
+        loops[connection.driver_connection] = asyncio.get_running_loop()
         return connection
+
+    def has_ended(connection: Any) -> bool:
+        """Return whether a connection is of an earlier asyncio.run(), and cannot be used."""
+        return loops[connection.driver_connection].is_closed()
 
     defaults: dict[str, Any] = {
         # Bound parameters include key material: keep them out of logs and error messages.
@@ -65,8 +77,19 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
         defaults |= {"pool_size": 5, "max_overflow": 10}
     engine = create_async_engine("postgresql+asyncpg://", creator=connect, **(defaults | options))
     hide_values(engine.sync_engine)
-    engine.sync_engine.dialect.do_ping = _ping  # type: ignore[method-assign]
+    event.listen(engine.sync_engine, "handle_error", _replace_read_only)
+    dialect: Any = engine.sync_engine.dialect
+    close, terminate = dialect.do_close, dialect.do_terminate
+    dialect.do_ping = lambda connection: not has_ended(connection) and _ping(connection)
+    dialect.do_close = lambda connection: has_ended(connection) or close(connection)
+    dialect.do_terminate = lambda connection: has_ended(connection) or terminate(connection)
     return engine
+
+
+def _replace_read_only(context: ExceptionContext) -> None:
+    """Replace the pool's connections when a server has become read-only, as after a failover."""
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True
 
 
 async def _current_schema(driver: Any) -> Any:

@@ -47,13 +47,14 @@ def asyncpg_arguments(url: URL) -> dict[str, Any]:
         # that no one is between this client and the server.
         options = {"sslrootcert": "system"} | options | {"sslmode": "verify-full"}
     if all(host.startswith("/") for host in hosts):
-        options["sslmode"] = "disable"  # as libpq does with sockets
+        options |= {"sslmode": "disable", "gsslib": "gssapi"}  # as libpq does with sockets
     elif options.get("sslrootcert") == "system":  # which asyncpg treats as a file name
         arguments["ssl"] = _trusting_the_system(options)
     # Defaults, lest asyncpg reads libpq's variables.
     options = {
         "application_name": APPLICATION_NAME,
         "sslmode": "prefer",
+        "sslnegotiation": "postgres",
         "target_session_attrs": "any",
     } | options
     # asyncpg reads libpq's options from a URL only.

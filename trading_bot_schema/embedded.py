@@ -322,8 +322,11 @@ def _prepare(home: Path, account: str | None) -> Path:
 
 
 def _sockets(home: Path, account: str | None) -> Path:
-    """Return the socket's directory: ``home``, or a private one if that path is too long."""
-    if len(os.fsencode(home / SOCKET)) <= SOCKET_PATH_MAX:
+    """Return the socket's directory: ``home``, or a private one if that cannot be one.
+
+    A path may be too long, and one with a comma is a list of hosts for libpq.
+    """
+    if len(os.fsencode(home / SOCKET)) <= SOCKET_PATH_MAX and "," not in str(home):
         return home
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
     if account:

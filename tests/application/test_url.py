@@ -58,7 +58,6 @@ def test_schemes(scheme: str) -> None:
         ("postgresql://ada:abc@s3cr?t@db/bot", "malformed"),
         ("postgresql://ada@db/bot?host=other", "host and port once"),
         ("postgresql://ada@db:5432/bot?port=5433", "host and port once"),
-        ("postgresql://ada@db,other/bot", "host and port once"),
         ("postgresql://ada@db/bot?connect_timeout=²", "not a number of seconds"),
         (f"postgresql//ada:{SECRET}@db/bot", "malformed"),
         (f"mysql://ada:{ENCODED}@db/bot", "starts with mysql://"),

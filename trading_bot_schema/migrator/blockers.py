@@ -60,4 +60,8 @@ def describe_blockers(connection: Connection, pid: int) -> str:
 
 def describe_prepared(gid: str, owner: str) -> str:
     """Describe a prepared transaction, which no session has, and how it is ended."""
-    return f"the prepared transaction {gid!r} of {owner}: COMMIT PREPARED or ROLLBACK PREPARED"
+    literal = "'" + gid.replace("'", "''") + "'"
+    return (
+        f"the prepared transaction {literal} of {owner}: COMMIT PREPARED or"
+        f" ROLLBACK PREPARED {literal}"
+    )

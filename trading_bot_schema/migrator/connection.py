@@ -24,7 +24,9 @@ log = logging.getLogger("alembic.migrator")
 CONNECT_SECONDS = 10
 
 # If the server has it: transaction_timeout is new in PostgreSQL 17.
-_SET = text("SELECT set_config(name, :value, false) FROM pg_settings WHERE name = :name")
+_SET = text(
+    "SELECT set_config(name, CAST(:value AS text), false) FROM pg_settings WHERE name = :name"
+)
 
 
 @contextmanager

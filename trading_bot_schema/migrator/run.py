@@ -33,9 +33,13 @@ log = logging.getLogger("alembic.migrator")
 LONGEST_PAUSE = 5
 """Seconds between two attempts."""
 
-HOLD_ADVICE = (
+HELD = (
     "Do less in the transaction that has this lock; or, when the table may be blocked, run it"
-    " again with `-x hold_timeout=1min` (0: no limit)."
+    " again with `-x hold_timeout=1min`."
+)
+UNWATCHED = (
+    "So the migration cannot be watched, and nothing would limit for how long it blocks a table:"
+    " `-x hold_timeout=0` runs it without that limit."
 )
 
 
@@ -135,10 +139,11 @@ def _try_repeatedly(
                 connection.commit()
             except (DBAPIError, HeldTooLongError) as error:
                 if isinstance(error, HeldTooLongError) or hold.expired or hold.unwatched:
-                    raise CommandError(
-                        f"{plan.prefix}{hold.expired or hold.unwatched}"
-                        f" {plan.partial_effects or 'Nothing is changed.'} {HOLD_ADVICE}"
-                    ) from error
+                    why, advice = (
+                        (hold.expired, HELD) if hold.expired else (hold.unwatched, UNWATCHED)
+                    )
+                    changed = plan.partial_effects or "Nothing is changed."
+                    raise CommandError(f"{plan.prefix}{why} {changed} {advice}") from error
                 if sqlstate(error) not in (LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED):
                     raise
                 connection.rollback()
@@ -147,11 +152,15 @@ def _try_repeatedly(
                     step, attempt = next(iter(plan.remaining), None), 0
                 attempt += 1
                 if attempt == plan.settings.lock_attempts:
-                    tried = f"{attempt} times, each" if attempt > 1 else "once,"
+                    seconds = f"{timeouts.lock_timeout / 1000:g} s"
+                    tried = (
+                        f"{attempt} times, for {seconds} each"
+                        if attempt > 1
+                        else (f"once, for {seconds}")
+                    )
                     end = ", or end them with SELECT pg_terminate_backend(pid)"
                     raise CommandError(
-                        f"{plan.prefix}{blocked} Tried {tried} for"
-                        f" {timeouts.lock_timeout / 1000:g} s. Run it again when they are"
+                        f"{plan.prefix}{blocked} Tried {tried}. Run it again when they are"
                         f" done{end if 'pid ' in watcher.blocked_by else ''}."
                         f" {plan.partial_effects}".rstrip()
                     ) from error

@@ -88,7 +88,7 @@ _TABLE = text(
         ARRAY(SELECT i.indexrelid::regclass::text FROM pg_index i
             WHERE i.indrelid = c.oid AND NOT (i.indisvalid AND i.indisready AND i.indislive)
             ORDER BY 1) AS invalid
-    FROM pg_class c WHERE c.oid = to_regclass(:table) AND c.relkind IN ('r', 'p')
+    FROM pg_class c WHERE c.oid = to_regclass(CAST(:table AS text)) AND c.relkind IN ('r', 'p')
     """
 )
 # Waits for an ACCESS EXCLUSIVE lock of another session, at most for lock_timeout.
