@@ -15,6 +15,11 @@ from sqlalchemy import URL, Connection
 
 from trading_bot_schema import console
 
+x_arguments = context.get_x_argument(as_dictionary=True)
+log_format = x_arguments.get("log", os.environ.get("MIGRATION_LOG"))
+status_line = console.set_up(context.config, as_json=log_format == "json")
+log = logging.getLogger("alembic.env")
+
 try:
     from trading_bot_schema import migrator, signals
     from trading_bot_schema.configuration import check_models, configured_target
@@ -23,13 +28,7 @@ try:
     check_models()
     from models import Base
 except ImportError as error:  # such as a missing driver
-    console.set_up(context.config)
     raise CommandError(f"{error}. Install the project: pip install -e .") from error
-
-x_arguments = context.get_x_argument(as_dictionary=True)
-log_format = x_arguments.get("log", os.environ.get("MIGRATION_LOG"))
-status_line = console.set_up(context.config, as_json=log_format == "json")
-log = logging.getLogger("alembic.env")
 
 
 def target_url() -> URL:

@@ -52,14 +52,14 @@ def addresses(url: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
         ("//ada:pw@a:1,[fe80::1]:2/bot", ["a 1", "fe80::1 2"]),
         ("//a,b:2/bot", ["a 5432", "b 2"]),
         ("//%2Frun%2Fa%20b:5433/bot", ["/run/a b 5433"]),
-        ("/bot?host=db", ["db 5432"]),
-        ("/bot?host=::1", ["::1 5432"]),
-        ("/bot?host=[::1]", ["::1 5432"]),
-        ("/bot?host=127.0.0.1,::1&port=5433", ["127.0.0.1 5433", "::1 5433"]),
-        ("/bot?host=127.0.0.1,::1&port=1,2", ["127.0.0.1 1", "::1 2"]),
-        ("/bot?host=a:1,b:2", ["a 1", "b 2"]),
-        ("/bot?host=/run/a+b,db&port=5432,5433", ["/run/a b 5432", "db 5433"]),
-        ("/bot?port=5433", [" 5433"]),
+        ("///bot?host=db", ["db 5432"]),
+        ("///bot?host=::1", ["::1 5432"]),
+        ("///bot?host=[::1]", ["::1 5432"]),
+        ("///bot?host=127.0.0.1,::1&port=5433", ["127.0.0.1 5433", "::1 5433"]),
+        ("///bot?host=127.0.0.1,::1&port=1,2", ["127.0.0.1 1", "::1 2"]),
+        ("///bot?host=a:1,b:2", ["a 1", "b 2"]),
+        ("///bot?host=/run/a+b,db&port=5432,5433", ["/run/a b 5432", "db 5433"]),
+        ("///bot?port=5433", [" 5433"]),
     ],
 )
 def test_addresses(url: str, expected: list[str]) -> None:
@@ -74,13 +74,19 @@ def test_addresses(url: str, expected: list[str]) -> None:
     "url",
     [
         *("//a:x/bot", "//a:0/bot", "//a:65536/bot", "//a,,b/bot", "//a:1,b:x/bot", "//[::1/bot"),
-        *("/bot?port=abc", "/bot?port=0", "/bot?port=²", "/bot?host=a,&port=1", "/bot?host=a:x"),
-        *("/bot?host=a,b&port=1,2,3", "/bot?host=a:1&port=2", "//a?host=b", "//a:1?port=2"),
+        *(
+            "///bot?port=abc",
+            "///bot?port=0",
+            "///bot?port=²",
+            "///bot?host=a,&port=1",
+            "///bot?host=a:x",
+        ),
+        *("///bot?host=a,b&port=1,2,3", "///bot?host=a:1&port=2", "//a?host=b", "//a:1?port=2"),
     ],
 )
 @pytest.mark.parametrize("password", ["", "s3cr:t"])
 def test_other_addresses_are_refused(url: str, password: str) -> None:
-    if password and url.startswith("//"):
+    if password:
         url = f"//ada:{password}@{url[2:]}"
     with pytest.raises(DatabaseURLError) as caught:
         parse(f"postgresql:{url}")

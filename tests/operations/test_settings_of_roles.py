@@ -30,7 +30,7 @@ SELECT name, CASE vartype
     WHEN 'bool' THEN CASE setting WHEN 'on' THEN 'off' ELSE 'on' END
     ELSE (SELECT value FROM unnest(enumvals) value WHERE value <> setting LIMIT 1) END
 FROM pg_settings
-WHERE (vartype = 'bool' OR cardinality(enumvals) > 1) AND vartype IN ('bool', 'enum') AND context IN ('user', 'superuser')
+WHERE (vartype = 'bool' OR cardinality(enumvals) > 1) AND context IN ('user', 'superuser')
     AND name NOT LIKE 'debug%' AND name NOT LIKE 'ignore%' AND name NOT LIKE 'transaction%'
 """
 

@@ -37,7 +37,8 @@ def test_beside_functions_for_other_types(empty_database: str) -> None:
     databases.execute(
         empty_database,
         *(
-            f"CREATE FUNCTION pg_catalog.{name}(bigint) RETURNS {result} LANGUAGE sql RETURN NULL::{result}"
+            f"CREATE FUNCTION pg_catalog.{name}(bigint) RETURNS {result} LANGUAGE sql"
+            f" RETURN NULL::{result}"
             for name, result in (("pg_cancel_backend", "boolean"), ("pg_blocking_pids", "int[]"))
         ),
     )
