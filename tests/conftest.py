@@ -6,6 +6,7 @@ databases), else an embedded one without durability.
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,15 +22,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from models.database import make_engine
 from tests.support.alembic_cli import AlembicCli, Result
 from tests.support.drift import ReferenceSchema
-from tests.support.probe_revisions import Revisions
+from tests.support.probe_revisions import Probe, Revisions
+from tests.trading_bot import HEAD, PROJECT
 from trading_bot_schema import __main__, embedded
 from trading_bot_schema.url import parse
-from verification import databases, servers
+from verification import Databases, databases, servers
 from verification.conformance import Conformance
-from verification.history import HEAD, Databases
-from verification.observed_revision import ObservedRevision, Probe
+from verification.observed_revision import ObservedRevision
 from verification.roles import RoleDatabases, databases_for_roles
-from verification.rows import FilledDatabases
 
 _SERVER = pytest.StashKey[ExitStack]()
 
@@ -41,6 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="inject faults that tests/test_concurrent_trading.py must detect; takes minutes",
     )
+
+
+def pytest_configure() -> None:
+    """End the session, and so its server, when a signal arrives, also under ``nohup``."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -86,32 +92,27 @@ def make_database(server: str) -> Iterator[Callable[..., str]]:
 @pytest.fixture(scope="session")
 def database_at(make_database: Callable[..., str]) -> Databases:
     """Databases at any revision: ``database_at.at(revision)``."""
-    return Databases(make_database)
-
-
-@pytest.fixture(scope="session")
-def filled_database(make_database: Callable[..., str], database_at: Databases) -> FilledDatabases:
-    """Databases at any revision, with rows: ``filled_database.at(revision)``."""
-    return FilledDatabases(make_database, database_at)
+    return Databases(PROJECT, make_database)
 
 
 @pytest.fixture(scope="session")
 def role_databases(server: str) -> Iterator[RoleDatabases]:
     """Databases with the roles of ``docs/roles.sql``."""
-    with databases_for_roles(server) as roles:
+    assert PROJECT.roles
+    with databases_for_roles(PROJECT.roles, server) as roles:
         yield roles
 
 
 @pytest.fixture(scope="session")
-def owned_database(role_databases: RoleDatabases) -> FilledDatabases:
-    """Databases at any revision that the owner has migrated: ``owned_database.at(revision)``."""
-    return FilledDatabases(role_databases.make, Databases(role_databases.make))
+def owned_databases(role_databases: RoleDatabases) -> Databases:
+    """Databases that belong to the role that migrates: ``owned_databases.before(revision)``."""
+    return Databases(PROJECT, role_databases.make, role_databases.app)
 
 
 @pytest.fixture(scope="session")
-def conformance(make_database: Callable[..., str], database_at: Databases) -> Conformance:
+def conformance(database_at: Databases) -> Conformance:
     """The conformance check: ``conformance.drift(url)`` returns differences from the models."""
-    return Conformance(make_database(), database_at)
+    return Conformance(database_at)
 
 
 @pytest.fixture(scope="session")
@@ -215,11 +216,11 @@ def make_role(server: str) -> Iterator[Callable[..., str]]:
 @pytest.fixture
 def revisions(tmp_path: Path) -> Revisions:
     """A copy of the migrations, to which a test can add revisions."""
-    return Revisions(tmp_path)
+    return Revisions(PROJECT, tmp_path)
 
 
 @pytest.fixture
-def probe(revisions: Revisions, filled_database: FilledDatabases) -> Probe:
+def probe(revisions: Revisions, owned_databases: Databases) -> Probe:
     """Observe an added revision: ``probe(upgrade, downgrade, docstring, earlier=upgrade)``."""
 
     def observed(
@@ -228,14 +229,8 @@ def probe(revisions: Revisions, filled_database: FilledDatabases) -> Probe:
         if earlier:
             revisions.add("earlier", earlier)
         revisions.add("probe", upgrade, downgrade, docstring=docstring or "A probe.")
-
-        def start() -> str:
-            url = filled_database.at(HEAD)
-            if earlier:
-                databases.migrate(url, "earlier", revisions.config)
-            return url
-
-        return ObservedRevision("probe", docstring, start, config=lambda: revisions.config)
+        project = revisions.project
+        return ObservedRevision(owned_databases.of(project), project.scripts.get_revision("probe"))
 
     return observed
 
@@ -252,7 +247,7 @@ def reachable_directory() -> Iterator[Path]:
 @pytest.fixture
 def alembic_config() -> Config:
     """Override pytest-alembic's: the project's configuration."""
-    return databases.alembic_config()
+    return PROJECT.config()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Reads the declarations in the docstring of a revision: ``Why``, ``Locks``, ``Downgrade``.
 
-CONTRIBUTING.md describes the lines. An operator reads them before a deployment, and the test
+docs/recipes.md describes the lines. An operator reads them before a deployment, and the test
 suite compares them with what the revision does.
 """
 
@@ -38,7 +38,7 @@ _ACCEPTANCE = re.compile(
 
 
 class DocstringError(ValueError):
-    """A line is not in the form that CONTRIBUTING.md describes. The message names it."""
+    """A line is not in the form that docs/recipes.md describes. The message names it."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,15 @@ def lines(docstring: str) -> Iterator[tuple[str, str]]:
 
 
 def line(docstring: str, heading: str) -> str | None:
-    """Return the text of a line, or None if there is no such line."""
-    return dict(lines(docstring)).get(heading)
+    """Return the text of a line, or None if there is no such line.
+
+    Raises:
+        DocstringError: There are several.
+    """
+    texts = [text for name, text in lines(docstring) if name == heading]
+    if len(texts) > 1:
+        raise DocstringError(f"the line '{heading}:' is repeated: keep the right one.")
+    return texts[0] if texts else None
 
 
 def names(docstring: str, heading: str, verb: str) -> set[str]:

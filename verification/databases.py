@@ -5,19 +5,14 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
-from alembic import command
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import URL, Connection, Engine, create_engine, make_url, pool
+from sqlalchemy import URL, Engine, create_engine, make_url, pool
 
 from trading_bot_schema import embedded
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def execute(url: str, *statements: str) -> None:
@@ -90,29 +85,8 @@ def sync_engine(url: str | URL) -> Engine:
     )
 
 
-def alembic_config(connection: Connection | Engine | None = None) -> Config:
-    """Return the project's Alembic configuration, for a connection or engine if one is given."""
-    return Config(ROOT / "alembic.ini", attributes={"connection": connection})
-
-
-def migrate(url: str, revision: str = "head", config: Config | None = None) -> None:
-    """Upgrade a database, or downgrade it with a revision such as ``-1`` or ``base``."""
-    migrate_on(sync_engine(url), revision, config)
-
-
-def migrate_on(
-    connection: Connection | Engine, revision: str, config: Config | None = None
-) -> None:
-    """Migrate on a connection or engine, by default with the project's configuration."""
-    config = config or alembic_config()
-    config.attributes["connection"] = connection
-    down = revision == "base" or revision.startswith("-")
-    run = command.downgrade if down else command.upgrade
-    run(config, revision)
-
-
 def version(url: str) -> str | None:
-    """Return the revision of a database."""
+    """Return the revision of a database, as ``alembic_version`` has it."""
     with sync_engine(url).connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 

@@ -1,62 +1,142 @@
-"""The history of the revisions, read once, and databases at each of them."""
+"""Databases at each revision of a project, without rows and with them."""
 
 from collections.abc import Callable
-from functools import cache
+from copy import copy
 from io import StringIO
 from pathlib import Path
+from typing import Self
 
-import pytest
-from alembic.script import Script, ScriptDirectory
+from alembic.script import Script
 from sqlalchemy import make_url
+from sqlalchemy.exc import DataError, IntegrityError
 
-from verification import databases
-from verification.databases import ROOT
-
-SCRIPTS = ScriptDirectory.from_config(databases.alembic_config())
-HISTORY: list[Script] = [*SCRIPTS.walk_revisions()][::-1]
-"""All revisions, the oldest first."""
-HEAD = HISTORY[-1].revision
-
-each_revision = pytest.mark.parametrize(
-    "revision", HISTORY, ids=[revision.revision for revision in HISTORY]
-)
-
-
-def path(revision: Script) -> str:
-    """Return the file of a revision, relative to the root of the project."""
-    return str(Path(revision.path).relative_to(ROOT))
-
-
-def before(revision: Script) -> str:
-    """Return the previous revision, as Alembic's commands name it."""
-    return str(revision.down_revision or "base")
-
-
-def offline(direction: Callable[..., None], revisions: str) -> str:
-    """Return the SQL of ``command.upgrade`` or ``command.downgrade`` with ``--sql``."""
-    config = databases.alembic_config()
-    config.output_buffer = StringIO()
-    direction(config, revisions, sql=True)
-    return config.output_buffer.getvalue()
+from verification import rows
+from verification.databases import execute
+from verification.project import Project, before
 
 
 class Databases:
-    """Databases at any revision; each revision runs once."""
+    """Creates databases at any revision of a project; each revision runs once."""
 
-    def __init__(self, make_database: Callable[..., str]) -> None:
-        """Take the fixture that creates databases."""
-        self._make = make_database
-        self.template = cache(self._migrated)
-        """Name of the template database at a revision."""
+    def __init__(self, project: Project, make: Callable[..., str], app: str = "") -> None:
+        """Take a project.
+
+        Args:
+            project: The project.
+            make: Creates a database as a copy of a template, and returns its URL.
+            app: The application's role, if the databases belong to another one.
+        """
+        self.project, self.make, self.app = project, make, app
+        self._templates: dict[tuple[str, ...], str] = {}
+
+    def of(self, project: Project) -> Self:
+        """Return databases of a project that has further revisions after the same history."""
+        other = copy(self)
+        other.project, other._templates = project, dict(self._templates)
+        return other
 
     def at(self, revision: str) -> str:
-        """Return the URL of a new database at a revision, or an empty one at "base"."""
-        return self._make(self.template(revision))
+        """Return the URL of a new database at a revision, or of an empty one at "base"."""
+        return self.make(self.template(revision))
 
-    def _migrated(self, revision: str) -> str:
-        if revision == "base":
-            url = self._make()
-        else:
-            url = self.at(before(SCRIPTS.get_revision(revision)))
-            databases.migrate(url, revision)
-        return str(make_url(url).database)
+    def filled(self, revision: str) -> str:
+        """Return the URL of a new database at a revision, with rows in every table."""
+        return self.make(self.filled_template(revision))
+
+    def filled_before(self, script: Script) -> str:
+        """Return one at the previous revision, with rows in every table."""
+        return self.filled(before(script)[0])
+
+    def before(self, script: Script) -> str:
+        """Return one at the previous revision, with rows that the upgrade accepts."""
+        return self.make(self._suitable(script, "before"))
+
+    def after(self, script: Script) -> str:
+        """Return one at a revision, with rows that the downgrade accepts."""
+        return self.make(self._suitable(script, "after"))
+
+    def drop(self, url: str) -> None:
+        """Drop a database that is no longer needed."""
+        server = make_url(url).difference_update_query(["options"]).set(database="postgres")
+        name = make_url(url).database
+        execute(
+            server.render_as_string(hide_password=False),
+            f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)',
+        )
+
+    def cached(self, key: tuple[str, ...], create: Callable[[], str]) -> str:
+        """Return the name of a template database, created on first use."""
+        if key not in self._templates:
+            self._templates[key] = str(make_url(create()).database)
+        return self._templates[key]
+
+    def template(self, revision: str) -> str:
+        """Return the name of a database at a revision, to copy."""
+
+        def create() -> str:
+            if revision == "base":
+                return self.make()
+            script = self.project.scripts.get_revision(revision)
+            url = self.at_previous(script)
+            self.project.migrate(url, revision)
+            return url
+
+        return self.cached(("at", revision), create)
+
+    def at_previous(self, script: Script) -> str:
+        """Return the URL of a new database at the revision before, without rows."""
+        first, *others = before(script)
+        url = self.at(first)
+        for other in others:
+            self.project.migrate(url, other)
+        return url
+
+    def filled_template(self, revision: str, like: str = "") -> str:
+        """Return the name of a database with rows, to copy; they suit the schema of ``like``."""
+
+        def create() -> str:
+            # Rows are generated for the literals of this revision and of the next one, and for
+            # those of their CHECKs.
+            near = [
+                script
+                for script in self.project.history
+                if revision == script.revision or revision in before(script)
+            ]
+            sources = [Path(script.path).read_text(encoding="utf-8") for script in near]
+            sources += [rows.checks(self.at(script.revision)) for script in near]
+            url = self.at(revision)
+            rows.fill(url, self.project, *sources, like=self.at(like) if like else None)
+            return url
+
+        return self.cached(("filled", revision, like), create)
+
+    def _suitable(self, script: Script, when: str) -> str:
+        """Return the name of a database whose rows a migration does not reject, if possible.
+
+        A unique key that is added, for instance, rejects duplicates, unless the migration removes
+        them. Then there are only rows that the schema after the migration accepts as well.
+        """
+        start, end = before(script)[0], script.revision
+        if when == "after":
+            start, end = end, start
+
+        def create() -> str:
+            url = self.make(self.filled_template(start))
+            try:
+                if when == "before":
+                    self.project.migrate(url, end)
+                else:
+                    self.project.downgrade(url, script)
+            except (DataError, IntegrityError):
+                return self.make(self.filled_template(start, like=end))
+            return self.make(self.filled_template(start))
+
+        return self.cached(("suitable", when, script.revision), create)
+
+
+def offline(project: Project, direction: Callable[..., None], revisions: str) -> str:
+    """Return the SQL of ``command.upgrade`` or ``command.downgrade`` with ``--sql``."""
+    config = project.config()
+    config.output_buffer = StringIO()
+    direction(config, revisions, sql=True)
+    return config.output_buffer.getvalue()

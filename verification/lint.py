@@ -1,21 +1,19 @@
-"""Lint the SQL of the revisions with squawk: ``python -m verification.lint``.
+"""Lints the SQL of revisions with squawk, which needs no database.
 
-Needs no database. ``.squawk.toml`` lists the rules that are disabled here, with reasons. The
-comment ``-- squawk-ignore RULE`` before a statement disables a rule for it.
+``.squawk.toml`` lists the rules that are disabled, with reasons. The comment
+``-- squawk-ignore RULE`` before a statement disables a rule for it.
 """
 
 import subprocess
-import sys
 import sysconfig
-from io import StringIO
+from collections.abc import Iterator
 from pathlib import Path
 
 from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
+from alembic.script import Script
 
-from tools import ROOT
-from trading_bot_schema.configuration import alembic_config
+from verification.history import offline
+from verification.project import Project, before
 
 SQUAWK = Path(sysconfig.get_path("scripts"), "squawk")
 # A downgrade has to drop what the upgrade added.
@@ -24,30 +22,20 @@ IGNORED_IN_DOWNGRADES = (
 )
 
 
-def lint(config: Config) -> bool:
-    """Run squawk, which prints its findings, on the upgrade and downgrade of every revision.
-
-    Return whether all of them passed.
-    """
-    passed = True
-    for script in ScriptDirectory.from_config(config).walk_revisions():
-        name, before = script.revision, script.down_revision or "base"
-        for migrate, revisions, heading in (
-            (command.upgrade, f"{before}:{name}", ""),
-            (command.downgrade, f"{name}:{before}", IGNORED_IN_DOWNGRADES),
-        ):
-            config.output_buffer = StringIO()
-            migrate(config, revisions, sql=True)
-            title = f"{migrate.__name__} of {Path(script.path).name}"
-            result = subprocess.run(
-                [SQUAWK, "--config", ROOT / ".squawk.toml", "--stdin-filepath", title],
-                input=f"{heading}\n{config.output_buffer.getvalue()}",
-                text=True,
-                check=False,
-            )
-            passed &= result.returncode == 0
-    return passed
-
-
-if __name__ == "__main__":
-    sys.exit(0 if lint(alembic_config()) else 1)
+def findings(project: Project, script: Script) -> Iterator[str]:
+    """Run squawk on the upgrade and the downgrade of a revision; yield what it reports."""
+    name, previous = script.revision, before(script)[0]
+    for migrate, revisions, heading in (
+        (command.upgrade, f"{previous}:{name}", ""),
+        (command.downgrade, f"{name}:{previous}", IGNORED_IN_DOWNGRADES),
+    ):
+        title = f"{migrate.__name__} of {Path(script.path).name}"
+        result = subprocess.run(
+            [SQUAWK, "--config", project.root / ".squawk.toml", "--stdin-filepath", title],
+            input=f"{heading}\n{offline(project, migrate, revisions)}",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode:
+            yield result.stdout + result.stderr

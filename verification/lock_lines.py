@@ -1,6 +1,6 @@
 """Compares the lines ``Locks:`` and ``Downgrade locks:`` of a docstring with the locks observed.
 
-CONTRIBUTING.md describes the form, and what has to be declared.
+docs/recipes.md describes the form, and what has to be declared.
 """
 
 import re

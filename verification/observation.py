@@ -24,6 +24,7 @@ from sqlalchemy import Connection, event, text
 
 from trading_bot_schema.docstrings import LOCKS, strongest
 from verification import databases
+from verification.project import Project
 
 STRONG = LOCKS[LOCKS.index("SHARE") :]
 """Locks that block writes, or reads and writes."""
@@ -130,6 +131,7 @@ class Statement:
 class Observation:
     """The effects of a migration."""
 
+    project: Project
     rows: dict[str, int]
     """The tables that existed before, with the number of rows of each."""
     foreign_keys: set[frozenset[str]]
@@ -177,13 +179,13 @@ def locks_taken(observation: Observation) -> set[TakenLock]:
     }
 
 
-def observe(url: str, migrate: Callable[[Connection], object]) -> Observation:
+def observe(url: str, migrate: Callable[[Connection], object], project: Project) -> Observation:
     """Run a migration on a connection to a database, and return its effects.
 
     The tables must have rows: a scan of an empty table cannot be detected.
     """
     with psycopg.connect(url, autocommit=True) as monitor, ExitStack() as stack:
-        observer = _Observer(url, monitor, stack)
+        observer = _Observer(url, monitor, stack, project)
         engine = databases.sync_engine(url)
         with engine.connect() as connection:
             for name in connection.scalars(text("SELECT name FROM pg_settings")).all():
@@ -218,15 +220,17 @@ class _State:
 class _Observer:
     """Reads the state of the migrating connection before and after each statement."""
 
-    def __init__(self, url: str, monitor: psycopg.Connection[Any], stack: ExitStack) -> None:
+    def __init__(
+        self, url: str, monitor: psycopg.Connection[Any], stack: ExitStack, project: Project
+    ) -> None:
         self._monitor = monitor
-        self._names = _tables(monitor)
+        self._names = _tables(monitor, project.version_table)
         rows = {}
         for oid, name in monitor.execute(WITH_ROWS).fetchall():
             if oid in self._names:
                 (rows[name],) = monitor.execute(f"SELECT count(*) FROM {name}").fetchone() or (0,)
         monitor.execute(FLUSH)  # so that these reads are not attributed to the migration
-        self.result = Observation(rows, set())
+        self.result = Observation(project, rows, set())
         self.result.foreign_keys = self.foreign_keys()
         self._capture = _LockCapture(url, monitor, stack, self._names)
         self._transactions: dict[str, int] = {}
@@ -418,8 +422,8 @@ class _LockCapture:
                 session.rollback()
 
 
-def _tables(connection: psycopg.Connection[Any]) -> dict[int, str]:
-    """Return the table that each relation is, or belongs to, without ``alembic_version``."""
+def _tables(connection: psycopg.Connection[Any], version_table: str) -> dict[int, str]:
+    """Return the table that each relation is, or belongs to, without Alembic's own."""
     relations = {oid: (name, owner) for oid, name, owner in connection.execute(RELATIONS)}
 
     def table(oid: int) -> str:
@@ -427,7 +431,7 @@ def _tables(connection: psycopg.Connection[Any]) -> dict[int, str]:
         return table(owner) if owner in relations else str(name)
 
     tables = {oid: table(oid) for oid in relations}
-    return {oid: name for oid, name in tables.items() if name != "alembic_version"}
+    return {oid: name for oid, name in tables.items() if name != version_table}
 
 
 def _lock(mode: str) -> str:

@@ -1,65 +1,40 @@
 """Observes a revision: the effects of its upgrade and downgrade, and their errors."""
 
-from collections.abc import Callable
-from functools import cached_property, partial
-from typing import Self
+from functools import cached_property
 
-from alembic.config import Config
 from alembic.script import Script
 from sqlalchemy import Connection
 
 from trading_bot_schema.docstrings import DocstringError, names
-from verification import databases, rows
+from verification import rows
+from verification.history import Databases
 from verification.lock_lines import check_downgrade, check_upgrade, upgrade_line
 from verification.observation import Observation, observe
 from verification.rerun import rerun_violations
-from verification.rows import FilledDatabases
 from verification.rules import Violation, unexcused, violations
 
 MANY_ROWS = 20_000
 """Rows of a large table: more than a revision may change in one transaction."""
 
 
-Probe = Callable[..., "ObservedRevision"]
-"""The fixture ``probe``: adds a revision, and observes it."""
-
-
 class ObservedRevision:
-    """The effects of a revision, observed on first access."""
+    """The effects of a revision on tables with rows, observed on first access."""
 
-    def __init__(
-        self,
-        name: str,
-        docstring: str,
-        start: Callable[[], str],
-        end: Callable[[], str] | None = None,
-        config: Callable[[], Config] = databases.alembic_config,
-    ) -> None:
-        """Take a revision.
+    def __init__(self, databases: Databases, script: Script) -> None:
+        """Take the databases, and the revision."""
+        self.docstring = script.longdoc
+        self._databases, self._script, self._project = databases, script, databases.project
 
-        Args:
-            name: Its identifier.
-            docstring: What it declares.
-            start: Creates a database at the previous revision, with rows in every table.
-            end: Creates one at the revision itself; by default the upgraded one is used.
-            config: Returns Alembic's configuration.
-        """
-        self.docstring = docstring
-        self._name, self._start, self._end, self._config = name, start, end, config
-
-    @classmethod
-    def of(cls, script: Script, filled: FilledDatabases) -> Self:
-        """Take a revision of the project."""
-        start, end = partial(filled.before, script), partial(filled.after, script)
-        return cls(script.revision, script.longdoc, start, end)
+    def _start(self) -> str:
+        return self._databases.before(self._script)
 
     def _upgrade(self, connection: Connection) -> None:
-        databases.migrate_on(connection, self._name, self._config())
+        self._project.migrate(connection, self._script.revision)
 
     @cached_property
     def _upgraded(self) -> tuple[str, Observation]:
         url = self._start()
-        return url, observe(url, self._upgrade)
+        return url, observe(url, self._upgrade, self._project)
 
     @property
     def url(self) -> str:
@@ -74,17 +49,19 @@ class ObservedRevision:
     @cached_property
     def downgrade(self) -> Observation:
         """The effects of the downgrade."""
-        url = self._end() if self._end else self.url
-        return observe(url, lambda c: databases.migrate_on(c, "-1", self._config()))
+        url = self._databases.after(self._script)
+        downgrade = self._project.downgrade
+        return observe(url, lambda c: downgrade(c, self._script), self._project)
 
     def _violations(self) -> list[Violation]:
         broken = violations(self.upgrade)
         if large := {t for v in broken if v.rule == "every-row" for t in v.tables}:
             # On a small table, a batch of some thousands is every row.
             url = self._start()
-            rows.grow(url, large, MANY_ROWS)
-            broken = violations(observe(url, self._upgrade))
-        return [*broken, *rerun_violations(self.upgrade, self._upgrade, self.url, self._start)]
+            rows.grow(url, self._project, large, MANY_ROWS)
+            broken = violations(observe(url, self._upgrade, self._project))
+        rerun = rerun_violations(self.upgrade, self._upgrade, self.url, self._start)
+        return [*broken, *rerun]
 
     def broken_rules(self) -> list[str]:
         """Return the rules that the upgrade breaks, with the safe forms."""

@@ -1,10 +1,8 @@
-"""The revisions in CONTRIBUTING.md and docs/scale.md, in their order."""
+"""The revisions in a page of recipes, in their order."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-
-from verification.databases import ROOT
 
 SINCE = re.compile(r"on PostgreSQL (\d+)$")
 
@@ -29,14 +27,8 @@ def recipes(page: Path, heading: str) -> dict[str, Recipe]:
     sections = {}
     for section in re.split(rf"^{heading} ", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
         title = section.partition("\n")[0]
+        if title.startswith("#"):
+            continue
         if blocks := re.findall(r"```python\n(.*?)```", section, re.DOTALL):
             sections[title] = Recipe(title, tuple(blocks))
     return sections
-
-
-GUIDE = {
-    title: recipe
-    for title, recipe in recipes(ROOT / "CONTRIBUTING.md", "###").items()
-    if not title.startswith("#")
-}
-SCALE = recipes(ROOT / "docs" / "scale.md", "##")

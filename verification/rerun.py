@@ -19,7 +19,8 @@ from trading_bot_schema.drift.catalogue import differences, snapshot
 from verification import databases
 from verification.content import content, lost
 from verification.observation import POLL_SECONDS, Observation, Statement
-from verification.rules import GUIDE, Violation
+from verification.roles import as_role
+from verification.rules import Violation
 
 MAX_PLACES = 10
 """Number of interruptions counted from the start, and of those counted from the end."""
@@ -71,7 +72,7 @@ def rerun_violations(
                 f" it, here {_committed(observation, places)}, but not the entry in"
                 " alembic_version. Split the revision in two: one for the statements in"
                 " autocommit_block() and one for the rest. See “Run again after an interruption”"
-                f" in {GUIDE}.",
+                f" in {observation.project.guide_name}.",
             )
             return
     if difference := _difference(reference, url, migrate, start):
@@ -83,14 +84,17 @@ def rerun_violations(
             " autocommit_block() commits each statement, but not the entry in alembic_version, so"
             " every statement in it has to be repeatable (for an index: DROP INDEX CONCURRENTLY IF"
             " EXISTS first, since an interrupted build leaves an invalid one). See “Run again"
-            f" after an interruption” in {GUIDE}. The difference:\n{difference}",
+            f" after an interruption” in {observation.project.guide_name}. The"
+            f" difference:\n{difference}",
         )
 
 
 def _places(observation: Observation) -> Iterator[tuple[int, bool]]:
     """Yield the numbers of statements to interrupt before, or within (True)."""
     statements = observation.statements
-    stamp = next((n for n, s in enumerate(statements) if _is_stamp(s)), len(statements) - 1)
+    stamp = next(
+        (n for n, s in enumerate(statements) if _is_stamp(observation, s)), len(statements) - 1
+    )
     for number, statement in enumerate(statements[: stamp + 1]):
         earlier = statements[number - 1] if number else None
         if earlier and earlier.writes and earlier.transaction != statement.transaction:
@@ -99,14 +103,19 @@ def _places(observation: Observation) -> Iterator[tuple[int, bool]]:
             yield number, True
 
 
-def _is_stamp(statement: Statement) -> bool:
-    return re.match(r"(INSERT INTO|UPDATE|DELETE FROM) alembic_version", statement.sql) is not None
+def _is_stamp(observation: Observation, statement: Statement) -> bool:
+    table = re.escape(observation.project.version_table)
+    return re.match(rf"(INSERT INTO|UPDATE|DELETE FROM) {table}\b", statement.sql) is not None
 
 
 def _committed(observation: Observation, places: list[tuple[int, bool]]) -> str:
     """Return the statements that are committed before the entry in ``alembic_version``."""
     last = max(number for number, _ in places)
-    committed = [s.short for s in observation.statements[:last] if s.writes and not _is_stamp(s)]
+    committed = [
+        s.short
+        for s in observation.statements[:last]
+        if s.writes and not _is_stamp(observation, s)
+    ]
     return "; ".join(committed) or observation.statements[last].short
 
 
@@ -120,7 +129,8 @@ def _interruption(connection: Connection, place: int | None, *, within: bool) ->
     threads: list[threading.Thread] = []
 
     def cancel(pid: int, ready: threading.Event) -> None:
-        url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        # In the role that connects, which may cancel the session.
+        url = as_role(engine.url.set(drivername="postgresql"))
         with psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as monitor:
             (tables,) = monitor.execute(TABLES).fetchone() or ("",)
             # Building or dropping an index concurrently waits for the end of writers.

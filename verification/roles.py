@@ -1,30 +1,29 @@
-"""Databases whose owner and application are the two roles of ``docs/roles.sql``."""
+"""Databases whose owner and application are the two roles of a project's script."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
+from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 
 from verification import databases
-from verification.databases import ROOT, program
-
-SCRIPT = ROOT / "docs" / "roles.sql"
+from verification.databases import program
 
 
-def run_script(url: str, owner: str, app: str) -> None:
-    """Run ``docs/roles.sql`` in a database, as its comment says."""
+def run_script(script: Path, url: str, owner: str, app: str) -> None:
+    """Run a project's script of roles in a database."""
     names = (f"--set=owner={owner}", f"--set=app={app}")
-    program("psql", url, "--no-psqlrc", "--quiet", f"--file={SCRIPT}", *names)
+    program("psql", url, "--no-psqlrc", "--quiet", f"--file={script}", *names)
 
 
 class RoleDatabases:
     """Creates databases for an owner, which migrates, and an application role."""
 
-    def __init__(self, server: str, stack: ExitStack) -> None:
-        """Take a server, on which the databases exist until the stack is closed."""
-        self._server, self._stack = server, stack
+    def __init__(self, script: Path, server: str, stack: ExitStack) -> None:
+        """Take the script, and a server, on which the databases exist until the stack ends."""
+        self._script, self._server, self._stack = script, server, stack
         self._prefix = f"test_{uuid4().hex[:12]}"
         self._numbers = count(1)
         self.owner, self.app = f"{self._prefix}_owner", f"{self._prefix}_app"
@@ -34,26 +33,21 @@ class RoleDatabases:
         name = f"{self._prefix}_{next(self._numbers)}"
         url = self._stack.enter_context(databases.database(self._server, name, template))
         if template == "template0":
-            run_script(url, self.owner, self.app)
+            run_script(self._script, url, self.owner, self.app)
         return as_role(url, self.owner)
-
-    def drop(self, url: str) -> None:
-        """Drop a database that is no longer needed."""
-        name = make_url(url).database
-        databases.execute(self._server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @contextmanager
-def databases_for_roles(server: str) -> Iterator[RoleDatabases]:
+def databases_for_roles(script: Path, server: str) -> Iterator[RoleDatabases]:
     """Yield databases for two roles; drop databases and roles at the end."""
     with ExitStack() as stack:
-        roles = RoleDatabases(server, stack)
+        roles = RoleDatabases(script, server, stack)
         drop = f"DROP ROLE IF EXISTS {roles.owner}, {roles.app}"
         stack.callback(databases.execute, server, drop)  # after their databases
         yield roles
 
 
-def as_role(url: str, role: str = "none") -> str:
+def as_role(url: str | URL, role: str = "none") -> str:
     """Return a URL with which a session sets a role, by default the one that connects."""
     options = {"options": f"-crole={role}"}
     return make_url(url).update_query_dict(options).render_as_string(hide_password=False)

@@ -3,35 +3,27 @@
 They include the values that a type and its CHECKs allow and that are easily lost: the longest
 text, text that differs only in case or in a trailing space, the extremes of a number and the
 smallest step beside them, each literal in a CHECK or a revision, NULL, times around a change of
-clocks. Each row varies the first row of ``tests/rows.py`` in one column, so that all other columns
+clocks. Each row varies the first row of the rows by hand in one column, so that all other columns
 except keys have duplicates.
 """
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal, localcontext
-from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
-from alembic.script import Script
 from psycopg import sql
-from sqlalchemy import make_url
-from sqlalchemy.exc import DataError, IntegrityError
 
-from tests.rows import ROWS
-from verification import databases
-from verification.history import HISTORY, Databases, before
+from verification.project import Project
 
 FIRST_KEY = 1001
-"""Keys start above those of ``tests/rows.py``, so that a database can have both."""
+"""Keys start above those of the rows by hand, so that a database can have both."""
 
 # In the hours that a clock repeats in autumn and skips in spring, and around other boundaries.
 MOMENTS = [
@@ -66,7 +58,7 @@ COLUMNS = """
 SELECT c.relname, a.attname, t.typname, a.atttypmod, a.attnotnull, a.attgenerated <> '',
     coalesce((SELECT array_agg(enumlabel::text) FROM pg_enum WHERE enumtypid = t.oid), '{}')
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid
-WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> 'alembic_version'
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> %s
     AND c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY c.relname, a.attnum
 """
@@ -136,48 +128,8 @@ END $$
 Row = dict[str, Any]
 
 
-class FilledDatabases:
-    """Databases with rows at any revision, each filled once."""
-
-    def __init__(self, make_database: Callable[..., str], database_at: Databases) -> None:
-        """Take the fixtures that create databases."""
-        self.make, self._database_at = make_database, database_at
-        self._template = cache(self._filled)
-        self._suitable = cache(self._suitable_template)
-
-    def at(self, revision: str) -> str:
-        """Return the URL of a new database at a revision, or an empty one at "base"."""
-        return self.make(self._template(revision))
-
-    def before(self, revision: Script) -> str:
-        """Return a new one at the previous revision, with rows that the upgrade accepts."""
-        return self.make(self._suitable(before(revision), revision.revision, revision.revision))
-
-    def after(self, revision: Script) -> str:
-        """Return a new one at a revision, with rows that the downgrade accepts."""
-        return self.make(self._suitable(revision.revision, "-1", before(revision)))
-
-    def _suitable_template(self, start: str, target: str, end: str) -> str:
-        """Return a database whose rows a migration does not reject, as far as possible.
-
-        A unique key that is added, for instance, rejects duplicates, unless the migration removes
-        them. Then there are only rows that the schema after the migration accepts as well.
-        """
-        try:
-            databases.migrate(self.at(start), target)
-        except (DataError, IntegrityError):
-            return self._filled(start, end)
-        return self._template(start)
-
-    def _filled(self, revision: str, like: str | None = None) -> str:
-        url = self._database_at.at(revision)
-        # Rows are generated for the literals of this revision and of the next one.
-        near = [r for r in HISTORY if revision in (r.revision, r.down_revision)]
-        sources = [Path(r.path).read_text(encoding="utf-8") for r in near]
-        # A CHECK may contain values that are not literals in the file.
-        sources += [_checks(self._database_at.at(r.revision)) for r in near]
-        fill(url, *sources, like=like and self._database_at.at(like))
-        return str(make_url(url).database)
+class RowsError(Exception):
+    """A table cannot be filled. The message names it, and says why."""
 
 
 @dataclass(frozen=True)
@@ -221,17 +173,18 @@ def literals(checks: str, *sources: str) -> Literals:
     )
 
 
-def _checks(url: str) -> str:
+def checks(url: str) -> str:
     """Return the CHECKs of all tables."""
     with psycopg.connect(url) as connection:
         return "\n".join(check for _, check in connection.execute(CHECKS))
 
 
-def fill(url: str, *sources: str, like: str | None = None) -> None:
+def fill(url: str, project: Project, *sources: str, like: str | None = None) -> None:
     """Insert rows into every table of a database.
 
     Args:
         url: The database.
+        project: What has rows written by hand.
         sources: Code of revisions. Rows are generated for its literals and those of the CHECKs.
         like: Another database, whose types and constraints the rows fulfil as well.
     """
@@ -242,18 +195,22 @@ def fill(url: str, *sources: str, like: str | None = None) -> None:
         if like:
             with psycopg.connect(like) as other:
                 added = _add_constraints(connection, other)
-                columns = {(t.name, c.name): c for t in _tables(other) for c in t.columns.values()}
+                columns = {
+                    (t.name, c.name): c
+                    for t in _tables(other, project)
+                    for c in t.columns.values()
+                }
         rows: dict[str, list[Row]] = {}
-        for table in _tables(connection):
+        for table in _tables(connection, project):
             # Values of the other database's type; those that this type rejects are skipped.
             for name, column in table.columns.items():
                 table.columns[name] = columns.get((table.name, name), column)
-            candidates = list(_variations(table, rows, literals(table.checks, *sources)))
+            candidates = list(_variations(table, project, rows, literals(table.checks, *sources)))
             statement = "SELECT pg_temp.try_rows(%s, %s)"
             document = json.dumps(candidates, default=str)
             errors = [error for (error,) in connection.execute(statement, [table.name, document])]
             if all(errors):
-                pytest.fail(f"tests/rows.py: the first row of {table.name}: {errors[0]}")
+                raise RowsError(f"{project.rows_file}: the first row of {table.name}: {errors[0]}")
             rows[table.name] = [
                 row for row, error in zip(candidates, errors, strict=True) if not error
             ]
@@ -281,10 +238,10 @@ def _add_constraints(
     return added
 
 
-def grow(url: str, names: Collection[str], rows: int) -> None:
+def grow(url: str, project: Project, names: Collection[str], rows: int) -> None:
     """Add copies of one row to some tables, and to those that share their keys."""
     with psycopg.connect(url, options="-c synchronous_commit=off") as connection:
-        tables = {table.name: table for table in _tables(connection)}
+        tables = {table.name: table for table in _tables(connection, project)}
         wanted = {*names} & tables.keys()
         for table in reversed(tables.values()):
             if table.name in wanted:
@@ -313,10 +270,12 @@ def grow(url: str, names: Collection[str], rows: int) -> None:
             )
 
 
-def _tables(connection: psycopg.Connection[Any]) -> Iterator[Table]:
+def _tables(connection: psycopg.Connection[Any], project: Project) -> Iterator[Table]:
     """Yield the tables, each after those that it references."""
     tables: dict[str, Table] = {}
-    for table, name, kind, modifier, not_null, generated, labels in connection.execute(COLUMNS):
+    for table, name, kind, modifier, not_null, generated, labels in connection.execute(
+        COLUMNS, [project.version_table]
+    ):
         entry = tables.setdefault(table, Table(table, {}, set(), []))
         if not generated:
             entry.columns[name] = Column(name, kind, modifier, not_null, labels)
@@ -335,12 +294,14 @@ def _tables(connection: psycopg.Connection[Any]) -> Iterator[Table]:
     try:
         order = list(TopologicalSorter(references).static_order())
     except CycleError as error:
-        pytest.fail(f"_tables() does not support a cycle of foreign keys: {error.args[1]}")
+        raise RowsError(f"a cycle of foreign keys: {error.args[1]}") from None
     for name in order:
         yield tables[name]
 
 
-def _variations(table: Table, rows: Mapping[str, list[Row]], literals: Literals) -> Iterator[Row]:
+def _variations(
+    table: Table, project: Project, rows: Mapping[str, list[Row]], literals: Literals
+) -> Iterator[Row]:
     """Yield rows that differ from the first in one column."""
     referring: dict[str, tuple[str, str]] = {}
     for other, pairs in table.references:
@@ -349,13 +310,13 @@ def _variations(table: Table, rows: Mapping[str, list[Row]], literals: Literals)
     numbers = count(FIRST_KEY)
     handwritten = [
         {name: value for name, value in row.items() if name in table.columns}
-        for row in ROWS.get(table.name, [{}])
+        for row in project.rows.get(table.name, [{}])
     ]
     free = [column for name, column in table.columns.items() if name not in referring]
     first = {
         column.name: next((v for v in _values(column, None, literals) if v is not None), None)
         for column in free
-        if column.not_null and table.name not in ROWS
+        if column.not_null and table.name not in project.rows
     } | handwritten[0]
 
     def complete(row: Row) -> Row | None:

@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trading_bot_schema.docstrings import acceptances, strongest
-from trading_bot_schema.migrator.settings import Settings
 from verification.observation import STRONG, Observation, Statement
 
-GUIDE = "CONTRIBUTING.md"
 MAINTENANCE = "SHARE UPDATE EXCLUSIVE"
 """The lock of VALIDATE CONSTRAINT and similar, which blocks neither reads nor writes."""
 RULES = (
@@ -28,7 +26,7 @@ RULES = (
 )
 
 TWO_REVISIONS = "Split it into two revisions."
-# By the form of a statement: the section of CONTRIBUTING.md with the safe form, and its summary.
+# By the form of a statement: the section of the guide with the safe form, and its summary.
 SAFE_FORMS = [
     (
         r"CREATE (UNIQUE )?INDEX|REINDEX|CLUSTER",
@@ -156,7 +154,7 @@ def _under_locks(observation: Observation, statements: list[Statement]) -> Itera
                 f"{statement.short}: requests {_named(requested)}, after"
                 f" {'; '.join(s.short for s in scans.values())} has read all rows of"
                 f" {' and '.join(scans)}. If the lock is not available at once, the scan is"
-                f" repeated at each attempt. {TWO_REVISIONS} {_safe_form(statement)}",
+                f" repeated at each attempt. {TWO_REVISIONS} {_safe_form(observation, statement)}",
             )
         held |= requested
         maintained |= {t for t, locks in statement.locks.items() if MAINTENANCE in locks}
@@ -169,7 +167,8 @@ def _under_locks(observation: Observation, statements: list[Statement]) -> Itera
                 "validate-with-add",
                 frozenset({table}),
                 f"{statement.short}: validates a constraint in the transaction that added it, so"
-                f" all rows of {table} are read under {_named(held)}. {_safe_form(statement)}",
+                f" all rows of {table} are read under {_named(held)}."
+                f" {_safe_form(observation, statement)}",
             )
         for rule, effect, tables in (
             ("scan-under-lock", "reads all rows of", statement.read - statement.rewritten),
@@ -180,7 +179,7 @@ def _under_locks(observation: Observation, statements: list[Statement]) -> Itera
                     rule,
                     frozenset({table}),
                     f"{statement.short}: {effect} {table} under {_named(held)}."
-                    f" {_safe_form(statement)}",
+                    f" {_safe_form(observation, statement)}",
                 )
 
 
@@ -203,7 +202,7 @@ def _second_table(
                 frozenset({table, *others}),
                 f"{statement.short}: requests {requested[table]} on {table} while the transaction"
                 f" holds {_named(others)} for as long as it waits. {TWO_REVISIONS}"
-                f" {_safe_form(statement)}",
+                f" {_safe_form(observation, statement)}",
             )
 
 
@@ -224,19 +223,19 @@ def _changed_rows(observation: Observation, statements: list[Statement]) -> Iter
                 frozenset({table}),
                 f"{largest.short}: changes every row of {table} in one transaction, under"
                 f" {locks.get(table, 'ROW EXCLUSIVE')} on {table}; each row stays locked until its"
-                f" end. {_safe_form(largest)}",
+                f" end. {_safe_form(observation, largest)}",
             )
         elif locks:
             yield Violation(
                 "rows-under-lock",
                 frozenset({table}),
                 f"{largest.short}: changes rows of {table} in the transaction that holds"
-                f" {_named(locks)}. {TWO_REVISIONS} {_safe_form(largest)}",
+                f" {_named(locks)}. {TWO_REVISIONS} {_safe_form(observation, largest)}",
             )
 
 
 def _timeouts(observation: Observation) -> Iterator[Violation]:
-    longest = {"lock_timeout": Settings().lock_timeout}
+    longest = {"lock_timeout": observation.project.lock_timeout}
     for statement in observation.statements:
         for name, value in statement.timeouts.items():
             if value == 0 or value > longest.get(name, value):
@@ -246,7 +245,7 @@ def _timeouts(observation: Observation) -> Iterator[Violation]:
                     f"{statement.short}: sets {name} to {f'{value} ms' if value else 'no limit'}."
                     " A revision that needs other timeouts declares them next to `revision`, where"
                     ' -x overrides them: timeouts = {"lock_timeout": "10s"}.'
-                    f" See “Timeouts of one revision” in {GUIDE}.",
+                    f" See “Timeouts of one revision” in {observation.project.guide_name}.",
                 )
 
 
@@ -262,10 +261,10 @@ def _named(locks: dict[str, str]) -> str:
     return f"{names}, which block{'s' if len(locks) == 1 else ''} {reads}"
 
 
-def _safe_form(statement: Statement) -> str:
+def _safe_form(observation: Observation, statement: Statement) -> str:
     """Return the safe form of a statement."""
     section, summary = next(
         (form for pattern, form in SAFE_FORMS if re.search(pattern, statement.sql, re.IGNORECASE)),
         ANY_FORM,
     )
-    return f"Safe: {summary}. See “{section}” in {GUIDE}."
+    return f"Safe: {summary}. See “{section}” in {observation.project.guide_name}."

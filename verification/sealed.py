@@ -1,4 +1,4 @@
-"""``alembic/versions.sum``: the landed revisions, each with a hash of its code.
+"""The sum file of a project: the landed revisions, each with a hash of its code.
 
 The lines are in the order of the history. Missing lines are appended, and none is ever changed.
 Two branches that each add a revision append different lines at the same place, which is a conflict
@@ -17,14 +17,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from alembic.script import ScriptDirectory
+from verification.project import Project
 
-from tools import ROOT
-from tools.document import COMMAND, Document, Texts, read
-from trading_bot_schema.configuration import alembic_config
-
-NAME = "versions-sum"
-PATH = "alembic/versions.sum"
+COMMAND = "python -m verification seal"
 HEADING = "# Revisions that have landed, and the SHA-256 of their code. See CONTRIBUTING.md.\n"
 
 
@@ -38,13 +33,11 @@ class Revision:
     source: str
 
 
-def history() -> list[Revision]:
-    """Return the revisions of the project, the oldest first."""
-    scripts = ScriptDirectory.from_config(alembic_config()).walk_revisions()
-    files = [(script.revision, Path(script.path)) for script in scripts]
+def history(project: Project) -> list[Revision]:
+    """Return the revisions of a project, the oldest first."""
     return [
-        Revision(revision, str(file.relative_to(ROOT)), file.read_text(encoding="utf-8"))
-        for revision, file in reversed(files)
+        Revision(script.revision, project.path(script), Path(script.path).read_text("utf-8"))
+        for script in project.history
     ]
 
 
@@ -92,7 +85,7 @@ def landed(text: str) -> list[tuple[str, str]]:
     return [(line[0], line[-1]) for line in lines]
 
 
-def appended(text: str, history: Sequence[Revision]) -> str:
+def appended(path: str, text: str, history: Sequence[Revision]) -> str:
     """Return the text of the file with the missing lines.
 
     Raises:
@@ -103,50 +96,66 @@ def appended(text: str, history: Sequence[Revision]) -> str:
     for revision in history:
         if revision.revision not in hashes:
             text += f"{revision.revision} {fingerprint(revision.source)}\n"
-    if report := "\n".join(problems(text, history)):
+    if report := "\n".join(problems(path, text, history)):
         raise ValueError(report)
     return text
 
 
-def problems(text: str, history: Sequence[Revision]) -> Iterator[str]:
+def problems(path: str, text: str, history: Sequence[Revision]) -> Iterator[str]:
     """Yield where the history, the oldest first, differs from the file, and what to do."""
     lines = landed(text)
     hashes = dict(lines)
     for revision in history:
         if revision.revision not in hashes:
-            yield f"{PATH} has no line for {revision.file}. Run: {COMMAND} {NAME}"
+            yield f"{path} has no line for {revision.file}. Run: {COMMAND}"
         elif hashes[revision.revision] != fingerprint(revision.source):
             yield (
                 f"The code of {revision.file} differs from what has landed, and databases have run"
                 " that. Undo the change, and add a new revision. If it has not landed yet, delete"
-                f" its line in {PATH} and run: {COMMAND} {NAME}"
+                f" its line in {path} and run: {COMMAND}"
             )
     names = [revision.revision for revision in history]
     for missing in hashes.keys() - set(names):
         yield (
             f"Revision {missing} has landed, and is missing. Restore it. If it has not landed yet,"
-            f" delete its line in {PATH}."
+            f" delete its line in {path}."
         )
     in_file = [name for name, _ in lines if name in names]
     in_history = [name for name in names if name in hashes]
     for name, expected in zip_longest(in_file, in_history):
         if name != expected:
             yield (
-                f"{PATH} has {name} where the history has {expected}. Nothing comes before a"
+                f"{path} has {name} where the history has {expected}. Nothing comes before a"
                 " revision that has landed: put a new one, and its line, after the last."
                 if expected
-                else f"{PATH} has {name} twice. Keep the line that has landed."
+                else f"{path} has {name} twice. Keep the line that has landed."
             )
             return
 
 
-def texts() -> Texts:
-    """Return the file with the missing lines.
+def seal(project: Project) -> bool:
+    """Append the missing lines to the file of a project; return whether there were any.
 
     Raises:
         ValueError: The history does not continue what has landed; the message says where.
     """
-    return {PATH: appended(read(PATH), history())}
+    old = project.sealed.read_text("utf-8") if project.sealed.exists() else ""
+    new = appended(_path(project), old, history(project))
+    project.sealed.write_text(new, encoding="utf-8")
+    return new != old
 
 
-DOCUMENT = Document(NAME, texts)
+def known(project: Project) -> set[str]:
+    """Return the revisions that are sealed."""
+    text = project.sealed.read_text("utf-8") if project.sealed.exists() else ""
+    return {revision for revision, _ in landed(text)}
+
+
+def report(project: Project) -> str:
+    """Return where the history differs from the file, and what to do; empty: nowhere."""
+    text = project.sealed.read_text("utf-8") if project.sealed.exists() else ""
+    return "\n".join(problems(_path(project), text, history(project)))
+
+
+def _path(project: Project) -> str:
+    return str(project.sealed.relative_to(project.root))

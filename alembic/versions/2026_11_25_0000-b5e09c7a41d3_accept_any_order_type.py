@@ -5,7 +5,6 @@ type. The closed list becomes a pattern, an upper-case word, which every row mat
 next revision proves it.
 Locks: ACCESS EXCLUSIVE on trades, for milliseconds. No row is read.
 Old code: works.
-Old code: works.
 Downgrade: keeps all data. The closed list is back for what is written from then on. It is
 validated in a transaction of its own (SHARE UPDATE EXCLUSIVE on trades, while its rows are read),
 and only if all rows pass: where trades hold an order type that is not listed, it stays NOT VALID,

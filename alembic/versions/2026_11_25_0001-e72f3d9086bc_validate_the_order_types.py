@@ -4,7 +4,6 @@ Why: the previous revision has replaced a CHECK without reading the rows, which 
 every write meanwhile. Here they are read while the application works on.
 Locks: SHARE UPDATE EXCLUSIVE on trades, while its rows are read.
 Old code: works.
-Old code: works.
 Downgrade: keeps all data. The pattern holds for what is written from then on, unproved.
 Downgrade locks: ACCESS EXCLUSIVE on trades, for milliseconds.
 

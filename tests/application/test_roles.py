@@ -14,9 +14,12 @@ from models.database import make_engine
 from tests.support import factories
 from tests.support.alembic_cli import AlembicCli
 from tests.support.probe_revisions import Revisions
+from tests.trading_bot import ROOT
 from verification import databases
 from verification.databases import scalar
 from verification.roles import run_script
+
+SCRIPT = ROOT / "docs" / "roles.sql"
 
 FORBIDDEN = [
     "ALTER TABLE users ADD COLUMN extra integer",
@@ -52,7 +55,7 @@ def make_roles(server: str, empty_database: str) -> Iterator[Callable[..., Roles
     names = owner, app = (f"{prefix}_Owner", f"{prefix}_App")
 
     def make(by: str = empty_database) -> Roles:
-        run_script(by, owner, app)
+        run_script(SCRIPT, by, owner, app)
         databases.execute(server, *(f"ALTER ROLE \"{name}\" PASSWORD 'pw'" for name in names))
         return Roles(*(databases.as_role(empty_database, name) for name in names))
 

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from models.database import make_engine
+from tests.trading_bot import ROOT
 from trading_bot_schema import url as urls
 from trading_bot_schema.drivers import asyncpg_arguments, libpq_arguments
 from trading_bot_schema.target import connectable
@@ -18,7 +19,6 @@ from trading_bot_schema.url import (
     masked,
     parse,
 )
-from verification import databases
 
 SECRET = "s3cr:t@/%x"  # noqa: S105
 ENCODED = "s3cr%3At%40%2F%25x"
@@ -28,7 +28,7 @@ def test_environment_comes_before_configuration_and_default() -> None:
     assert database_url("configured", {"DATABASE_URL": "environment"}) == "environment"
     assert database_url("configured", {}) == "configured"
     assert database_url(None, {}) == urls.DEFAULT_URL
-    assert f"embedded:///{databases.ROOT / '.postgres'}" == urls.DEFAULT_URL
+    assert f"embedded:///{ROOT / '.postgres'}" == urls.DEFAULT_URL
     # White space around it is removed.
     assert database_url(None, {"DATABASE_URL": " postgresql://db/bot\n"}) == "postgresql://db/bot"
 

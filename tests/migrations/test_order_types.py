@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from tests.support.factories import MINIMAL_ROWS
-from verification import databases
-from verification.history import Databases
+from tests.trading_bot import PROJECT
+from verification import Databases, databases
 
 LISTED_TYPES, VALIDATED = "3f8a6c2d417e", "e72f3d9086bc"
 CHECKS = """
@@ -40,25 +40,25 @@ def checks(connection: psycopg.Connection) -> dict[str, bool]:
 
 def test_the_list_is_validated_if_all_rows_pass(url: str, connection: psycopg.Connection) -> None:
     assert checks(connection) == {"ck_trades_order_type_upper_case": True}
-    databases.migrate(url, "-1")
+    PROJECT.migrate(url, "-1")
     assert checks(connection) == {"ck_trades_order_type_upper_case": False}
-    databases.migrate(url, "-1")
+    PROJECT.migrate(url, "-1")
     assert checks(connection) == {"ck_trades_order_type_known": True}
-    databases.migrate(url, VALIDATED)
+    PROJECT.migrate(url, VALIDATED)
     assert checks(connection) == {"ck_trades_order_type_upper_case": True}
 
 
 def test_a_new_type_survives_a_downgrade(url: str, connection: psycopg.Connection) -> None:
     connection.execute("UPDATE trades SET order_type = 'PEGGED_2'")
-    databases.migrate(url, "-1")
-    databases.migrate(url, "-1")
+    PROJECT.migrate(url, "-1")
+    PROJECT.migrate(url, "-1")
     assert databases.version(url) == LISTED_TYPES
     assert checks(connection) == {"ck_trades_order_type_known": False}
     types = connection.execute("SELECT order_type FROM trades").fetchall()
     assert types == [("PEGGED_2",)]
     with pytest.raises(psycopg.errors.CheckViolation):
         connection.execute("UPDATE trades SET pnl = 1")
-    databases.migrate(url, VALIDATED)
+    PROJECT.migrate(url, VALIDATED)
     connection.execute("UPDATE trades SET pnl = 1")
     assert checks(connection) == {"ck_trades_order_type_upper_case": True}
 
@@ -66,11 +66,11 @@ def test_a_new_type_survives_a_downgrade(url: str, connection: psycopg.Connectio
 def test_an_interrupted_downgrade_can_be_run_again(
     url: str, connection: psycopg.Connection
 ) -> None:
-    databases.migrate(url, "-1")
+    PROJECT.migrate(url, "-1")
     # As after the commit in the middle of the downgrade.
     connection.execute(
         "ALTER TABLE trades DROP CONSTRAINT ck_trades_order_type_upper_case,"
         " ADD CONSTRAINT ck_trades_order_type_known CHECK (order_type = 'MARKET') NOT VALID"
     )
-    databases.migrate(url, "-1")
+    PROJECT.migrate(url, "-1")
     assert checks(connection) == {"ck_trades_order_type_known": True}

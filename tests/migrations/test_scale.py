@@ -9,20 +9,22 @@ from typing import Any
 import psycopg
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import make_url
 
 from models import Base
-from tests.support.application import ONCE
 from tests.support.factories import MINIMAL_ROWS
-from tests.support.measured import Measured
 from tests.support.probe_revisions import Revisions
+from tests.trading_bot import HEAD, ROOT
 from trading_bot_schema.drift.catalogue import Catalogue, differences, snapshot
-from verification import databases
+from verification import Databases, databases
 from verification.databases import scalar
 from verification.inserting import insert
-from verification.recipes import SCALE
-from verification.rows import FIRST_KEY, FilledDatabases
+from verification.observed_revision import ObservedRevision
+from verification.recipes import recipes
+from verification.rows import FIRST_KEY
 
-PAGE = databases.ROOT / "docs" / "scale.md"
+PAGE = ROOT / "docs" / "scale.md"
+SCALE = recipes(PAGE, "##")
 INT_MAX = 2**31 - 1
 
 
@@ -47,22 +49,32 @@ def test_the_last_id(database_with_trades: str) -> None:
 
 
 def test_widening_the_ids(
-    revisions: Revisions, filled_database: FilledDatabases, empty_database: str
+    revisions: Revisions, owned_databases: Databases, empty_database: str, database: str
 ) -> None:
-    widening = Measured(SCALE["2³¹ trades"].revisions, revisions, filled_database)
-    assert widening.broken_rules() == []
-    assert widening.application == ONCE
-    # The application continues to work after each revision.
-    first, second, third = [observed.url for observed in widening.observed]
+    names = ["first", "second", "third"]
+    for name, upgrade in zip(names, SCALE["2³¹ trades"].revisions, strict=True):
+        revisions.add(name, upgrade)
+    project = revisions.project
+    filled = owned_databases.of(project)
+    urls: list[str] = []
+    ids: list[int] = []
     of_a_bot = {"bot_config_id": FIRST_KEY, "user_id": FIRST_KEY}
-    ids = [add(url, "trades", **of_a_bot) for url in (first, second, third)]
+    for name in names:
+        script = project.scripts.get_revision(name)
+        assert ObservedRevision(filled, script).broken_rules() == []
+        earlier = str(make_url(urls[-1]).database) if urls else filled.filled_template(HEAD)
+        urls.append(filled.make(earlier))
+        project.migrate(urls[-1], name)
+        ids.append(add(urls[-1], "trades", **of_a_bot))  # the application continues to work
+    first, _, third = urls
     assert ids == sorted(set(ids)), "the sequence continues"
     assert scalar(first, "SELECT count(*) FROM trades WHERE id_bigint IS DISTINCT FROM id") == 0
     scalar(third, "SELECT setval('trades_id_seq', %s)", INT_MAX)
     assert add(third, "trades", **of_a_bot) == INT_MAX + 1
     # The schema is that of the models, with the wider column.
     build_widened_models(empty_database)
-    expected, actual = (without_alembic(snapshot(url)) for url in (empty_database, third))
+    project.migrate(database)
+    expected, actual = (without_alembic(snapshot(url)) for url in (empty_database, database))
     unordered = {"TABLE public.trades": {"id"}}
     report = differences(expected, actual, ("models", "database"), lambda _: str(PAGE), unordered)
     assert not report, report

@@ -13,11 +13,11 @@ from sqlalchemy import make_url, text
 
 from models.database import make_engine
 from tests.support.alembic_cli import AlembicCli, Result
+from tests.trading_bot import ROOT
 from trading_bot_schema import embedded
 from trading_bot_schema.drivers import asyncpg_arguments, libpq_arguments
 from trading_bot_schema.url import DatabaseURLError, parse, rendered
 from verification import databases
-from verification.databases import ROOT
 
 SPACE = "a space, 100% & more+"
 

@@ -13,9 +13,8 @@ from sqlalchemy import inspect, make_url
 from tests.support import commandline
 from tests.support.alembic_cli import AlembicCli
 from tests.support.probe_revisions import Revisions
+from tests.trading_bot import HEAD, HISTORY, PROJECT, ROOT
 from verification import databases
-from verification.databases import ROOT
-from verification.history import HEAD, HISTORY
 
 TABLES = {"users", "api_keys", "bot_configs", "bot_states", "trades"}
 NO_DATABASE = "nonsense"
@@ -77,7 +76,7 @@ def test_percent_signs_in_the_configured_url(
 
 def test_a_callers_transaction(empty_database: str) -> None:
     with databases.sync_engine(empty_database).connect() as connection, connection.begin() as own:
-        config = databases.alembic_config(connection)
+        config = PROJECT.config(connection)
         command.upgrade(config, HISTORY[0].revision)
         assert inspect(connection).get_table_names()
         with pytest.raises(CommandError, match="does not run in a transaction that its caller"):
@@ -89,5 +88,5 @@ def test_a_callers_transaction(empty_database: str) -> None:
 def test_the_applications_loggers_are_unchanged(empty_database: str) -> None:
     logger = logging.getLogger("an.application")
     before = (logging.root.level, list(logging.root.handlers), logger.disabled)
-    databases.migrate(empty_database)
+    PROJECT.migrate(empty_database)
     assert (logging.root.level, list(logging.root.handlers), logger.disabled) == before

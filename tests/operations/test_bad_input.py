@@ -15,11 +15,11 @@ from sqlalchemy import make_url
 
 from tests.support import commandline
 from tests.support.alembic_cli import AlembicCli, Result
+from tests.trading_bot import HEAD, ROOT
 from trading_bot_schema import embedded
 from trading_bot_schema.drift.catalogue import snapshot
 from verification import databases
-from verification.databases import ROOT, version
-from verification.history import HEAD
+from verification.databases import version
 
 SECRET = "hunter2"  # noqa: S105
 HASH = "$argon2id$v=19$m=65536,t=3,p=4$c2VjcmV0"

@@ -11,9 +11,9 @@ import pytest
 from tests.support.alembic_cli import AlembicCli, Command
 from tests.support.probe_revisions import Revisions
 from tests.support.waiting import wait_for
+from tests.trading_bot import HEAD
 from trading_bot_schema import embedded
 from verification import databases
-from verification.history import HEAD
 
 SETTINGS = {"fsync": "off", "max_connections": "8"}
 

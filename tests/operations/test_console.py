@@ -11,8 +11,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.support.alembic_cli import AlembicCli
-from verification.databases import ROOT
-from verification.history import HISTORY
+from tests.trading_bot import HISTORY, ROOT
 
 
 def test_progress(alembic_cli: AlembicCli, empty_database: str) -> None:

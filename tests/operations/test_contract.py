@@ -4,8 +4,8 @@ import pytest
 
 from tests.support.alembic_cli import AlembicCli
 from tests.support.probe_revisions import Revisions
+from tests.trading_bot import HEAD
 from verification import databases
-from verification.history import HEAD
 
 REFUSE = ("-x", "contract=refuse")
 EXPAND = "A probe.\n\nOld code: fails once: users.\n"

@@ -12,9 +12,9 @@ from alembic.config import Config
 from tests.support import commandline
 from tests.support.alembic_cli import AlembicCli, Result
 from tests.support.probe_revisions import Revisions
+from tests.trading_bot import HEAD, PROJECT
 from trading_bot_schema.plan import command
 from verification import databases
-from verification.history import HEAD
 
 USER = "INSERT INTO users (email, hashed_password) VALUES ('a@b.c', 'hash')"
 LOCKS = "Locks: ACCESS EXCLUSIVE on users."
@@ -38,7 +38,7 @@ def test_guards_without_docstrings(database: str, revisions: Revisions, level: s
     stopped = run(*alembic, "-x", "contract=refuse", "upgrade", "head")
     assert "breaks old code: all of it. Stopping before it" in stopped.succeeded().stderr
     assert databases.version(database) == HEAD
-    databases.migrate(database, "-1")
+    PROJECT.migrate(database, "-1")
     plan = run("trading_bot_schema", "plan", "--json").succeeded()
     (revision,) = json.loads(plan.stdout)["revisions"]
     assert revision["title"]
@@ -56,6 +56,7 @@ def test_guards_without_docstrings(database: str, revisions: Revisions, level: s
         "Downgrade: loses nothing at all",
         "Downgrade: keeps most.",
         "downgrade: loses users.",
+        "Downgrade: keeps all data.\nDowngrade: loses users.",
     ],
 )
 def test_what_a_downgrade_loses(
@@ -83,7 +84,13 @@ def test_a_table_that_is_not_there_by_the_declared_name(
 
 @pytest.mark.parametrize(
     "line",
-    ["", "Old code: break: insert into users.", "Old code: breaks insert.", "Old code: fine."],
+    [
+        "",
+        "Old code: break: insert into users.",
+        "Old code: breaks insert.",
+        "Old code: fine.",
+        "Old code: works.\nOld code: breaks: insert into users.",
+    ],
 )
 def test_whether_old_code_works(
     alembic_cli: AlembicCli, database: str, revisions: Revisions, line: str
@@ -105,6 +112,7 @@ def test_whether_old_code_works(
         ((LOCKS, DOWNGRADE), "whether old code works. There is no line"),
         ((LOCKS, OLD_CODE), "what its downgrade loses. There is no line"),
         ((LOCKS, OLD_CODE, "Downgrade: looses it."), "what its downgrade loses. 'looses it.'"),
+        ((LOCKS, LOCKS, OLD_CODE, DOWNGRADE), "what it locks. the line 'Locks:' is repeated"),
     ],
 )
 def test_plan(

@@ -12,11 +12,10 @@ import psycopg
 import pytest
 
 from tests.support.waiting import wait_for
+from tests.trading_bot import HEAD, PROJECT, ROOT
 from trading_bot_schema import embedded
 from trading_bot_schema.drift.catalogue import snapshot
 from verification import databases
-from verification.databases import ROOT
-from verification.history import HEAD
 
 USER = "INSERT INTO users (email, hashed_password) VALUES (%s, 'hash') RETURNING id"
 
@@ -62,12 +61,12 @@ def emails(url: str) -> list[str]:
 def test_backup_and_restore(
     database: str, make_database: Callable[..., str], tmp_path: Path
 ) -> None:
-    databases.migrate(database, "-1")  # an older backup
+    PROJECT.migrate(database, "-1")  # an older backup
     assert [add_user(database, email) for email in ("a", "b")] == [1, 2]
     urls = {"NEW_URL": make_database(), "ROWS_URL": make_database()}
     for script in blocks("backup.md"):
         run(script, tmp_path, programs(database), DATABASE_URL=database, **urls)
-    databases.migrate(database)
+    PROJECT.migrate(database)
     for url in urls.values():
         assert emails(url) == ["a", "b"]
         assert databases.version(url) == HEAD
@@ -89,15 +88,15 @@ def servers(tmp_path: Path) -> Iterator[list[str]]:
 
 def test_logical_replication(servers: list[str], tmp_path: Path) -> None:
     old, new = servers
-    databases.migrate(old, "7c1d0e5a9b42")
+    PROJECT.migrate(old, "7c1d0e5a9b42")
     assert add_user(old, "before") == 1
     set_up, switch_over = blocks("replication.md")
     copied, caught_up = blocks("replication.md", "sql")
     run(set_up, tmp_path, programs(new), OLD_URL=old, NEW_URL=new)
     with psycopg.connect(new, autocommit=True) as connection:
         wait_for(lambda: not connection.execute(copied.encode()).fetchall())
-    databases.migrate(new)  # the subscriber first
-    databases.migrate(old)
+    PROJECT.migrate(new)  # the subscriber first
+    PROJECT.migrate(old)
     assert add_user(old, "after") == 2
     with psycopg.connect(old, autocommit=True) as connection:
         wait_for(lambda: connection.execute(caught_up.encode()).fetchone() == (True,))

@@ -20,13 +20,15 @@ from tests.support import commandline, mutations
 from tests.support.alembic_cli import Result
 from tests.support.drift import ReferenceSchema
 from tests.support.mutations import DRIFT, MUTATIONS
+from tests.trading_bot import HISTORY, PROJECT, ROOT
 from trading_bot_schema import embedded
 from trading_bot_schema.drift import comparison, pg_dump, scratch
 from trading_bot_schema.drift.catalogue import Catalogue, snapshot
-from verification import databases
+from verification import Databases, databases
 from verification.databases import execute
-from verification.history import HISTORY, Databases
 from verification.roles import run_script
+
+SCRIPT = ROOT / "docs" / "roles.sql"
 
 Drift = Callable[..., tuple[int, str]]
 
@@ -47,7 +49,7 @@ def drift(server: str, package_command: Callable[..., Result]) -> Drift:
 def roles(make_role: Callable[..., str], database: str) -> Iterator[tuple[str, str]]:
     """Owner and application of the migrated database, after docs/roles.sql."""
     owner, app = make_role("_Owner"), make_role("_app")
-    run_script(database, owner, app)
+    run_script(SCRIPT, database, owner, app)
     yield owner, app
     execute(database, *(f'DROP OWNED BY "{name}" CASCADE' for name in (owner, app)))
 
@@ -81,7 +83,7 @@ def test_each_revision(database_at: Databases, drift: Drift) -> None:
         url = database_at.at(revision)
         assert_no_drift(drift(url))
     # Downgraded to base, where the empty alembic_version stays.
-    databases.migrate(url, "base")
+    PROJECT.migrate(url, "base")
     assert_no_drift(drift(url))
 
 
@@ -123,7 +125,7 @@ def test_a_database_with_the_name_of_a_table(server: str, drift: Drift) -> None:
         databases.transaction(server, lock, autocommit=True),
         databases.database(server, "users") as url,
     ):
-        databases.migrate(url)
+        PROJECT.migrate(url)
         assert_no_drift(drift(url))
 
 
@@ -137,7 +139,7 @@ def test_another_encoding_and_locale(
     url = make_url(server).set(database=name).render_as_string(hide_password=False)
     try:
         monkeypatch.setenv("DATABASE_URL", url)
-        command.upgrade(databases.alembic_config(), "head")
+        command.upgrade(PROJECT.config(), "head")
         assert_no_drift(drift(url))
     finally:
         execute(server, f"DROP DATABASE {name}")
@@ -275,7 +277,7 @@ def test_the_default_scratch_server_is_embedded(server: str, database: str) -> N
 
 def test_a_password(password_server: str, drift: Drift) -> None:
     with databases.database(password_server, "migrated") as url:
-        databases.migrate(url)
+        PROJECT.migrate(url)
         assert_no_drift(drift(url, scratch=password_server))
 
 

@@ -130,6 +130,38 @@ def test_server_killed_leaves_a_stale_pid_file(new_home: Callable[..., Path]) ->
     assert scalar(url, "SELECT value FROM kept") == 7
 
 
+TEMPORARY = """
+from pathlib import Path
+import sys, time
+from trading_bot_schema import embedded
+with embedded.temporary({"fsync": "off"}, Path(sys.argv[1])):
+    print("started", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_temporary_server_whose_process_was_killed_is_removed(reachable_directory: Path) -> None:
+    command = [sys.executable, "-c", TEMPORARY, str(reachable_directory)]
+    killed, kept = (subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2))
+    try:
+        for process in (killed, kept):
+            assert process.stdout
+            assert process.stdout.readline() == "started\n"
+        killed.kill()
+        killed.communicate()
+        homes = {*reachable_directory.iterdir()}
+        with embedded.temporary({"fsync": "off"}, reachable_directory) as url:
+            assert scalar(url.render_as_string(), "SELECT 1") == 1
+        (left,) = reachable_directory.iterdir()
+        assert left in homes
+        assert scalar(embedded.start(left / "server").render_as_string(), "SELECT 1") == 1
+    finally:
+        kept.kill()
+        kept.communicate()
+        with embedded.temporary({"fsync": "off"}, reachable_directory):
+            pass
+
+
 def test_without_the_wheel(new_home: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "WHEEL", "no-such-wheel")
     with pytest.raises(EmbeddedError) as caught:

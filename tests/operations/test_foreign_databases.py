@@ -6,8 +6,8 @@ import pytest
 
 from models import Base
 from tests.support.alembic_cli import AlembicCli, Result
+from tests.trading_bot import HEAD, HISTORY
 from verification import databases
-from verification.history import HEAD, HISTORY
 
 VERSION = "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)"
 ACCEPT = ("-x", "ahead=accept", "upgrade", "head")

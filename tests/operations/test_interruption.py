@@ -16,17 +16,18 @@ from tests.support.probe_revisions import (
     Revisions,
 )
 from tests.support.waiting import wait_for
+from tests.trading_bot import HISTORY, PROJECT
 from trading_bot_schema.drift.catalogue import snapshot
-from verification import databases, history
+from verification import Databases, databases
 from verification.databases import scalar, version
-from verification.history import HISTORY, Databases
+from verification.project import before
 
 STEPS = [
     (name, *ends)
     for revision in HISTORY
     for name, *ends in (
-        ("upgrade", history.before(revision), revision.revision),
-        ("downgrade", revision.revision, history.before(revision)),
+        ("upgrade", before(revision)[0], revision.revision),
+        ("downgrade", revision.revision, before(revision)[0]),
     )
 ]
 """Every step of the migrations: command, start, target."""
@@ -82,7 +83,7 @@ def test_connection_terminated_before_every_statement(
         engine = databases.sync_engine(url)
         before_change(number, lambda: terminate_other_sessions(url), engine)
         try:
-            getattr(command, name)(databases.alembic_config(engine), target)
+            getattr(command, name)(PROJECT.config(engine), target)
         except (OperationalError, PendingRollbackError):  # a broken connection, nothing else
             assert is_applied_or_unchanged(url, name, before, expected)
         else:

@@ -9,10 +9,10 @@ from sqlalchemy import make_url, text
 
 from models.database import make_engine
 from tests.support.alembic_cli import AlembicCli
+from tests.trading_bot import HEAD
 from trading_bot_schema import embedded
 from trading_bot_schema.url import HARMLESS, OPTIONS, DatabaseURLError, parse
 from verification import databases
-from verification.history import HEAD
 
 VARIABLES = {
     option.keyword.decode(): option.envvar.decode()

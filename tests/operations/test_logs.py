@@ -12,9 +12,8 @@ from sqlalchemy import make_url
 
 from tests.support.alembic_cli import AlembicCli, Result
 from tests.support.probe_revisions import Revisions
+from tests.trading_bot import HEAD, HISTORY, ROOT
 from verification import databases
-from verification.databases import ROOT
-from verification.history import HEAD, HISTORY
 
 JSON = {"MIGRATION_LOG": "json"}
 PASSWORD = "hunter2"  # noqa: S105

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from verification.databases import ROOT
+from tests.trading_bot import ROOT
 
 FILES = [*sorted((ROOT / "trading_bot_schema").rglob("*.py")), ROOT / "alembic" / "env.py"]
 CALLS = {"CommandError", "DatabaseURLError", "EmbeddedError", "log.info", "log.warning"}

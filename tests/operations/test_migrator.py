@@ -17,11 +17,11 @@ from tests.support.probe_revisions import (
     Revisions,
 )
 from tests.support.waiting import wait_for
+from tests.trading_bot import HEAD, PROJECT
 from trading_bot_schema.migrator import Settings
 from trading_bot_schema.migrator.lock import LOCK_KEY
 from verification import databases
 from verification.databases import scalar, version
-from verification.history import HEAD
 
 
 def test_twenty_upgrades_at_once(
@@ -109,7 +109,7 @@ def test_readers_change_nothing(alembic_cli: AlembicCli, empty_database: str) ->
 def test_a_callers_transaction_keeps_the_lock(alembic_cli: AlembicCli, database: str) -> None:
     with databases.sync_engine(database).connect() as connection:
         connection.execute(text("SELECT 1"))
-        command.stamp(databases.alembic_config(connection), "base")
+        command.stamp(PROJECT.config(connection), "base")
         busy = alembic_cli.run("-x", "wait_timeout=0", "upgrade", "head", database=database)
         assert "Another migrator is running" in busy.messages[0]
         connection.rollback()
@@ -118,7 +118,7 @@ def test_a_callers_transaction_keeps_the_lock(alembic_cli: AlembicCli, database:
 
 
 def test_a_callers_connection_releases_the_lock(connection: Connection, database: str) -> None:
-    config = databases.alembic_config(connection)
+    config = PROJECT.config(connection)
     command.downgrade(config, "-1")
     assert _lock_is_free(database)
     with pytest.raises(CommandError, match="nosuch"):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import commandline
 from tests.support.alembic_cli import Result
-from verification.databases import ROOT
+from tests.trading_bot import ROOT
 
 CONTENTS = {
     "a module": ("models.py", "x = 1\n"),

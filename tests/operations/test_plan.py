@@ -15,15 +15,15 @@ from sqlalchemy.engine import Engine
 
 from tests.support.alembic_cli import Result
 from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
+from tests.trading_bot import HISTORY
 from trading_bot_schema.docstrings import LOCKS
 from trading_bot_schema.migrator.lock import LOCK_KEY
 from trading_bot_schema.plan import obstacles
 from trading_bot_schema.plan.command import make_plan
 from trading_bot_schema.plan.obstacles import CONFLICTS, Effect
 from trading_bot_schema.plan.revisions import strongest_locks
-from verification import databases
+from verification import Databases, databases
 from verification.databases import execute, transaction
-from verification.history import HISTORY, Databases
 
 Run = Callable[..., Result]
 INITIAL = HISTORY[0].revision

@@ -15,9 +15,9 @@ from alembic.util import CommandError
 from tests.support.alembic_cli import AlembicCli
 from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
 from tests.support.probe_revisions import Revisions
+from tests.trading_bot import HEAD, PROJECT
 from trading_bot_schema.migrator.lock import LOCK_KEY
 from verification import databases
-from verification.history import HEAD
 
 REFUSED = "a connection pooler in transaction or statement mode"
 
@@ -129,7 +129,7 @@ def test_transaction_mode_is_refused_beside_other_clients(
 @needs_pgbouncer
 def test_an_application_that_migrates_is_refused_too(empty_database: str) -> None:
     with pgbouncer(empty_database, "transaction") as url, other_clients(url):
-        config = databases.alembic_config()
+        config = PROJECT.config()
         config.attributes["connection"] = engine = databases.sync_engine(url)
         with pytest.raises(CommandError, match=REFUSED):
             command.upgrade(config, "head")

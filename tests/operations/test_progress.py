@@ -16,8 +16,9 @@ import pytest
 from tests.support.alembic_cli import AlembicCli
 from tests.support.probe_revisions import CONCURRENT_INDEX, DROP_CONCURRENT_INDEX, Revisions
 from tests.support.waiting import SECONDS, wait_for
+from tests.trading_bot import ROOT
 from trading_bot_schema.migrator.progress import Progress
-from verification.databases import ROOT, scalar, transaction
+from verification.databases import scalar, transaction
 
 ERASE = "\r\x1b[K"
 

@@ -7,12 +7,12 @@ from sqlalchemy import make_url
 
 from tests.support import data
 from tests.support.probe_revisions import Revisions
+from tests.trading_bot import HISTORY
 from tools.measure.rehearse import report
 from tools.measure.rehearse.__main__ import main
 from tools.measure.rehearse.canaries import HOT, READ, TABLES, WRITE
 from tools.measure.rehearse.rehearsal import Rehearsal, rehearse
-from verification import databases
-from verification.history import HISTORY, Databases
+from verification import Databases, databases
 
 TRADES = 300
 # Holds the lock until statements of the application wait for it, for a limited time.

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.alembic_cli import AlembicCli, Result
+from tests.trading_bot import HEAD
 from verification import databases
-from verification.history import HEAD
 
 HIDDEN = 'row-level security policy for table "{}"'
 

@@ -23,11 +23,11 @@ from tests.support.probe_revisions import (
     Revisions,
 )
 from tests.support.waiting import SECONDS, wait_for
+from tests.trading_bot import HEAD, ROOT
 from trading_bot_schema.drift.catalogue import snapshot
 from trading_bot_schema.migrator.lock import LOCK_KEY
 from trading_bot_schema.signals import end_cleanly
-from verification.databases import ROOT, scalar, transaction, version
-from verification.history import HEAD
+from verification.databases import scalar, transaction, version
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 by_each_signal = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)

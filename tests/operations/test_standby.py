@@ -18,6 +18,7 @@ from tests.support import commandline
 from tests.support.alembic_cli import Result
 from tests.support.factories import MINIMAL_ROWS
 from tests.support.waiting import wait_for
+from tests.trading_bot import PROJECT
 from trading_bot_schema import embedded
 from verification import databases
 from verification.databases import scalar
@@ -64,7 +65,7 @@ def servers() -> Iterator[Servers]:
 
 
 async def test_a_standby_answers_queries_and_refuses_writes(servers: Servers) -> None:
-    databases.migrate(servers.primary)
+    PROJECT.migrate(servers.primary)
     with psycopg.connect(servers.primary) as connection:
         user = insert(connection, "users", MINIMAL_ROWS["users"])
     servers.wait()
@@ -81,8 +82,8 @@ async def test_a_standby_answers_queries_and_refuses_writes(servers: Servers) ->
 
 
 def test_upgrading_a_standby_is_refused(servers: Servers) -> None:
-    databases.migrate(servers.primary)
-    databases.migrate(servers.primary, "-1")
+    PROJECT.migrate(servers.primary)
+    PROJECT.migrate(servers.primary, "-1")
     servers.wait()
     before = databases.version(servers.standby)
     result = commandline.run("alembic", "upgrade", "head", DATABASE_URL=servers.standby)
@@ -90,7 +91,7 @@ def test_upgrading_a_standby_is_refused(servers: Servers) -> None:
     assert "read-only" in result.stderr
     assert "This server is a standby: point DATABASE_URL at the primary." in result.stderr
     assert databases.version(servers.standby) == before
-    databases.migrate(servers.primary)
+    PROJECT.migrate(servers.primary)
     servers.wait()
     assert databases.version(servers.standby) == databases.version(servers.primary) != before
 
@@ -98,8 +99,8 @@ def test_upgrading_a_standby_is_refused(servers: Servers) -> None:
 def test_plan_and_drift_on_a_standby(
     servers: Servers, package_command: Callable[..., Result]
 ) -> None:
-    databases.migrate(servers.primary)
-    databases.migrate(servers.primary, "-1")
+    PROJECT.migrate(servers.primary)
+    PROJECT.migrate(servers.primary, "-1")
     servers.wait()
     result = package_command("plan", database=servers.standby)
     assert result.status == 1
@@ -117,7 +118,7 @@ def test_plan_and_drift_on_a_standby(
 def test_plan_on_the_primary_shows_the_lag_of_the_standby(
     servers: Servers, package_command: Callable[..., Result]
 ) -> None:
-    databases.migrate(servers.primary)
-    databases.migrate(servers.primary, "-1")
+    PROJECT.migrate(servers.primary)
+    PROJECT.migrate(servers.primary, "-1")
     result = package_command("plan", database=servers.primary)
     assert "is a standby that has yet to replay" in result.stdout

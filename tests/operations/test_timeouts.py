@@ -15,6 +15,7 @@ from sqlalchemy import Connection, event, func, select, text
 from tests.support.alembic_cli import AlembicCli
 from tests.support.probe_revisions import ADD_COLUMN, Revisions
 from tests.support.waiting import wait_for
+from tests.trading_bot import HEAD, PROJECT
 from trading_bot_schema import embedded
 from trading_bot_schema.migrator.hold import HeldTooLongError, Hold
 from trading_bot_schema.migrator.settings import Settings
@@ -22,7 +23,6 @@ from trading_bot_schema.migrator.statements import limits
 from trading_bot_schema.migrator.timeouts import Timeouts
 from verification import databases
 from verification.databases import scalar, version
-from verification.history import HEAD
 
 OUTSIDE = "with op.get_context().autocommit_block():\n    "
 SHOW = "print(op.get_bind().scalar(sa.text('SHOW lock_timeout')))\n"
@@ -68,7 +68,7 @@ def test_an_autovacuum_is_cancelled_after_deadlock_timeout(
 ) -> None:
     with embedded.temporary({"autovacuum_naptime": "1s", "fsync": "off"}) as server:
         url = server.render_as_string(hide_password=False)
-        databases.migrate(url)
+        PROJECT.migrate(url)
         databases.execute(
             url,
             # One page in a tenth of a second.

@@ -10,11 +10,11 @@ from sqlalchemy import TextClause, text
 import trading_bot_schema
 from tests.support.alembic_cli import AlembicCli
 from tests.support.probe_revisions import Revisions
+from tests.trading_bot import HEAD
 from trading_bot_schema.migrator import hold
 from trading_bot_schema.migrator.blockers import describe_blockers
 from trading_bot_schema.url import parse, rendered
 from verification import databases
-from verification.history import HEAD
 
 STATEMENTS = {
     f"{info.name}.{name}": str(value)

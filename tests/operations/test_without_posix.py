@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import commandline
+from tests.trading_bot import HEAD
 from verification import databases
-from verification.history import HEAD
 
 LIKE_WINDOWS = """\
 import os, signal, sys

@@ -9,9 +9,8 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
+from tests.trading_bot import HISTORY, PROJECT
 from trading_bot_schema.migrator import alembic_internals
-from verification import databases
-from verification.history import HISTORY, SCRIPTS
 
 RENAMED = "Alembic has renamed what trading_bot_schema/migrator/alembic_internals.py uses"
 
@@ -28,7 +27,7 @@ def configured(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Calla
             contexts.append(context.get_context())
 
         monkeypatch.setattr(ScriptDirectory, "run_env", run_env)
-        function(databases.alembic_config(), *arguments)
+        function(PROJECT.config(), *arguments)
         return contexts[0]
 
     return run
@@ -54,7 +53,7 @@ def test_upgrading_to_the_head(configured: Callable[..., MigrationContext]) -> N
         (command.stamp, "head", False),
     ):
         migration = configured(function, target)
-        assert alembic_internals.upgrades_to_head(migration, SCRIPTS) is expected, RENAMED
+        assert alembic_internals.upgrades_to_head(migration, PROJECT.scripts) is expected, RENAMED
 
 
 def test_options(connection: Connection) -> None:

@@ -1,9 +1,4 @@
-"""Each generated document that is out of date is reported, and written on request.
-
-The contents are tested here for the diagram and the data dictionary, for ``docs/schema.sql`` in
-``test_schema.py``, for the mutation table in ``test_mutation_table.py``, for the table of
-dangerous operations in ``test_guide.py``, for the lines on locks in ``test_lock_lines.py``.
-"""
+"""Each generated document that is out of date is reported, and written on request."""
 
 import shutil
 from pathlib import Path
@@ -13,10 +8,10 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table
 
 from models import Base
 from tests.support import commandline
+from tests.trading_bot import ROOT
 from tools.document import marked
 from tools.document.data_dictionary import dictionary
 from tools.document.diagram import diagram
-from verification.databases import ROOT
 
 # For each document, a part whose change is detected without a database.
 GENERATED = {
@@ -24,24 +19,24 @@ GENERATED = {
     "data-dictionary": [("docs/data-dictionary.md", "| `email` |")],
     "benchmarks": [("docs/benchmarks.md", "| 1 claim due bots | 2,000 |")],
     "schema": [("docs/schema.sql", "-- The schema at revision ")],
-    "dangerous-operations": [
-        ("CONTRIBUTING.md", "| drop a table | "),
-        ("CONTRIBUTING.md", "Measured on PostgreSQL 15"),
-    ],
-    "mutation-table": [
-        ("docs/conformance.md", "Measured on PostgreSQL 18 with Alembic "),
-        ("docs/conformance.md", "| a table is missing |"),
-    ],
 }
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the project."""
-    packages = ("alembic", "docs", "models", "tests", "tools", "trading_bot_schema")
+    packages = (
+        "alembic",
+        "docs",
+        "models",
+        "tests",
+        "tools",
+        "trading_bot_schema",
+        "verification",
+    )
     for name in packages:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("CONTRIBUTING.md", "README.md", "README.tr.md", "alembic.ini"):
+    for name in ("README.md", "README.tr.md", "alembic.ini", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
@@ -68,8 +63,7 @@ def test_an_outdated_document_is_reported(name: str, path: str, part: str, proje
 
 
 def test_outdated_documents_are_written(project: Path) -> None:
-    # Measuring these takes a minute: tox -e documents.
-    names = [name for name in GENERATED if name not in ("dangerous-operations", "mutation-table")]
+    names = [*GENERATED]
     for path, part in {path: part for name in names for path, part in GENERATED[name]}.items():
         damage(project, path, part)
     result = commandline.run("tools.document", *names, cwd=project).succeeded()
@@ -85,17 +79,6 @@ def test_measuring_reports_what_needs_a_database(project: Path) -> None:
     measured = commandline.run("tools.document", "schema", "--check", "--measure", cwd=project)
     assert (quick.status, measured.status) == (0, 1)
     assert measured.stderr.startswith("Out of date: docs/schema.sql. Run: ")
-
-
-def test_a_missing_line_of_the_history_is_reported_and_appended(project: Path) -> None:
-    path = project / "alembic" / "versions.sum"
-    text = path.read_text()
-    path.write_text("".join(text.splitlines(keepends=True)[:-1]))
-    result = commandline.run("tools.document", "--check", cwd=project)
-    command = "python -m tools.document versions-sum"
-    assert result.stderr == f"Out of date: alembic/versions.sum. Run: {command}\n"
-    result = commandline.run("tools.document", "versions-sum", cwd=project)
-    assert (result.status, path.read_text()) == (0, text), result.stderr
 
 
 def test_an_unknown_document_is_refused() -> None:

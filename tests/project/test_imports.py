@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import models
-from verification.databases import ROOT
+from tests.trading_bot import ROOT
 
 WITHOUT_SIDE_EFFECTS = """
 import socket, subprocess, sys

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import inspect
 
 from tests.support import commandline
+from tests.trading_bot import PROJECT, ROOT
 from verification import databases
-from verification.databases import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_plan_and_drift_without_a_checkout_for_a_role_that_may_only_read(
     server: str,
     make_role: Callable[..., str],
 ) -> None:
-    databases.migrate(database, "-1")
+    PROJECT.migrate(database, "-1")
     url = databases.as_role(database, make_role(member_of="pg_read_all_data"))
     environment = {"PYTHONPATH": str(installed), "DATABASE_URL": url}
     result = commandline.run("trading_bot_schema", "plan", cwd=tmp_path, **environment).succeeded()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from verification.databases import ROOT
+from tests.trading_bot import ROOT
 
 
 def parts(name: str) -> dict[str, list[str]]:

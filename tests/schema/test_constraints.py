@@ -14,7 +14,8 @@ import pytest
 from models import BotStatus, OrderType, Side, Timeframe
 from tests import specification
 from tests.support.factories import MINIMAL_ROWS
-from verification.history import HEAD, Databases
+from tests.trading_bot import HEAD
+from verification import Databases
 from verification.inserting import insert
 
 Connection = psycopg.Connection[Any]

@@ -22,7 +22,7 @@ from alembic.config import main
 
 from tests.support.fault_injection import stop_before_change
 from tests.support.waiting import SECONDS
-from verification.databases import ROOT
+from tests.trading_bot import ROOT
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.alembic_cli import Result
 from tests.support.waiting import SECONDS
-from verification.databases import ROOT
+from tests.trading_bot import ROOT
 
 
 def run(*command: str, cwd: Path = ROOT, **environment: str) -> Result:

@@ -1,4 +1,4 @@
-"""Operations that are dangerous for a live database, with the safe forms in CONTRIBUTING.md."""
+"""Operations that are dangerous for a live database, with the safe forms in docs/recipes.md."""
 
 from dataclasses import dataclass
 

@@ -1,13 +1,18 @@
 """A copy of the migrations to which a test adds revisions."""
 
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from textwrap import indent
 
 from alembic.config import Config
 
-from verification.databases import ROOT
-from verification.history import HEAD
+from verification import Project
+from verification.observed_revision import ObservedRevision
+
+Probe = Callable[..., ObservedRevision]
+"""The fixture ``probe``: adds a revision, and observes it."""
 
 CONCURRENT_INDEX = """
 with op.get_context().autocommit_block():
@@ -44,18 +49,25 @@ _UPGRADE = "def upgrade():\n"
 class Revisions:
     """A copy of ``alembic.ini`` and ``alembic/``."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._last = HEAD
-        shutil.copy(ROOT / "alembic.ini", directory)
+    def __init__(self, project: Project, directory: Path) -> None:
+        self._directory, self._original = directory, project
+        self._last = project.head
+        shutil.copy(project.ini, directory)
         shutil.copytree(
-            ROOT / "alembic", directory / "alembic", ignore=shutil.ignore_patterns("__pycache__")
+            project.scripts.dir,
+            directory / Path(project.scripts.dir).name,
+            ignore=shutil.ignore_patterns("__pycache__"),
         )
+
+    @property
+    def project(self) -> Project:
+        """The project with the added revisions."""
+        return replace(self._original, ini=Path(self.ini))
 
     @property
     def ini(self) -> str:
         """The argument of ``alembic -c``."""
-        return str(self._directory / "alembic.ini")
+        return str(self._directory / self._original.ini.name)
 
     @property
     def config(self) -> Config:
@@ -83,5 +95,5 @@ class Revisions:
             downgrade=indent(downgrade, "    "),
             code=code,
         )
-        (self._directory / "alembic" / "versions" / f"{revision}.py").write_text(text)
+        (Path(self.project.scripts.versions) / f"{revision}.py").write_text(text)
         self._last = revision

@@ -1,4 +1,4 @@
-"""The lines of a revision's docstring are read as described in CONTRIBUTING.md."""
+"""The lines of a revision's docstring are read as described in docs/recipes.md."""
 
 import pytest
 

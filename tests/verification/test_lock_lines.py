@@ -1,14 +1,12 @@
-"""A docstring that declares fewer or more locks than are taken is refused, with the right line.
-
-The declarations of real revisions are compared in ``test_locks.py``.
-"""
+"""A docstring that declares fewer or more locks than are taken is refused, with the right line."""
 
 import pytest
 
-from tools.document.locks import with_lines
+from tests.support.probe_revisions import Probe
+from tests.trading_bot import PROJECT
+from verification.lines import lines_on_locks, with_lines
 from verification.lock_lines import check_downgrade, check_upgrade
 from verification.observation import Observation, Statement
-from verification.observed_revision import Probe
 
 ADD_NOTE = 'op.add_column("trades", sa.Column("note", sa.Text()))'
 BRIEFLY = "ACCESS EXCLUSIVE on trades, for milliseconds"
@@ -17,7 +15,7 @@ REWRITING = "ACCESS EXCLUSIVE on trades, while it is rewritten"
 
 
 def observation(*statements: Statement) -> Observation:
-    return Observation({"trades": 9, "users": 9}, set(), list(statements))
+    return Observation(PROJECT, {"trades": 9, "users": 9}, set(), list(statements))
 
 
 def taking(
@@ -154,12 +152,15 @@ def test_a_missing_line_is_written(probe: Probe) -> None:
     create = 'op.execute("CREATE TABLE notes (id integer REFERENCES users)")'
     docstring = "A probe.\n\nLocks: <none, or: ...>\nDowngrade: loses notes."
     revision = probe(create, 'op.drop_table("notes")', docstring)
-    written = with_lines(docstring, revision)
+    written = with_lines(docstring, lines_on_locks(revision))
     assert written == (
         "A probe.\n\nLocks: SHARE ROW EXCLUSIVE on users, for milliseconds.\n"
         "Downgrade locks: ACCESS EXCLUSIVE on users, for milliseconds.\nDowngrade: loses notes."
     )
-    assert with_lines(docstring.replace("Locks: <none, or: ...>\n", ""), revision) == written
+    assert (
+        with_lines(docstring.replace("Locks: <none, or: ...>\n", ""), lines_on_locks(revision))
+        == written
+    )
     # It is correct.
     assert check_upgrade(written, revision.upgrade) == ""
     assert check_downgrade(written, revision.downgrade, {"notes"}) == ""

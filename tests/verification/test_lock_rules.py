@@ -5,7 +5,7 @@ Each revision here is added to those of the project, and checked by its observed
 
 import pytest
 
-from verification.observed_revision import Probe
+from tests.support.probe_revisions import Probe
 
 ADD_COLUMN = 'op.add_column("trades", sa.Column("note", sa.Text()))'
 CHECK = (
@@ -22,7 +22,7 @@ AUTOCOMMIT = "with op.get_context().autocommit_block():\n"
 INDEX = 'op.create_index("ix_probe", "trades", ["symbol"], postgresql_concurrently=True{})'
 DROP_INDEX = 'op.drop_index("ix_probe", if_exists=True, postgresql_concurrently=True)'
 BATCHES = """
-last = op.get_bind().scalar(sa.text("SELECT max(id) FROM trades"))
+last = op.get_bind().scalar(sa.text("SELECT max(id) FROM trades")) or 0
 for first in range(0, last + 1, 5_000):
     op.execute(
         "UPDATE trades SET commission_asset = 'none' WHERE {only}"
@@ -44,7 +44,7 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         'op.create_check_constraint(op.f("ck_probe"), "trades", "price < 1e30")',
         "",
         "ACCESS EXCLUSIVE on trades, which blocks reads and writes. Safe: add it NOT VALID,"
-        " VALIDATE it in the next revision. See “Add or change a CHECK” in CONTRIBUTING.md.",
+        " VALIDATE it in the next revision. See “Add or change a CHECK” in docs/recipes.md.",
     ),
     "SET NOT NULL without a validated CHECK": (
         "scan-under-lock",

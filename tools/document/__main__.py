@@ -16,30 +16,18 @@ from tools.document import (
     Document,
     Measured,
     benchmarks,
-    dangerous_operations,
     data_dictionary,
     diagram,
     different,
-    locks,
-    mutation_table,
-    old_code,
-    old_code_lines,
     schema,
 )
 from trading_bot_schema.embedded import EmbeddedError
-from verification import sealed
 
 DOCUMENTS: tuple[Document | Measured, ...] = (
     diagram.DOCUMENT,
     data_dictionary.DOCUMENT,
     benchmarks.DOCUMENT,
     schema.DOCUMENT,
-    locks.DOCUMENT,
-    dangerous_operations.DOCUMENT,
-    sealed.DOCUMENT,
-    mutation_table.DOCUMENT,
-    old_code_lines.DOCUMENT,
-    old_code.DOCUMENT,
 )
 NAMES = [document.name for document in DOCUMENTS]
 

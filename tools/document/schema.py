@@ -51,11 +51,12 @@ def of_database(url: str) -> str:
 
 def texts(server: str) -> Texts:
     """Migrate a new database and return the file for it."""
-    from verification import databases
+    from tools import ROOT
+    from verification import databases, load
 
     with databases.database_factory(server) as make_database:
         url = make_database()
-        databases.migrate(url)
+        load(ROOT).migrate(url)
         return {PATH: of_database(url)}
 
 

@@ -13,8 +13,9 @@ import pytest
 from tqdm import tqdm
 
 from tests.support import data
+from tools import ROOT
 from tools.document.benchmarks import REVISIONS
-from verification import databases, servers
+from verification import databases, load, servers
 
 INITIAL = "7c1d0e5a9b42"
 SETTINGS = {
@@ -74,7 +75,7 @@ def stages(
             return stack.enter_context(databases.database(server, name, template))
 
         growing = copy("benchmark_growing", "template0")
-        databases.migrate(growing, INITIAL)
+        load(ROOT).migrate(growing, INITIAL)
         data.fill(growing, dataset)
         done = 0
         for trades in sizes:
@@ -85,7 +86,7 @@ def stages(
                 stage = Stage(copy(name, "benchmark_growing"), trades)
                 if revision == "head":
                     start = time.perf_counter()
-                    databases.migrate(stage.url)
+                    load(ROOT).migrate(stage.url)
                     stage.upgrade_seconds = time.perf_counter() - start
                     data.vacuum(stage.url)
                 stages[trades, revision] = stage

@@ -16,8 +16,9 @@ from pathlib import Path
 import psycopg
 
 from tests.support.probe_revisions import Revisions
+from tools import ROOT
 from trading_bot_schema import embedded
-from verification import databases
+from verification import databases, load
 
 ADD_COLUMN = 'op.add_column("trades", sa.Column("probe", sa.Integer()))'
 SETTINGS = [("5s", 5), ("1s", 9), ("500ms", 12), ("200ms", 13)]
@@ -60,13 +61,13 @@ def measure(
     for thread in threads:
         thread.start()
     with tempfile.TemporaryDirectory() as directory:
-        revisions = Revisions(Path(directory))
+        revisions = Revisions(load(ROOT), Path(directory))
         revisions.add("probe", ADD_COLUMN)
         options = ["-x", f"lock_timeout={timeout}", "-x", f"lock_attempts={attempts}"]
         started = time.monotonic()
         done = subprocess.run(  # noqa: S603
             [sys.executable, "-m", "alembic", "-c", revisions.ini, *options, "upgrade", "head"],
-            cwd=databases.ROOT,
+            cwd=ROOT,
             env={"DATABASE_URL": url},
             capture_output=True,
             check=False,
@@ -90,7 +91,7 @@ def main() -> None:
     server = embedded.start(home / "server").render_as_string(hide_password=False)
     try:
         with databases.database(server, "migrated") as template:
-            databases.migrate(template)
+            load(ROOT).migrate(template)
             print("| Reader | `lock_timeout`, `lock_attempts` | Result | Blocked | Longest |")  # noqa: T201
             print("|---|---|---|---|---|")  # noqa: T201
             for reader in (idle, reports):

@@ -15,6 +15,7 @@ from alembic.util import CommandError
 from trading_bot_schema.docstrings import (
     DocstringError,
     line,
+    lines,
     locks,
     losses,
     of,
@@ -92,30 +93,35 @@ def _strongest_by_table(locks: Iterable[tuple[str, str]]) -> dict[str, str]:
     return by_table
 
 
+def _strongest_locks(docstring: str) -> dict[str, str]:
+    return _strongest_by_table(
+        (table, declared.lock)
+        for declared in locks(line(docstring, "Locks") or "")
+        for table in declared.tables
+    )
+
+
 def _described(script: ScriptDirectory, revision: Script, settings: Settings) -> PendingRevision:
     step = MigrationStep.upgrade_from_script(script.revision_map, revision)
     own = settings.for_revision(alembic_internals.timeouts_of(step))
     docstring = of(revision)
-    lines = {name: line(docstring, heading) for name, heading in HEADINGS.items()}
+    # Of a line that is repeated, the last one.
+    declared = dict(lines(docstring))
     tables: dict[str, str] = {}
     unknown = []
-    try:
-        tables = _strongest_by_table(
-            (table, declared.lock)
-            for declared in locks(lines["locks"] or "")
-            for table in declared.tables
-        )
-    except DocstringError as error:
-        unknown.append(f"what it locks. {error}")
-    for what, read in (("whether old code works", old_code), ("what its downgrade loses", losses)):
+    for what, read in (
+        ("what it locks", lambda: tables.update(_strongest_locks(docstring))),
+        ("whether old code works", lambda: old_code(docstring)),
+        ("what its downgrade loses", lambda: losses(docstring)),
+    ):
         try:
-            read(docstring)
+            read()
         except DocstringError as error:
             unknown.append(f"{what}. {error}")
     return PendingRevision(
         revision=revision.revision,
         title=docstring.partition("\n\n")[0],
-        **lines,
+        **{name: declared.get(heading) for name, heading in HEADINGS.items()},
         tables=tables,
         outside_transactions=alembic_internals.uses_autocommit_block(step),
         attempts=own.lock_attempts,

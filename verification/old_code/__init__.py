@@ -18,9 +18,9 @@ from sqlalchemy import delete, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from models.database import make_engine
 from trading_bot_schema.docstrings import OldCode
-from verification import databases, history
+from verification.databases import sync_engine
+from verification.history import Databases
 from verification.old_code.statements import (
     Outcome,
     StatementCase,
@@ -32,8 +32,8 @@ from verification.old_code.statements import (
 )
 from verification.old_code.tables import Refused, read_tables, remove_rows
 from verification.old_code.values import FOREIGN_KEY_VIOLATION, Values, insert_rows
-from verification.roles import RoleDatabases, as_role
-from verification.rows import FilledDatabases
+from verification.project import Project
+from verification.roles import as_role
 
 Upgrade = Callable[[str], object]
 """Runs a revision on a database."""
@@ -42,20 +42,23 @@ Upgrade = Callable[[str], object]
 REFUSALS = ("22", "23", "P0")
 
 
-def of_revision(revision: Script, roles: RoleDatabases, filled: FilledDatabases) -> OldCode:
-    """Run old code before a revision of the project and after it."""
+def of_revision(databases: Databases, script: Script) -> OldCode:
+    """Run old code before a revision of the project and after it.
+
+    The databases must belong to the role that migrates, and have an application's role.
+    """
     return observe(
-        roles,
-        lambda: filled.at(history.before(revision)),
-        lambda url: databases.migrate(url, revision.revision),
+        databases,
+        lambda: databases.filled_before(script),
+        lambda url: databases.project.migrate(url, script.revision),
     )
 
 
-def observe(roles: RoleDatabases, start: Callable[[], str], upgrade: Upgrade) -> OldCode:
+def observe(databases: Databases, start: Callable[[], str], upgrade: Upgrade) -> OldCode:
     """Run old code before a revision and after it.
 
     Args:
-        roles: Creates databases for the roles.
+        databases: Those of the project.
         start: Creates a database with rows, at the revision before.
         upgrade: Runs the revision on a database.
     """
@@ -63,9 +66,9 @@ def observe(roles: RoleDatabases, start: Callable[[], str], upgrade: Upgrade) ->
     def run(refused: Refused, remove: bool) -> OldCode:
         url = start()
         try:
-            return asyncio.run(_run(roles.app, url, upgrade, refused, remove))
+            return asyncio.run(_run(databases, url, upgrade, refused, remove))
         finally:
-            roles.drop(url)
+            databases.drop(url)
 
     try:
         outcome = run({}, remove=False)
@@ -79,9 +82,9 @@ def observe(roles: RoleDatabases, start: Callable[[], str], upgrade: Upgrade) ->
     # Once more, with only the rows that the revision accepts, to find the other failures.
     url = start()
     try:
-        refused = _refused_rows(url, upgrade)
+        refused = _refused_rows(databases.project, url, upgrade)
     finally:
-        roles.drop(url)
+        databases.drop(url)
     outcome = run(refused, remove=fails)
     if not fails:
         return outcome
@@ -95,10 +98,10 @@ def _is_refusal(error: DBAPIError) -> bool:
     return str(getattr(error.orig, "sqlstate", "")).startswith(REFUSALS)
 
 
-def _refused_rows(url: str, upgrade: Upgrade) -> Refused:
+def _refused_rows(project: Project, url: str, upgrade: Upgrade) -> Refused:
     """Return the rows that can no longer be inserted after a revision."""
-    with databases.sync_engine(as_role(url)).begin() as connection:
-        tables = read_tables(connection, {})
+    with sync_engine(as_role(url)).begin() as connection:
+        tables = read_tables(connection, project, {})
         for old in reversed(tables.values()):
             connection.execute(delete(old.table))
     upgrade(url)
@@ -113,13 +116,16 @@ def _refused_rows(url: str, upgrade: Upgrade) -> Refused:
         }
 
 
-async def _run(role: str, url: str, upgrade: Upgrade, refused: Refused, remove: bool) -> OldCode:
-    superuser = databases.sync_engine(as_role(url))
+async def _run(
+    databases: Databases, url: str, upgrade: Upgrade, refused: Refused, remove: bool
+) -> OldCode:
+    project, role = databases.project, databases.app
+    superuser = sync_engine(as_role(url))
     with superuser.begin() as connection:
-        tables = read_tables(connection, refused)
+        tables = read_tables(connection, project, refused)
     async with AsyncExitStack() as stack:
         # An engine for each table: after a failure, an engine prepares all statements again.
-        open_ = {name: await _connect(stack, url, role) for name in tables}
+        open_ = {name: await _connect(stack, project, url, role) for name in tables}
         before = [
             (case, await attempt(open_[name], case))
             for name, old in tables.items()
@@ -131,15 +137,17 @@ async def _run(role: str, url: str, upgrade: Upgrade, refused: Refused, remove: 
                 with superuser.begin() as connection:
                     remove_rows(connection, tables, refused)
             upgrade(url)
-            new = await _connect(stack, url, role)
+            new = await _connect(stack, project, url, role)
             outcome = await _compare(before, open_, new)
             return replace(outcome, breaks=_shortest(outcome.breaks | values.refused()))
 
 
-async def _connect(stack: AsyncExitStack, url: str, role: str) -> AsyncConnection:
+async def _connect(
+    stack: AsyncExitStack, project: Project, url: str, role: str
+) -> AsyncConnection:
     """Connect as the application does, in the role of the application."""
     server = make_url(url).difference_update_query(["options"])
-    engine = make_engine(
+    engine = project.engine(
         server.render_as_string(hide_password=False),
         connect_args={"server_settings": {"role": role}},
     )

@@ -2,24 +2,25 @@
 
 import textwrap
 
-from alembic.script import Script
-
 from trading_bot_schema import docstrings
 from trading_bot_schema.docstrings import DocstringError, OldCode
-from verification.history import path
 
 
-def declared(revision: Script) -> OldCode | None:
-    """Return what the docstring declares; None: no valid line."""
+def declared(docstring: str) -> OldCode | None:
+    """Return what the docstring of a revision declares; None: no valid line."""
     try:
-        return docstrings.old_code(revision.longdoc)
+        return docstrings.old_code(docstring)
     except DocstringError:
         return None
 
 
-def advice(revision: Script, outcome: OldCode) -> str:
+def text(outcome: OldCode) -> str:
+    """Return the line that a docstring should have."""
+    return "\n".join(textwrap.wrap(f"Old code: {outcome}", 99))
+
+
+def advice(docstring: str, outcome: OldCode) -> str:
     """Return a message with the line that the docstring should have."""
-    line = "\n".join(textwrap.wrap(f"Old code: {outcome}", 99))
-    current = docstrings.line(revision.longdoc, "Old code")
+    current = docstrings.line(docstring, "Old code")
     instead = f"instead of 'Old code: {current}'" if current else "which it lacks"
-    return f"{path(revision)}: the docstring should have this line, {instead}:\n\n{line}\n"
+    return f"the docstring should have this line, {instead}:\n\n{text(outcome)}\n"

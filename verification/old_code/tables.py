@@ -24,6 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
+from verification.project import Project
+
 Row = Mapping[str, Any]
 Texts = Mapping[str, str | None]
 """A row as text."""
@@ -138,7 +140,7 @@ class OldTable:
                     yield from child.dependents({**child.spare, **references})
 
 
-def read_tables(connection: Connection, refused: Refused) -> dict[str, OldTable]:
+def read_tables(connection: Connection, project: Project, refused: Refused) -> dict[str, OldTable]:
     """Read the tables that have rows, each after those that it references.
 
     Deletes one row of each, the spare, which can then be inserted. Neither the spare nor the base
@@ -149,7 +151,7 @@ def read_tables(connection: Connection, refused: Refused) -> dict[str, OldTable]
     metadata = MetaData()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Such as about NOT VALID constraints.
-        metadata.reflect(connection, only=lambda name, _: name != "alembic_version")
+        metadata.reflect(connection, only=lambda name, _: name != project.version_table)
     tables: dict[str, OldTable] = {}
     for table in metadata.sorted_tables:
         rows = _rows(connection, table)

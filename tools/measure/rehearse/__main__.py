@@ -29,9 +29,8 @@ from trading_bot_schema.migrator import Settings, connect
 from trading_bot_schema.plan.revisions import pending
 from trading_bot_schema.target import connectable
 from trading_bot_schema.url import DatabaseURLError, database_url, masked
-from verification import databases
-from verification.history import HISTORY
-from verification.recipes import GUIDE
+from verification import databases, load
+from verification.recipes import recipes
 
 PAGE = ROOT / "docs" / "rehearsal.md"
 SETTINGS = {
@@ -41,7 +40,8 @@ SETTINGS = {
     "checkpoint_timeout": "1h",
     "max_connections": "100",
 }
-INITIAL = HISTORY[0].revision
+GUIDE = recipes(load(ROOT).guide, "###")
+INITIAL = load(ROOT).history[0].revision
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--forms",
         action="store_true",
-        help="also each dangerous and safe form of CONTRIBUTING.md, on generated data, at the"
+        help="also each dangerous and safe form of docs/recipes.md, on generated data, at the"
         " smallest number of trades",
     )
     parser.add_argument(
@@ -105,7 +105,7 @@ def _run(options: argparse.Namespace) -> None:
     with embedded.temporary(SETTINGS) as server, ExitStack() as stack:
         dataset = data.Dataset()
         filled = stack.enter_context(copy(server, "template0"))
-        databases.migrate(_rendered(filled), INITIAL)
+        load(ROOT).migrate(_rendered(filled), INITIAL)
         data.fill(_rendered(filled), dataset)
         rehearsals: dict[int, Rehearsal] = {}
         forms: list[Form] = []
@@ -180,7 +180,7 @@ def _rehearse_form(
         tempfile.TemporaryDirectory() as directory,
         copy(template, str(template.database)) as url,
     ):
-        revisions = Revisions(Path(directory))
+        revisions = Revisions(load(ROOT), Path(directory))
         names = [f"form{number}" for number, _ in enumerate(upgrades, start=1)]
         for name, upgrade in zip(names, upgrades, strict=True):
             revisions.add(name, upgrade)

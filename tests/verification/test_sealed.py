@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.document import read
+from tests.trading_bot import PROJECT
 from verification.sealed import (
-    PATH,
     Revision,
     appended,
     fingerprint,
@@ -25,6 +24,7 @@ from verification.sealed import (
     problems,
 )
 
+PATH = "alembic/versions.sum"
 SOURCE = '''"""Add a note.
 
 Why: because.
@@ -62,11 +62,6 @@ def revisions() -> list[Revision]:
     ]
 
 
-def test_the_history_matches_versions_sum() -> None:
-    report = "\n".join(problems(read(PATH), history()))
-    assert not report, report
-
-
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -92,7 +87,7 @@ def test_code_affects_the_hash(old: str, new: str) -> None:
 
 
 def test_every_token_of_the_revisions_affects_the_hash(subtests: pytest.Subtests) -> None:
-    for revision in history():
+    for revision in history(PROJECT):
         tokens = list(tokenize.generate_tokens(io.StringIO(revision.source).readline))
         kinds = {tokenize.NAME: "_", tokenize.NUMBER: "1", tokenize.STRING: '"."'}
         places = [
@@ -117,47 +112,47 @@ def test_the_hash_is_the_same_on_every_python() -> None:
 
 
 def test_a_changed_revision_is_refused(revisions: list[Revision]) -> None:
-    text = appended("", revisions)
+    text = appended(PATH, "", revisions)
     revisions[1] = replace(revisions[1], source=revisions[1].source + "extra = 1\n")
-    (problem,) = problems(text, revisions)
+    (problem,) = problems(PATH, text, revisions)
     assert problem.startswith("The code of alembic/versions/b.py differs from what has landed")
     assert problem.endswith(
         "If it has not landed yet, delete its line in alembic/versions.sum and run:"
-        " python -m tools.document versions-sum"
+        " python -m verification seal"
     )
     with pytest.raises(ValueError, match=re.escape(problem)):
-        appended(text, revisions)
+        appended(PATH, text, revisions)
 
 
 def test_a_missing_line_is_reported_and_appended(revisions: list[Revision]) -> None:
-    text = appended("", revisions[:2])
-    assert list(problems(text, revisions)) == [
+    text = appended(PATH, "", revisions[:2])
+    assert list(problems(PATH, text, revisions)) == [
         "alembic/versions.sum has no line for alembic/versions/c.py."
-        " Run: python -m tools.document versions-sum"
+        " Run: python -m verification seal"
     ]
-    both = appended(text, revisions)
+    both = appended(PATH, text, revisions)
     assert both.startswith(text)
-    assert not list(problems(both, revisions))
-    assert appended(both, revisions) == both
+    assert not list(problems(PATH, both, revisions))
+    assert appended(PATH, both, revisions) == both
 
 
 def test_a_missing_revision_is_refused(revisions: list[Revision]) -> None:
-    (problem,) = problems(appended("", revisions), revisions[:2])
+    (problem,) = problems(PATH, appended(PATH, "", revisions), revisions[:2])
     assert problem.startswith("Revision c has landed, and is missing. Restore it.")
 
 
 def test_nothing_is_inserted_before_a_revision_that_has_landed(revisions: list[Revision]) -> None:
     first, second, third = revisions
-    text = appended("", [first, third])
+    text = appended(PATH, "", [first, third])
     with pytest.raises(ValueError, match="Nothing comes before a revision that has landed"):
-        appended(text, [first, second, third])
+        appended(PATH, text, [first, second, third])
 
 
 def test_lines_keep_their_order(revisions: list[Revision]) -> None:
-    heading, *lines = appended("", revisions).splitlines(keepends=True)
-    (problem,) = problems("".join([heading, lines[1], lines[0], lines[2]]), revisions)
+    heading, *lines = appended(PATH, "", revisions).splitlines(keepends=True)
+    (problem,) = problems(PATH, "".join([heading, lines[1], lines[0], lines[2]]), revisions)
     assert "versions.sum has b where the history has a." in problem
-    (problem,) = problems("".join([heading, *lines, lines[2]]), revisions)
+    (problem,) = problems(PATH, "".join([heading, *lines, lines[2]]), revisions)
     assert "versions.sum has c twice." in problem
 
 
@@ -165,7 +160,7 @@ def test_two_branches_that_add_a_revision_conflict(
     revisions: list[Revision], tmp_path: Path
 ) -> None:
     first, ours, theirs = revisions
-    texts = [appended("", history) for history in ([first, ours], [first], [first, theirs])]
+    texts = [appended(PATH, "", history) for history in ([first, ours], [first], [first, theirs])]
     files = [tmp_path / name for name in ("ours", "base", "theirs")]
     for file, text in zip(files, texts, strict=True):
         file.write_text(text)

@@ -1,75 +1,18 @@
-"""Rows survive every revision, up and down, except for what its docstring declares.
-
-``Downgrade: loses trades.note, orders.`` in the docstring of a revision declares what a downgrade
-followed by an upgrade does not restore; ``Upgrade: loses ...`` what an upgrade followed by a
-downgrade does not; ``Upgrade: changes ...`` which columns have other values after the upgrade.
-The names are tables and columns, and must equal those determined here, with the rows of
-``tests/rows.py`` and those of ``tests/support/generated_rows.py``.
-"""
+"""A revision that changes or loses rows is detected, with rows of every kind."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import psycopg
 import pytest
-from alembic.config import Config
-from alembic.script import Script
 from psycopg.rows import dict_row
 
 from tests.rows import ROWS
 from tests.support.probe_revisions import Revisions
-from trading_bot_schema.docstrings import names
-from verification import databases
-from verification.content import Rows, column_names, columns, content, insert_all, lost, shared
-from verification.history import HEAD, each_revision, path
-from verification.rows import FilledDatabases, fill
-
-ConfigMaker = Callable[[], Config]
-
-
-class RoundTrip(NamedTuple):
-    """The effect on the rows when a database is migrated to another revision and back."""
-
-    changed: set[str]
-    added: set[str]
-    """Columns that were added."""
-    lost: set[str]
-    """What differs after the migration back."""
-
-
-def round_trip(
-    url: str, target: str, origin: str, config: ConfigMaker = databases.alembic_config
-) -> RoundTrip:
-    before = content(url)
-    databases.migrate(url, target, config())
-    between = content(url)
-    databases.migrate(url, origin, config())
-    return RoundTrip(
-        lost(shared(before, between), between),
-        column_names(between) - column_names(before),
-        lost(before, content(url)),
-    )
-
-
-@each_revision
-def test_upgrade_and_back(revision: Script, filled_database: FilledDatabases) -> None:
-    url = filled_database.before(revision)
-    insert_all(url)
-    result = round_trip(url, revision.revision, "-1")
-    # A new column that is filled in existing rows may be named.
-    changes = names(revision.longdoc, "Upgrade", "changes") - (result.added - result.changed)
-    assert result.changed == changes, f"{path(revision)}: Upgrade: changes ..."
-    loses = names(revision.longdoc, "Upgrade", "loses")
-    assert result.lost == loses, f"{path(revision)}: Upgrade: loses ..."
-
-
-@each_revision
-def test_downgrade_and_back(revision: Script, filled_database: FilledDatabases) -> None:
-    url = filled_database.after(revision)
-    insert_all(url)
-    result = round_trip(url, "-1", revision.revision)
-    loses = names(revision.longdoc, "Downgrade", "loses")
-    assert result.lost == loses, f"{path(revision)}: Downgrade: loses ..."
+from tests.trading_bot import HEAD, PROJECT
+from verification import Databases, databases
+from verification.content import Rows, columns, lost, shared
+from verification.round_trip import round_trip
+from verification.rows import fill
 
 
 def column(table: str, name: str, kind: str, using: str = "") -> str:
@@ -168,11 +111,16 @@ DOWNGRADES = {
 
 @pytest.mark.parametrize("title", UPGRADES)
 def test_an_upgrade_that_changes_data_is_detected(
-    title: str, revisions: Revisions, filled_database: FilledDatabases
+    title: str, revisions: Revisions, owned_databases: Databases
 ) -> None:
     upgrade, downgrade, changed, losses = UPGRADES[title]
     revisions.add("probe", upgrade, downgrade)
-    result = round_trip(filled_database.at(HEAD), "probe", "-1", lambda: revisions.config)
+    project = revisions.project
+    result = round_trip(
+        owned_databases.filled(HEAD),
+        lambda url: project.migrate(url, "probe"),
+        lambda url: project.migrate(url, "-1"),
+    )
     assert (result.changed, result.lost) == (changed, losses)
 
 
@@ -182,16 +130,22 @@ def test_a_downgrade_that_changes_data_is_detected(
 ) -> None:
     upgrade, downgrade, losses = DOWNGRADES[title]
     revisions.add("probe", upgrade, downgrade)
-    databases.migrate(database, "probe", revisions.config)
-    fill(database)
-    assert round_trip(database, "-1", "probe", lambda: revisions.config).lost == losses
+    project = revisions.project
+    project.migrate(database, "probe")
+    fill(database, project)
+    result = round_trip(
+        database,
+        lambda url: project.migrate(url, "-1"),
+        lambda url: project.migrate(url, "probe"),
+    )
+    assert result.lost == losses
 
 
 def test_rows_of_any_type(database: str) -> None:
     kinds = "uuid bytea interval time inet int4range jsonb text[] int[] float8 date".split()  # noqa: SIM905
     added = (f"ADD COLUMN probe{number} {kind}" for number, kind in enumerate(kinds))
     databases.execute(database, f"ALTER TABLE api_keys {', '.join(added)}")
-    fill(database)
+    fill(database, PROJECT)
     with psycopg.connect(database) as connection:
         for number, kind in enumerate(kinds):
             values = connection.execute(f"SELECT DISTINCT probe{number} FROM api_keys").fetchall()
@@ -211,8 +165,8 @@ def test_rows_fulfil_the_constraints_of_the_next_revision(
     )
     plain, suitable, like = (make_database(migrated_template) for _ in range(3))
     databases.execute(like, *changes)
-    fill(plain)
-    fill(suitable, like=like)
+    fill(plain, PROJECT)
+    fill(suitable, PROJECT, like=like)
     for change in changes:
         with pytest.raises(psycopg.Error):
             databases.execute(plain, change)

@@ -1,0 +1,101 @@
+"""The contributor's commands: ``python -m verification lines|check|seal [REVISION ...]``.
+
+``lines`` writes the lines of the docstring that are measured: Locks, Downgrade locks, Old code.
+``check`` reports everything that the suite would say about revisions. ``seal`` records their code
+in the sum file, as the last step before they land. Without revisions: those that are not sealed.
+
+The server is the one that TEST_DATABASE_URL names, else a temporary embedded one.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from alembic.script import Script
+from alembic.util import CommandError
+
+from trading_bot_schema.embedded import EmbeddedError
+from verification import lines, sealed, servers
+from verification.databases import database_factory
+from verification.guarantees import GUARANTEES
+from verification.history import Databases
+from verification.project import Project, load
+from verification.roles import databases_for_roles
+from verification.rows import RowsError
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m verification", description=__doc__)
+    parser.add_argument("command", choices=["lines", "check", "seal"])
+    parser.add_argument("revision", nargs="*", help="by default those that are not sealed")
+    options = parser.parse_args(arguments)
+    try:
+        project = load()
+        sys.exit(run(project, options.command, options.revision))
+    except (LookupError, ValueError, CommandError, EmbeddedError, RowsError) as error:
+        sys.exit(f"ERROR {error}")
+
+
+def run(project: Project, command: str, names: list[str]) -> int:
+    """Run a command on revisions; return the exit status."""
+    if command == "seal":
+        added = sealed.seal(project)
+        print("Sealed." if added else "Nothing to seal.")  # noqa: T201
+        return 0
+    chosen = scripts(project, names)
+    if not chosen:
+        print("All revisions are sealed: name one.")  # noqa: T201
+        return 0
+    failed = False
+    with databases_of(project) as databases:
+        for script in chosen:
+            if command == "lines":
+                written = lines.write(databases, script)
+                report = "\n".join(written) or "no line is missing"
+                print(f"{project.path(script)}: {report}")  # noqa: T201
+            else:
+                failed |= check(databases, script)
+    return int(failed)
+
+
+def scripts(project: Project, names: list[str]) -> list[Script]:
+    """Return the revisions with these names, or those that are not sealed, the oldest first."""
+    if names:
+        return [project.scripts.get_revision(name) for name in names]
+    known = sealed.known(project)
+    return [script for script in project.history if script.revision not in known]
+
+
+def check(databases: Databases, script: Script) -> bool:
+    """Print what is wrong with a revision, by guarantee; return whether anything is."""
+    path = databases.project.path(script)
+    failed = False
+    for guarantee in GUARANTEES:
+        try:
+            problems = list(guarantee(databases, script))
+        except Exception as error:  # one guarantee's failure does not hide the others'
+            problems = [f"{type(error).__name__}: {error}"]
+        failed |= bool(problems)
+        title = guarantee.__name__.replace("_", " ")
+        print(f"{'FAILED' if problems else 'ok    '} {title}", flush=True)  # noqa: T201
+        for problem in problems:
+            print(f"{path}: {problem}\n")  # noqa: T201
+    return failed
+
+
+@contextmanager
+def databases_of(project: Project) -> Iterator[Databases]:
+    """Yield the databases of a project, for its roles if it has any."""
+    with ExitStack() as stack:
+        server = stack.enter_context(servers.server())
+        if project.roles is None:
+            yield Databases(project, stack.enter_context(database_factory(server)))
+        else:
+            roles = stack.enter_context(databases_for_roles(project.roles, server))
+            yield Databases(project, roles.make, roles.app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What is guaranteed about each revision: a function for each, which yields what is wrong.
+
+Each takes the databases of a project, which belong to the role that migrates, and a revision; a
+failure names what to do.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+
+from alembic.script import Script
+
+from verification import agreement, lint, old_code, reading, round_trip
+from verification.history import Databases
+from verification.observed_revision import ObservedRevision
+from verification.old_code import line, plans
+
+Guarantee = Callable[[Databases, Script], Iterator[str]]
+
+
+@cache
+def observed(databases: Databases, script: Script) -> ObservedRevision:
+    """Observe a revision, once."""
+    return ObservedRevision(databases, script)
+
+
+def follows_the_rules_for_code(databases: Databases, script: Script) -> Iterator[str]:
+    """Yield what reading decides: docstring, explicit names, dependencies on other code."""
+    yield from reading.problems(script)
+
+
+def passes_squawk(databases: Databases, script: Script) -> Iterator[str]:
+    """Yield the findings of the linter squawk in its SQL."""
+    yield from lint.findings(databases.project, script)
+
+
+def declares_its_locks(databases: Databases, script: Script) -> Iterator[str]:
+    """Yield where the docstring is wrong about locks, and reads and rewrites under them."""
+    if errors := observed(databases, script).wrong_locks():
+        yield errors
+
+
+def breaks_no_rule(databases: Databases, script: Script) -> Iterator[str]:
+    """Yield the rules for live databases that it breaks, also when it is run again."""
+    yield from observed(databases, script).broken_rules()
+
+
+def preserves_rows(databases: Databases, script: Script) -> Iterator[str]:
+    """Yield what it does to rows, up and down, and does not declare."""
+    yield from round_trip.undeclared(databases, script)
+    yield from observed(databases, script).undeclared_changes()
+
+
+def leaves_old_code_working(databases: Databases, script: Script) -> Iterator[str]:
+    """Yield where the docstring is wrong about the code of the previous revision."""
+    outcome = old_code.of_revision(databases, script)
+    outcome = replace(outcome, slows=plans.slowed_by(databases, script))
+    if line.declared(script.longdoc) != outcome:
+        yield line.advice(script.longdoc, outcome)
+
+
+def is_reversible(databases: Databases, script: Script) -> Iterator[str]:
+    """Yield what the downgrade does not restore, or another upgrade builds differently."""
+    yield from agreement.differences_up_and_down(databases, script)
+
+
+def is_the_same_offline(databases: Databases, script: Script) -> Iterator[str]:
+    """Yield where the SQL that ``--sql`` prints builds another schema."""
+    yield from agreement.differences_online_and_offline(databases, script)
+
+
+GUARANTEES: tuple[Guarantee, ...] = (
+    follows_the_rules_for_code,
+    passes_squawk,
+    is_reversible,
+    is_the_same_offline,
+    declares_its_locks,
+    breaks_no_rule,
+    preserves_rows,
+    leaves_old_code_working,
+)
+"""In the order in which a contributor should read their failures."""

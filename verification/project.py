@@ -1,0 +1,133 @@
+"""What ties the verification to one project, described in one place."""
+
+import importlib
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import Connection, Engine, MetaData
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.sql.base import Executable
+
+from verification.databases import sync_engine
+
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Rows of each table, each table after those that it references."""
+
+
+class Workload(Protocol):
+    """The application's hot queries, on tables of a realistic size."""
+
+    def fill(self, url: str) -> None:
+        """Fill the tables of a database at the first revision."""
+
+    def statements(self) -> Mapping[str, Executable]:
+        """Return the hot queries, by the name that the line ``Old code: slows:`` uses."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project whose revisions are verified."""
+
+    root: Path
+    """The directory to which paths in messages are relative."""
+    ini: Path
+    """``alembic.ini``."""
+    metadata: MetaData
+    rows: Rows
+    """Rows written by hand, which revisions must preserve, and which generated rows vary."""
+    rows_file: str
+    """Where they are, for messages."""
+    engine: Callable[..., AsyncEngine]
+    """Returns the application's engine for a URL; passes options on to ``create_async_engine``."""
+    guide: Path
+    """The page with the safe form of each operation, which messages refer to."""
+    sealed: Path
+    """The file with the hashes of the revisions that have landed."""
+    roles: Path | None = None
+    """Script for psql that creates the roles ``:owner`` and ``:app``, and grants privileges."""
+    model_files: Mapping[str, str] = field(default_factory=dict)
+    """The file of each table's model, for messages."""
+    workload: Workload | None = None
+    version_table: str = "alembic_version"
+    lock_timeout: int = 500
+    """The longest wait for a lock that a revision may set, in milliseconds."""
+
+    @property
+    def guide_name(self) -> str:
+        """The guide's path, for messages."""
+        return str(self.guide.relative_to(self.root))
+
+    def config(self, connection: Connection | Engine | None = None) -> Config:
+        """Return Alembic's configuration, for a connection or engine if one is given."""
+        return Config(self.ini, attributes={"connection": connection})
+
+    @cached_property
+    def scripts(self) -> ScriptDirectory:
+        """The revisions."""
+        return ScriptDirectory.from_config(self.config())
+
+    @cached_property
+    def history(self) -> list[Script]:
+        """All revisions, the oldest first."""
+        return [*self.scripts.walk_revisions()][::-1]
+
+    @property
+    def head(self) -> str:
+        """The last revision."""
+        return self.history[-1].revision
+
+    def path(self, script: Script) -> str:
+        """Return the file of a revision, relative to the root of the project."""
+        path = Path(script.path)
+        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path.name)
+
+    def migrate(self, database: str | Connection | Engine, revision: str = "head") -> None:
+        """Upgrade a database, or downgrade it if it is at a later revision.
+
+        It is a URL, or a connection or engine of psycopg.
+        """
+        target = sync_engine(database) if isinstance(database, str) else database
+        down = revision == "base" or revision.startswith("-")
+        (command.downgrade if down else command.upgrade)(self.config(target), revision)
+
+    def upgrade(self, database: str | Connection | Engine, script: Script) -> None:
+        """Upgrade a database to a revision."""
+        self.migrate(database, script.revision)
+
+    def downgrade(self, database: str | Connection | Engine, script: Script) -> None:
+        """Downgrade a database from a revision to the one before it."""
+        target = sync_engine(database) if isinstance(database, str) else database
+        command.downgrade(self.config(target), before(script)[0])
+
+
+def before(script: Script) -> tuple[str, ...]:
+    """Return the previous revisions, as commands name them: more than one before a merge."""
+    down = script.down_revision or "base"
+    return (down,) if isinstance(down, str) else tuple(down)
+
+
+def load(directory: Path | None = None) -> Project:
+    """Return the project that ``pyproject.toml`` names: ``[tool.verification] project = "a.b:C"``.
+
+    Raises:
+        LookupError: It names none.
+    """
+    path = (directory or Path.cwd()) / "pyproject.toml"
+    try:
+        name = tomllib.loads(path.read_text(encoding="utf-8"))["tool"]["verification"]["project"]
+        module, _, attribute = name.partition(":")
+        project = getattr(importlib.import_module(module), attribute)
+    except (OSError, KeyError) as error:
+        raise LookupError(
+            f"{path} does not name a project: [tool.verification] project = 'module:NAME'"
+        ) from error
+    if not isinstance(project, Project):
+        raise LookupError(f"{name} in {path} is not a verification.Project")
+    return project
