@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -13,7 +14,7 @@ from tests.support.alembic_cli import AlembicCli, Result
 from tests.support.probe_revisions import ADD_COLUMN, Revisions
 from verification import databases
 
-GID = "it's in doubt"
+GID = f"it's {uuid4().hex}"
 
 
 @contextmanager
@@ -23,9 +24,11 @@ def prepared(url: str, statement: str) -> Iterator[None]:
     with psycopg.connect(url) as connection:
         connection.execute(statement.encode())
         connection.execute(f"PREPARE TRANSACTION '{literal}'".encode())
-    yield
-    if databases.scalar(url, "SELECT count(*) FROM pg_prepared_xacts WHERE gid = %s", GID):
-        databases.execute(url, f"ROLLBACK PREPARED '{literal}'")
+    try:
+        yield
+    finally:
+        if databases.scalar(url, "SELECT count(*) FROM pg_prepared_xacts WHERE gid = %s", GID):
+            databases.execute(url, f"ROLLBACK PREPARED '{literal}'")
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
