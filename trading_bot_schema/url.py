@@ -61,10 +61,6 @@ HOSTS = (
     " a port is a number; several hosts as first:5432,second:5432, or as"
     " ?host=first,second&port=5432,5432."
 )
-SERVICE = (
-    "whose file the drivers read differently: write what it has in the database URL, so that the"
-    " log names the server."
-)
 DEFAULT_PORT = "5432"
 
 # SQLAlchemy does not parse several hosts, and loses the database after some of them.
@@ -139,11 +135,9 @@ def parse(url: str, environment: Mapping[str, str] = os.environ) -> URL:
             f"The database URL starts with {parsed.drivername}://, which is not supported."
             f" Start it with one of: {', '.join(f'{scheme}://' for scheme in SCHEMES)}."
         )
-    if "service" in parsed.query:
-        raise DatabaseURLError(f"The database URL has the option service, {SERVICE}")
     if unknown := sorted(set(parsed.query) - OPTIONS - {POOLER}):
         raise DatabaseURLError(
-            f"The database URL has options that asyncpg and psycopg do not share:"
+            f"The database URL has options that asyncpg and psycopg do not treat alike:"
             f" {', '.join(unknown)}. Remove them; supported are"
             f" {', '.join(sorted(OPTIONS | {POOLER}))}."
         )
@@ -219,7 +213,7 @@ def _variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return libpq's parameters that its variables set, by name.
 
     Raises:
-        DatabaseURLError: asyncpg does not support one of them.
+        DatabaseURLError: asyncpg has no such parameter, or reads it otherwise.
     """
     if not any(name.startswith("PG") for name in environment):
         return {}
@@ -230,15 +224,13 @@ def _variables(environment: Mapping[str, str]) -> dict[str, str]:
         variable, name = (option.envvar or b"").decode(), option.keyword.decode()
         if not environment.get(variable) or name in HARMLESS:
             continue
-        if name == "service":
-            raise DatabaseURLError(f"{variable} is set, {SERVICE}")
         if name not in OPTIONS | {"user", "password", "dbname"}:
             unknown.append(variable)
         variables[name] = environment[variable]
     if unknown:
         raise DatabaseURLError(
-            f"{', '.join(sorted(unknown))} would apply to migrations, and not to the application:"
-            " asyncpg has no such option. Unset it, and write what both need in the database URL."
+            f"{', '.join(sorted(unknown))} would not apply alike to migrations (psycopg) and to"
+            " the application (asyncpg). Unset it, and write what both need in the database URL."
         )
     return variables
 
