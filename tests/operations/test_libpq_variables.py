@@ -35,20 +35,15 @@ WRONG = {
 """Values with which no connection to a server on a socket, without passwords, succeeds."""
 
 
-@pytest.mark.parametrize("name", VARIABLES)
-async def test_the_embedded_server_ignores_them(
-    alembic_cli: AlembicCli,
-    embedded_home: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
+async def test_the_embedded_server_ignores_all(
+    alembic_cli: AlembicCli, embedded_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"embedded:///{embedded_home}"
-    variable = {VARIABLES[name]: WRONG.get(name, "nonsense")}
-    result = alembic_cli.run("current", database=url, environment=variable).succeeded()
-    assert f"Database: postgresql://postgres@/postgres?host={str(embedded_home)[:4]}" in (
-        result.stderr.replace("%2F", "/")
-    )
-    monkeypatch.setenv(*next(iter(variable.items())))
+    for name, variable in VARIABLES.items():
+        monkeypatch.setenv(variable, WRONG.get(name, "nonsense"))
+    result = alembic_cli.run("current", database=url).succeeded()
+    target = f"Database: postgresql://postgres@/postgres?host={embedded_home}"
+    assert target in result.stderr.replace("%2F", "/")
     engine = make_engine(url)
     async with engine.connect() as connection:
         assert await connection.scalar(text("SHOW search_path")) == '"$user", public'
