@@ -135,7 +135,7 @@ def fill(url: str, dataset: Dataset) -> None:
                 copy.write_row(
                     (owner, f"Bot {number}", symbol, "1m", active, 2, 5, 9, 21, 14, 30, 70)
                 )
-        # Half of the running bots hold a position; half of them are due at any moment.
+        # Half of the running bots hold a position; all are due, however late they are claimed.
         connection.execute(
             "INSERT INTO bot_states (id, status, in_position, entry_price,"
             " current_position_size_coins, trailing_stop_price, max_price_since_entry,"
@@ -145,7 +145,7 @@ def fill(url: str, dataset: Dataset) -> None:
             " CASE WHEN held THEN 63000.5 END, CASE WHEN held THEN 64999.99 END,"
             " CASE WHEN held THEN 67200 END, CASE WHEN held THEN 62720.12 END,"
             " CASE WHEN is_active THEN 12.345678 ELSE 0 END, CASE WHEN is_active THEN 3 ELSE 0"
-            " END, now() - make_interval(secs => id * 7 % 120)"
+            " END, '2000-01-01Z'::timestamptz"
             " FROM (SELECT *, is_active AND id % 2 = 0 AS held FROM bot_configs) b ORDER BY id"
         )
 

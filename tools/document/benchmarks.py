@@ -1,144 +1,121 @@
-"""The tables in ``docs/benchmarks.md``, from the last measurement: ``docs/benchmarks.json``.
-
-``tox -e benchmark`` measures, and writes the JSON (``benchmarks/report.py``).
-"""
+"""The tables in ``docs/benchmarks.md``, from the last measurement: ``docs/benchmarks.json``."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from tools.document import Document, Texts, read, updated
+from tools.markdown import read, table
 
-NAME = "benchmarks"
 RESULTS = "docs/benchmarks.json"
 REVISIONS = ("initial", "head")
-Results = dict[str, Any]
+Row = Mapping[str, Any]
 
 
-def content(results: Results) -> str:
-    """Return the generated part of the page."""
-    parts = [
-        *section("Pages read by each query", pages(results)),
-        "![Pages read against trades](benchmarks.svg)\n",
-        *section("Plans at the larger size", plans(results)),
-        *section("Inserts", inserts(results)),
-        *section("Imports", imports(results)),
-        *section("Ticks", ticks(results)),
-        *section("Sizes at the larger size", storage(results)),
-        *section("Cost over the raw driver", transactions(results)),
-    ]
-    return "\n" + "".join(parts).strip("\n") + "\n\n"
+def lines() -> Iterator[str]:
+    """Yield the lines of the page's generated part."""
+    results: Mapping[str, Any] = json.loads(read(RESULTS))
+    first, last = (million(results["trades"][end]) for end in (0, -1))
+    queries: Mapping[str, Row] = results["queries"]
+    sizes = sorted(results["megabytes"].items(), key=lambda item: -max(item[1].values()))
+    sections: dict[str, Iterable[str]] = {
+        "Pages read by each query": table(
+            f"query | rows: | initial {first}: | initial {last}: | growth: | head {first}:"
+            f" | head {last}: | growth: | ms initial {last}: | ms head {last}:",
+            ([name, *_costs(query)] for name, query in queries.items()),
+        ),
+        f"Plans at {last} trades": table(
+            "query | initial | head",
+            ([name, *_by_revision(query, "plan")] for name, query in queries.items()),
+        ),
+        "Inserts": table(
+            "how | trades before: | initial, rows/s: | head, rows/s: | head / initial:",
+            (
+                [
+                    run["how"],
+                    million(run["trades"]),
+                    *_speeds(run, *REVISIONS),
+                    f"{run['ratio']:.0%}",
+                ]
+                for run in results["inserts"]
+            ),
+        ),
+        "Imports": table(
+            "trades before: | `record_trade`, rows/s: | `record_trades`, rows/s: | ratio:",
+            (
+                [
+                    million(run["trades"]),
+                    *_speeds(run, "record_trade", "record_trades"),
+                    f"{run['ratio']:.1f}",
+                ]
+                for run in results["imports"]
+            ),
+        ),
+        "Ticks": table(
+            "ticks | trades: | revision | heap-only:",
+            (
+                [run["beside"], million(run["trades"]), run["revision"], f"{run['heap-only']:.1%}"]
+                for run in results["ticks"]
+            ),
+        ),
+        f"Sizes in MB at {last} trades": table(
+            "table or index | initial: | head:",
+            (
+                [name, *(f"{size[r]:,.1f}" if r in size else "" for r in REVISIONS)]
+                for name, size in sizes
+            ),
+        ),
+        "Upgrade from initial to head": table(
+            "trades: | seconds:",
+            zip(
+                map(million, results["trades"]), map(str, results["upgrade seconds"]), strict=True
+            ),
+        ),
+        f"Milliseconds over the raw driver, at {first} trades": table(
+            "transaction | asyncpg: | engine: | session: | ping: | all: | all / asyncpg:",
+            ([name, *_layers(times)] for name, times in results["layers"].items()),
+        ),
+        "Commands": table(
+            "command | ms:",
+            ([f"`{command}`", f"{ms}"] for command, ms in results["commands"].items()),
+        ),
+    }
+    for title, section in sections.items():
+        yield from ("", f"### {title}", "", *section)
+    yield ""
 
 
-def section(title: str, lines: Iterable[str]) -> Iterator[str]:
-    """Yield a heading and the lines of a table."""
-    yield f"\n### {title}\n\n"
-    for line in lines:
-        yield line + "\n"
-    yield "\n"
+def _costs(query: Row) -> Iterator[str]:
+    """Yield rows, pages at the sizes, their growth, and milliseconds; empty if it did not run."""
+    rows = query["head"]["rows"]
+    yield " / ".join(dict.fromkeys(f"{number:,}" for number in (rows[0], rows[-1])))
+    for revision in REVISIONS:
+        pages = query.get(revision, {}).get("pages")
+        yield from (
+            [f"{pages[0]:,}", f"{pages[-1]:,}", f"{pages[-1] / pages[0]:.1f}"]
+            if pages
+            else [""] * 3
+        )
+    yield from _by_revision(query, "milliseconds")
 
 
-def pages(results: Results) -> Iterator[str]:
-    """Yield a line for each query: rows, pages and latency, at both sizes and revisions."""
-    first, last = (million(results["trades"][n]) for n in (0, -1))
-    yield (
-        f"| query | rows | initial {first} | initial {last} | growth | head {first} | head {last}"
-        f" | growth | ms initial {last} | ms head {last} |"
-    )
-    yield "|---|" + "---:|" * 9
-    for name, query in results["queries"].items():
-        fewest, most = query["rows"][0], query["rows"][-1]
-        cells = [name, f"{fewest:,}" if fewest == most else f"{fewest:,} / {most:,}"]
-        for revision in REVISIONS:
-            small, large = query[revision]["pages"][0], query[revision]["pages"][-1]
-            cells += [f"{small:,}", f"{large:,}", f"{large / small:.1f}"]
-        cells += [f"{query[revision]['milliseconds']:.1f}" for revision in REVISIONS]
-        yield f"| {' | '.join(cells)} |"
+def _by_revision(query: Row, name: str) -> list[str]:
+    return [str(query.get(revision, {}).get(name, "")) for revision in REVISIONS]
 
 
-def plans(results: Results) -> Iterator[str]:
-    """Yield a line for each query: the steps of its plan with each revision."""
-    yield "| query | initial | head |"
-    yield "|---|---|---|"
-    for name, query in results["queries"].items():
-        cells = [query[revision]["plan"] for revision in REVISIONS]
-        yield f"| {name} | {' | '.join(cells)} |"
+def _speeds(run: Row, *ways: str) -> list[str]:
+    return [f"{run[way]:,}" for way in ways]
 
 
-def inserts(results: Results) -> Iterator[str]:
-    """Yield a line for each way to insert, at each size: throughput with each revision."""
-    yield "| how | trades before | initial, rows/s | head, rows/s | head / initial |"
-    yield "|---|---:|---:|---:|---:|"
-    for insert in results["inserts"]:
-        speeds = " | ".join(f"{insert[revision]:,.0f}" for revision in REVISIONS)
-        trades = million(insert["trades"])
-        yield f"| {insert['how']} | {trades} | {speeds} | {insert['head / initial']:.0%} |"
-
-
-def imports(results: Results) -> Iterator[str]:
-    """Yield a line for each size: throughput report by report, and in bulk."""
-    yield "| trades before | `record_trade`, rows/s | `record_trades`, rows/s | ratio |"
-    yield "|---:|---:|---:|---:|"
-    for run in results["imports"]:
-        speeds = " | ".join(f"{run[how]:,.0f}" for how in ("record_trade", "record_trades"))
-        yield f"| {million(run['trades'])} | {speeds} | {run['ratio']:.1f} |"
-
-
-def ticks(results: Results) -> Iterator[str]:
-    """Yield a line for each run of ticks: the share of them that wrote to no index."""
-    yield "| ticks | trades | revision | heap-only |"
-    yield "|---|---:|---|---:|"
-    for run in results["ticks"]:
-        trades = million(run["trades"])
-        yield f"| {run['beside']} | {trades} | {run['revision']} | {run['heap-only']:.1%} |"
-
-
-def storage(results: Results) -> Iterator[str]:
-    """Yield a line for each table and index."""
-    yield "| | initial, MB | head, MB |"
-    yield "|---|---:|---:|"
-    for name, sizes in results["megabytes"].items():
-        before = f"{sizes['initial']:,.1f}" if "initial" in sizes else ""
-        yield f"| {name} | {before} | {sizes['head']:,.1f} |"
-    times = zip(results["trades"], results["upgrade seconds"], strict=True)
-    seconds = ", ".join(f"{million(trades)}: {time:.1f} s" for trades, time in times)
-    yield f"\nThe upgrade from initial to head took, by number of trades, {seconds}."
-
-
-def transactions(results: Results) -> Iterator[str]:
-    """Yield a line for each transaction: its time through asyncpg, and what each layer adds."""
-    yield (
-        "| ms | asyncpg | engine | statement | session | ping | all | all / asyncpg"
-        " | all, with the dialect's ping |"
-    )
-    yield "|---|" + "---:|" * 8
-    for name, times in results["layers"].items():
-        *layers, with_dialects_ping, ratio = times.values()
-        added = [f"{after - before:+.2f}" for before, after in pairwise(layers)]
-        first, whole, other = (f"{ms:.2f}" for ms in (layers[0], layers[-1], with_dialects_ping))
-        cells = [first, *added, whole, f"{ratio:.1f}", other]
-        yield f"| {name} | {' | '.join(cells)} |"
+def _layers(times: Mapping[str, float]) -> Iterator[str]:
+    """Yield the time through asyncpg, what each layer adds, and all."""
+    *layers, ratio = times.values()
+    yield f"{layers[0]:.2f}"
+    yield from (f"{after - before:+.2f}" for before, after in pairwise(layers))
+    yield f"{layers[-1]:.2f}"
+    yield f"{ratio:.1f}"
 
 
 def million(trades: int) -> str:
     """Abbreviate a number of trades."""
     return f"{trades / 1e6:g} M"
-
-
-def texts() -> Texts:
-    """Return the page of the last measurement.
-
-    Raises:
-        ValueError: The page lacks the marks.
-    """
-    return {"docs/benchmarks.md": updated("docs/benchmarks.md", NAME, content(results()))}
-
-
-def results() -> Results:
-    """Return the last measurement."""
-    results: Results = json.loads(read(RESULTS))
-    return results
-
-
-DOCUMENT = Document(NAME, texts)

@@ -1,19 +1,15 @@
-"""The Mermaid diagram of the tables in the READMEs."""
+"""The Mermaid diagram of the tables."""
 
 from collections.abc import Iterator
 
 from sqlalchemy import MetaData
 
-from models import Base
-from tools.document import Document, Texts, updated
 from tools.document.columns import keys_of, type_of
-
-NAME = "diagram"
-READMES = ("README.md", "README.tr.md")
 
 
 def diagram(metadata: MetaData) -> Iterator[str]:
-    """Yield the lines: the foreign keys with their ``ON DELETE``, then the tables."""
+    """Yield a block of Markdown: the foreign keys with their ``ON DELETE``, then the tables."""
+    yield "```mermaid"
     yield "erDiagram"
     yield "    direction LR"
     edges = {}
@@ -22,7 +18,7 @@ def diagram(metadata: MetaData) -> Iterator[str]:
             once = set(key.columns) == set(table.primary_key)
             many = "o|" if once else "o{"
             # Several keys to one table are one line.
-            label = f"on delete {key.ondelete}".lower()
+            label = f"on delete {key.ondelete or 'no action'}".lower()
             edges[key.referred_table.name, table.name] = f'{many} {table.name} : "{label}"'
     for (parent, _), edge in edges.items():
         yield f"    {parent} ||--{edge}"
@@ -32,20 +28,4 @@ def diagram(metadata: MetaData) -> Iterator[str]:
             kind = type_of(column).partition("(")[0]
             yield f"        {kind} {column.name} {', '.join(keys_of(column))}".rstrip()
         yield "    }"
-
-
-def content(metadata: MetaData) -> str:
-    """Return the diagram as a block of Markdown."""
-    return "\n".join(["```mermaid", *diagram(metadata), "```", ""])
-
-
-def texts() -> Texts:
-    """Return each README with the diagram of the models.
-
-    Raises:
-        ValueError: A README lacks the marks.
-    """
-    return {path: updated(path, NAME, content(Base.metadata)) for path in READMES}
-
-
-DOCUMENT = Document(NAME, texts)
+    yield "```"

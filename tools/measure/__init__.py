@@ -1,1 +1,4 @@
-"""How fast the hot queries and the writes are, measured. See ``docs/benchmarks.md``."""
+"""Measures the cost of queries, writes and migrations: docs/benchmarks.md and docs/rehearsal.md.
+
+``python -m tools.measure --help`` lists the commands.
+"""

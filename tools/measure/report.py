@@ -1,154 +1,101 @@
-"""Record what the benchmarks measured, and plot it: docs/benchmarks.json and docs/benchmarks.svg.
+"""The results of a rehearsal: tables and a picture."""
 
-python -m tools.measure.report .benchmarks/latest.json
-
-``python -m tools.document`` writes the tables of docs/benchmarks.md from it.
-"""
-
-import json
-import statistics
-import sys
-from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from statistics import quantiles
 
-from tools import ROOT
-from tools.document.benchmarks import RESULTS, REVISIONS, million
+from tools.markdown import table
+from tools.measure.rehearsal import Rehearsal, Step
+from tools.measure.traffic import HOT, READ, WRITE
 
-
-def main() -> None:
-    """Read pytest-benchmark's JSON, save the results and the plot."""
-    results = summary(json.loads(Path(sys.argv[1]).read_text())["benchmarks"])
-    text = json.dumps(results, indent=1, ensure_ascii=False)
-    (ROOT / RESULTS).write_text(f"{text}\n", encoding="utf-8")
-    plot(results)
+POINTS = 150
+"""Maximum number of points of a line of the picture."""
 
 
-def summary(benchmarks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what the tables and the plot show."""
-    queries: dict[str, dict[tuple[int, str], dict[str, Any]]] = defaultdict(dict)
-    sizes: dict[tuple[int, str], dict[str, Any]] = {}
-    inserts: list[dict[str, Any]] = []
-    imports: list[dict[str, Any]] = []
-    ticks: list[dict[str, Any]] = []
-    layers: dict[str, dict[int, dict[str, list[float]]]] = defaultdict(dict)
-    for benchmark in benchmarks:
-        test, _, _ = benchmark["name"].partition("[")
-        parameters, info = benchmark["params"], benchmark["extra_info"]
-        trades = parameters["trades"]
-        if test == "test_insert":
-            speeds = throughput(info, "head / initial")
-            inserts.append({"how": parameters["how"], "trades": trades, **speeds})
-        elif test == "test_import":
-            imports.append({"trades": trades, **throughput(info, "ratio")})
-        elif test == "test_query":
-            info["milliseconds"] = benchmark["stats"]["median"] * 1000
-            queries[parameters["name"]][trades, parameters["stage"]] = info
-        elif test == "test_sizes":
-            sizes[trades, parameters["stage"]] = info
-        elif test == "test_layers":
-            layers[parameters["transaction"]][trades] = info["seconds"]
-        else:
-            ticks.append(
-                {
-                    "beside": "beside a snapshot" if parameters["snapshot"] else "alone",
-                    "revision": parameters["stage"],
-                    "trades": trades,
-                    "heap-only": round(info["heap_only"] / info["ticks"], 4),
-                }
-            )
-    all_trades = sorted({trades for trades, _ in sizes})
-    first, last = all_trades[0], all_trades[-1]
-    methods = [*dict.fromkeys(insert["how"] for insert in inserts)]
-    megabytes: dict[str, dict[str, float]] = defaultdict(dict)
-    for revision in REVISIONS:
-        for name, size in sizes[last, revision]["sizes"].items():
-            megabytes[name][revision] = round(size / 1e6, 1)
-    return {
-        "trades": all_trades,
-        "queries": {
-            name: {
-                "rows": [queries[name][trades, "head"]["rows"] for trades in all_trades],
-                **{
-                    revision: {
-                        "pages": [
-                            queries[name][trades, revision]["pages"] for trades in all_trades
-                        ],
-                        "milliseconds": round(queries[name][last, revision]["milliseconds"], 1),
-                        "plan": " ← ".join(queries[name][last, revision]["steps"]),
-                    }
-                    for revision in REVISIONS
-                },
-            }
-            for name in sorted(queries, key=lambda name: (int(name.split()[0]), name))
-        },
-        "inserts": sorted(
-            inserts, key=lambda insert: (methods.index(insert["how"]), insert["trades"])
+def tables(rehearsal: Rehearsal) -> Iterator[str]:
+    """Yield the lines of two tables: the steps, and the waits of each table's reads and writes."""
+    yield from table(
+        "step | seconds: | read blocked: | write blocked: | failed: | hot queries before, ms:"
+        " | during: | after: | WAL: | disk: | standby behind:",
+        (_step(rehearsal, step) for step in rehearsal.steps),
+    )
+    yield ""
+    names = _tables(rehearsal)
+    yield from table(
+        " | ".join(["step", "", *(f"{name}:" for name in names)]),
+        (
+            [f"{number}", access.split()[0], *(_wait(rehearsal, step, access, n) for n in names)]
+            for number, step in enumerate(rehearsal.steps, 1)
+            for access in (READ, WRITE)
         ),
-        "imports": sorted(imports, key=lambda run: run["trades"]),
-        "ticks": sorted(ticks, key=lambda run: (run["beside"], run["revision"], run["trades"])),
-        "megabytes": dict(
-            sorted(megabytes.items(), key=lambda item: item[1].get("head", 0), reverse=True)
-        ),
-        "layers": {name: transaction(by_trades[first]) for name, by_trades in layers.items()},
-        "upgrade seconds": [
-            round(sizes[trades, "head"]["upgrade_seconds"], 1) for trades in all_trades
-        ],
-    }
+    )
 
 
-def throughput(info: dict[str, Any], ratio: str) -> dict[str, float]:
-    """Return the rows inserted per second in each of two ways, and the median of their ratios."""
-    seconds = info["seconds"]
-    speeds = {how: round(info["inserts"] / statistics.median(seconds[how])) for how in seconds}
-    ratios = [a / b for a, b in zip(*seconds.values(), strict=True)]
-    return {**speeds, ratio: round(statistics.median(ratios), 2)}
+def _tables(rehearsal: Rehearsal) -> list[str]:
+    return [name.removeprefix(f"{READ} ") for name in rehearsal.clients if name.startswith(READ)]
 
 
-def transaction(seconds: dict[str, list[float]]) -> dict[str, float]:
-    """Return the milliseconds of each layer, and how many times asyncpg's the whole takes."""
-    ratios = [a / b for a, b in zip(seconds["ping"], seconds["asyncpg"], strict=True)]
-    times = {layer: round(1000 * statistics.median(runs), 2) for layer, runs in seconds.items()}
-    return {**times, "ratio": round(statistics.median(ratios), 1)}
+def _step(rehearsal: Rehearsal, step: Step) -> Iterator[str]:
+    number = rehearsal.steps.index(step) + 1
+    yield f"{number}. {step.title}" + (f" **{step.error}**" if step.error else "")
+    yield f"{step.end - step.start:.2f}"
+    for access in (READ, WRITE):
+        waits = ((step.blocked.get(f"{access} {name}", 0), name) for name in _tables(rehearsal))
+        seconds, name = max(waits, default=(0, ""))
+        yield f"{1000 * seconds:.0f} ms, {name}" if seconds else "0 ms"
+    yield f"{rehearsal.failures(step)}"
+    for latencies in rehearsal.latencies(step, HOT):
+        yield " / ".join(f"{1000 * seconds:.0f}" for seconds in _percentiles(latencies))
+    yield f"{step.wal_bytes / 2**20:.0f} MB"
+    yield f"{step.disk_bytes / 2**20:.0f} MB"
+    yield "" if step.lag is None else f"{step.lag:.1f} s"
 
 
-def plot(results: dict[str, Any]) -> None:
-    """Draw pages against trades, a panel for each query."""
-    import matplotlib as mpl
+def _percentiles(seconds: list[float]) -> list[float]:
+    """Return the median, the 99th percentile and the maximum."""
+    cuts = quantiles([*seconds, *seconds] or [0, 0], n=100, method="inclusive")
+    return [cuts[49], cuts[98], max(seconds, default=0)]
 
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "trading-bot-schema"
+
+def _wait(rehearsal: Rehearsal, step: Step, access: str, name: str) -> str:
+    """Return the longest wait for a lock, and the slowest run before and during, in ms."""
+    client = f"{access} {name}"
+    before, during, _ = (max(runs, default=0) for runs in rehearsal.latencies(step, client))
+    waited = step.blocked.get(client, 0)
+    return f"{1000 * waited:.0f} ({1000 * before:.0f} → {1000 * during:.0f})"
+
+
+def draw(rehearsal: Rehearsal, path: Path) -> None:
+    """Draw latency over time, a line for each table, the steps shaded."""
     from matplotlib import pyplot
 
-    trades = results["trades"]
-    shown = [name for name in results["queries"] if name[0] in "234579" and name[1] == " "]
-    figure, panels = pyplot.subplots(
-        4, -(-len(shown) // 4), figsize=(11, 10), sharey=True, layout="constrained"
-    )
-    styles = {"initial": ("#c0392b", "o", "--"), "head": ("#1f6fb2", "s", "-")}
-    for panel in panels.flat[len(shown) :]:
-        panel.set_axis_off()
-    for panel, name in zip(panels.flat, shown, strict=False):
-        for revision, (color, marker, line) in styles.items():
-            panel.loglog(
-                trades,
-                results["queries"][name][revision]["pages"],
-                color=color,
-                marker=marker,
-                linestyle=line,
-                label=f"{revision} revision",
-            )
-        panel.set_title(name, fontsize=9)
-        panel.set_xticks(trades, [*map(million, trades)])
-        panel.minorticks_off()
-        panel.margins(x=0.25)
+    figure, panels = pyplot.subplots(2, 1, figsize=(11, 6), sharex=True, layout="constrained")
+    start = rehearsal.steps[0].start - rehearsal.settle
+    for panel, access in zip(panels, (READ, WRITE), strict=True):
+        for step in rehearsal.steps:
+            panel.axvspan(step.start - start, step.end - start, color="black", alpha=0.06, lw=0)
+        for name in _tables(rehearsal):
+            times, values = _slowest(rehearsal, f"{access} {name}", start)
+            panel.plot(times, values, linewidth=1, label=name)
+        panel.set_yscale("log")
+        panel.set_ylabel(f"{access.split()[0]}s, ms")
         panel.grid(alpha=0.3)
-    figure.supxlabel("trades in the table")
-    figure.supylabel("pages of 8 kB read")
-    handles, labels = panels.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2)
-    figure.savefig(ROOT / "docs" / "benchmarks.svg", metadata={"Date": None})
+    for number, step in enumerate(rehearsal.steps, 1):
+        at = (step.start - start, 1)
+        panels[0].annotate(str(number), at, xycoords=("data", "axes fraction"), va="bottom")
+    figure.supxlabel("seconds")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    figure.savefig(path, dpi=80)
+    pyplot.close(figure)
 
 
-if __name__ == "__main__":
-    main()
+def _slowest(rehearsal: Rehearsal, client: str, start: float) -> tuple[list[float], list[float]]:
+    """Return times, and a client's slowest run near each, in milliseconds."""
+    runs = rehearsal.clients[client].runs
+    width = (rehearsal.steps[-1].end + rehearsal.settle - start) / POINTS
+    slowest: dict[int, float] = {}
+    for due, seconds, _ in runs:
+        point = int((due - start) / width)
+        slowest[point] = max(slowest.get(point, 0), 1000 * seconds)
+    return [point * width for point in slowest], [*slowest.values()]

@@ -1,0 +1,125 @@
+"""A rehearsal measures what the application waits for, on a copy only."""
+
+import re
+from typing import NamedTuple
+
+import pytest
+from sqlalchemy import make_url
+
+from tests.support import commandline
+from tests.trading_bot import HEAD, HISTORY
+from verification import Databases, databases
+
+ROWS = (
+    "INSERT INTO users (email, hashed_password) VALUES ('a', 'b')",
+    "INSERT INTO bot_configs (user_id, name, symbol, timeframe, stop_loss_perc, take_profit_perc,"
+    " ema_fast, ema_slow, rsi_period, rsi_oversold, rsi_overbought)"
+    " VALUES (1, 'Bot', 'BTC/USDT', '1m', 2, 5, 9, 21, 14, 30, 70)",
+    "INSERT INTO trades (bot_config_id, user_id, symbol, side, order_type, price,"
+    " quantity_filled, quote_quantity_filled, timestamp)"
+    " VALUES (1, 1, 'BTC/USDT', 'BUY', 'MARKET', 1, 1, 1, now())",
+)
+# Holds a lock until statements of the application have waited for it, for a limited time.
+HOLD = """
+DO $$ BEGIN
+    LOCK TABLE trades IN {} MODE;
+    FOR attempt IN 1..3000 LOOP
+        EXIT WHEN {} = (
+            SELECT count(DISTINCT application_name) FROM pg_locks JOIN pg_stat_activity USING (pid)
+            WHERE NOT granted AND relation = 'trades'::regclass AND application_name LIKE '%trades'
+                AND waitstart < clock_timestamp() - interval '700 ms');
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END $$
+"""
+STATEMENTS = {
+    "reads and writes wait": HOLD.format("ACCESS EXCLUSIVE", 2),
+    "writes wait": HOLD.format("SHARE", 1),
+    "the application fails": "ALTER TABLE trades RENAME TO renamed",
+    "fails": "SELECT 1 / 0",
+    "not run": "SELECT 1",
+}
+
+
+class Rehearsed(NamedTuple):
+    url: str
+    steps: dict[str, dict[str, str]]
+    """The cells of the first table, by step and heading."""
+
+
+def arguments(scratch: str) -> tuple[str, ...]:
+    return ("tools.measure", "rehearse", "--scratch", scratch, "--rate", "20", "--settle", "0.5")
+
+
+@pytest.fixture(scope="module")
+def rehearsed(database_at: Databases) -> Rehearsed:
+    """The pending revisions, then the statements, rehearsed on a database with a trade."""
+    url = database_at.at(HISTORY[0].revision)
+    databases.execute(url, *ROWS)
+    sql = [argument for statement in STATEMENTS.values() for argument in ("--sql", statement)]
+    output = commandline.run(*arguments(url), *sql).succeeded().stdout
+    heading, _, *rows = [
+        re.split(r" *\| +", line) for line in output.split("\n\n")[0].splitlines()
+    ]
+    names = [*(revision.revision for revision in HISTORY[1:]), *STATEMENTS]
+    steps = [dict(zip(heading, row, strict=True)) for row in rows]
+    return Rehearsed(url, dict(zip(names, steps, strict=False)))
+
+
+def test_the_pending_revisions_run(rehearsed: Rehearsed) -> None:
+    assert databases.version(rehearsed.url) == HEAD
+    for revision in HISTORY[1:]:
+        step = rehearsed.steps[revision.revision]
+        assert f"`{revision.revision}` " in step["step"]
+        assert step["failed"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("statement", "reads"), [("reads and writes wait", True), ("writes wait", False)]
+)
+def test_what_waits_for_a_lock(rehearsed: Rehearsed, statement: str, reads: bool) -> None:
+    step = rehearsed.steps[statement]
+    for access, blocked in (("read blocked", reads), ("write blocked", True)):
+        milliseconds, _, table = step[access].partition(" ms")
+        assert (int(milliseconds) >= 100, table) == (blocked, ", trades" * blocked), step
+
+
+def test_a_statement_that_fails_is_the_last(rehearsed: Rehearsed) -> None:
+    assert "division by zero" in rehearsed.steps["fails"]["step"]
+    assert "not run" not in rehearsed.steps
+
+
+def test_statements_of_the_application_that_fail_are_counted(rehearsed: Rehearsed) -> None:
+    assert rehearsed.steps["writes wait"]["failed"] == "0"
+    assert int(rehearsed.steps["the application fails"]["failed"]) > 1
+
+
+def test_the_application_writes_meanwhile(rehearsed: Rehearsed) -> None:
+    trades = "SELECT count(*) FROM renamed WHERE binance_order_id ~ '^REHEARSAL:'"
+    assert databases.scalar(rehearsed.url, trades) > 1
+
+
+def test_the_applications_database_is_refused(database_at: Databases) -> None:
+    scratch = database_at.at(HISTORY[0].revision)
+    # Another form of the same URL.
+    other = make_url(scratch).update_query_dict({"application_name": "application"})
+    result = commandline.run(
+        *arguments(scratch), DATABASE_URL=other.render_as_string(hide_password=False)
+    )
+    assert result.status == 1
+    assert result.stderr.startswith("ERROR --scratch names the database of DATABASE_URL, which")
+    assert databases.version(scratch) == HISTORY[0].revision
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), " has nothing to run."),
+        (("--to", "nosuch"), "ERROR No such revision or branch 'nosuch'"),
+        (("--write",), "--write needs generated data"),
+    ],
+)
+def test_an_error_is_one_line(database: str, options: tuple[str, ...], message: str) -> None:
+    result = commandline.run(*arguments(database), *options)
+    assert result.status > 0
+    assert message in result.stderr.splitlines()[-1]
