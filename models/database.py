@@ -93,7 +93,8 @@ def _replace_read_only(context: ExceptionContext) -> None:
 
 
 async def _current_schema(driver: Any) -> Any:
-    return await driver.fetchrow(CURRENT_SCHEMA)
+    async with driver.transaction():  # during which a pooler keeps the session
+        return await driver.fetchrow(CURRENT_SCHEMA)
 
 
 def _ping(dbapi_connection: Any) -> bool:
