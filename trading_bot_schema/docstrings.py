@@ -30,7 +30,8 @@ https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-TABLES
 _LINE = re.compile(r"^([A-Z][a-z]*(?: [a-z]+)*): +", re.MULTILINE)
 # A full stop ends what a line declares; the rest of the line is prose.
 _END = re.compile(r"\.(?:\s|\Z)")
-_TABLES = r"[\w.]+(?:(?:, [\w.]+)* and [\w.]+)?"
+_TABLE = r'(?:[\w.$]|"[^"]+")+'
+_TABLES = rf"{_TABLE}(?:(?:, {_TABLE})* and {_TABLE})?"
 _LOCK = re.compile(rf"(?P<lock>[A-Z ]+) on (?P<tables>{_TABLES})(?P<text>(?:[,:].*)?)")
 _ACCEPTANCE = re.compile(
     rf"(?P<rule>[a-z-]+)(?: on (?P<tables>{_TABLES}))?,? (?:since|because) (?P<reason>.+)"

@@ -22,7 +22,7 @@ ORDER BY c.relname, a.attnum
 """
 
 Rows = dict[tuple[Any, ...], dict[str, Any]]
-"""Rows of a table by primary key."""
+"""Rows of a table by primary key: the names and values of its columns."""
 
 
 def columns(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, dict[str, bool]]:
@@ -61,7 +61,7 @@ def content(url: str) -> dict[str, Rows]:
         connection.adapters.register_loader("timestamp", _AnyTimestamp)
         return {
             table: {
-                tuple(row[column] for column, is_key in names.items() if is_key): row
+                tuple((name, row[name]) for name, is_key in names.items() if is_key): row
                 for row in connection.execute(sql.SQL("TABLE {}").format(sql.Identifier(table)))
             }
             for table, names in columns(connection).items()
@@ -79,6 +79,15 @@ def lost(before: dict[str, Rows], after: dict[str, Rows]) -> set[str]:
             now = after[table][key]
             names |= {f"{table}.{name}" for name in row if now.get(name, ...) != row[name]}
     return names
+
+
+def changed_rows(before: dict[str, Rows], after: dict[str, Rows]) -> dict[str, dict[str, Any]]:
+    """Return the key of the first row that differs or is missing, by table."""
+    return {
+        table: dict(key)
+        for table, rows in before.items()
+        for key in [key for key, row in rows.items() if after.get(table, {}).get(key) != row][:1]
+    }
 
 
 def shared(rows: dict[str, Rows], other: dict[str, Rows]) -> dict[str, Rows]:

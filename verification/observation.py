@@ -37,10 +37,11 @@ TIMEOUTS = {
     "transaction_timeout": "599003",  # since PostgreSQL 17
 }
 SETTINGS = TIMEOUTS | {
-    # As the planner chooses for a table of some size. Its extra cost must not trigger JIT
-    # compilation.
-    "enable_seqscan": "off",
-    "jit": "off",
+    # As the planner chooses for a large table, since only the number of rows counts: an index for
+    # few of them, a sequential scan for most.
+    "seq_page_cost": "0",
+    "random_page_cost": "0",
+    "max_parallel_workers_per_gather": "0",  # whose reads are counted elsewhere
 }
 CANNOT_RUN_IN_A_TRANSACTION = (
     psycopg.errors.ActiveSqlTransaction,
@@ -72,10 +73,20 @@ SELECT
     (SELECT jsonb_object_agg(oid, conrelid::bigint) FROM pg_constraint WHERE NOT convalidated),
     (SELECT jsonb_object_agg(name, setting::bigint) FROM pg_settings WHERE name = ANY (%s))
 """
-COUNTERS = ("seq_tup_read", "idx_tup_fetch", "n_tup_ins", "n_tup_upd", "n_tup_del")
-STATISTICS = f"SELECT relid::bigint, {', '.join(COUNTERS)} FROM {{}}"
-IN_TRANSACTION = STATISTICS.format("pg_stat_xact_user_tables")
-COMMITTED = STATISTICS.format("pg_stat_user_tables")
+COUNTERS = ("read", "scans", "inserted", "updated", "deleted")
+# Rows read by sequential scans of tables, and entries read by scans of indexes.
+STATISTICS = """
+SELECT relid::bigint, seq_tup_read, seq_scan, n_tup_ins, n_tup_upd, n_tup_del FROM {0}_tables
+UNION ALL
+SELECT indexrelid::bigint, {1}, {2}, 0, 0, 0 FROM {3}
+"""
+IN_TRANSACTION = STATISTICS.format(
+    "pg_stat_xact_user",
+    "pg_stat_get_xact_tuples_returned(indexrelid)",
+    "pg_stat_get_xact_numscans(indexrelid)",
+    "pg_index WHERE indrelid >= 16384",
+)
+COMMITTED = STATISTICS.format("pg_stat_user", "idx_tup_read", "idx_scan", "pg_stat_user_indexes")
 FLUSH = "SELECT pg_stat_force_next_flush()"
 REQUESTS = """
 SELECT relation::bigint, mode FROM pg_locks
@@ -149,7 +160,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class TakenLock:
-    """The strongest lock on a table in a transaction, and the effects under it."""
+    """A lock on a table, and the effects of the statements while it is the strongest one held."""
 
     table: str
     lock: str
@@ -159,24 +170,38 @@ class TakenLock:
 
 
 def locks_taken(observation: Observation) -> set[TakenLock]:
-    """Return the strongest lock on each table in each transaction, without duplicates."""
+    """Return the locks on each table, as each transaction obtains stronger ones."""
     effects_by_lock: dict[tuple[str, str], set[str]] = {}
     for statements in observation.transactions:
-        held: dict[str, set[str]] = {}
+        held: dict[str, str] = {}
         for statement in statements:
             for table, locks in statement.locks.items():
-                held.setdefault(table, set()).update(locks)
-        for table, locks in held.items():
-            lock = strongest(locks)
-            start = next(n for n, s in enumerate(statements) if lock in s.locks.get(table, ()))
-            under = statements[start:]
-            effects = effects_by_lock.setdefault((table, lock), set())
-            effects |= {"reads"} if any(table in s.read for s in under) else set()
-            effects |= {"rewrites"} if any(table in s.rewritten for s in under) else set()
+                held[table] = strongest([*locks, held.get(table, LOCKS[0])])
+            for table, lock in held.items():
+                effects = effects_by_lock.setdefault((table, lock), set())
+                effects |= {"reads"} if table in statement.read else set()
+                effects |= {"rewrites"} if table in statement.rewritten else set()
     return {
         TakenLock(table, lock, "reads" in effects, "rewrites" in effects)
         for (table, lock), effects in effects_by_lock.items()
     }
+
+
+def unknown_changes(observation: Observation) -> list[Statement]:
+    """Return the statements that should change rows, none of which had a row to change.
+
+    The batches of a loop differ in numbers only, and count as one statement.
+    """
+    by_text: dict[str, list[Statement]] = {}
+    for statement in observation.statements:
+        if re.match(r"\s*(UPDATE|DELETE|MERGE)\b", statement.sql, re.IGNORECASE):
+            by_text.setdefault(re.sub(r"\d+", "0", statement.sql), []).append(statement)
+    return [
+        same[0]
+        for same in by_text.values()
+        if not any(statement.changed.total() for statement in same)
+        and not any(observation.project.version_table in statement.sql for statement in same)
+    ]
 
 
 def observe(url: str, migrate: Callable[[Connection], object], project: Project) -> Observation:
@@ -231,6 +256,8 @@ class _Observer:
                 (rows[name],) = monitor.execute(f"SELECT count(*) FROM {name}").fetchone() or (0,)
         monitor.execute(FLUSH)  # so that these reads are not attributed to the migration
         self.result = Observation(project, rows, set())
+        self._rows = dict(rows)
+        """The number of rows now."""
         self.result.foreign_keys = self.foreign_keys()
         self._capture = _LockCapture(url, monitor, stack, self._names)
         self._transactions: dict[str, int] = {}
@@ -344,19 +371,25 @@ class _Observer:
         for oid, file in before.files.items():
             if oid in self._names and after.files.get(oid, file) != file:
                 (size,) = raw.execute("SELECT pg_relation_size(%s)", [oid]).fetchone() or (0,)
-                (statement.rewritten if size else statement.emptied).add(self._names[oid])
+                name = self._names[oid]
+                emptied = not size and self._rows.get(name)
+                (statement.emptied if emptied else statement.rewritten).add(name)
         for oid, counters in after.counters.items():
             name = self._names.get(oid)
             if name is None:
                 continue
             counted = Counter(counters)
             counted.subtract(before.counters.get(oid, {}))
-            read = counted["seq_tup_read"] + counted["idx_tup_fetch"]
-            if self.result.rows[name] and read >= self.result.rows[name]:
+            # Lookups of single rows add up, but each scan of them reads few. An index may have
+            # fewer entries than its table has rows.
+            if counted["scans"] and counted["read"] / counted["scans"] > self._rows[name] / 2:
                 statement.read.add(name)
-            statement.inserted[name] = counted["n_tup_ins"]
-            statement.updated[name] = counted["n_tup_upd"]
-            statement.deleted[name] = counted["n_tup_del"]
+            statement.inserted[name] += counted["inserted"]
+            statement.updated[name] += counted["updated"]
+            statement.deleted[name] += counted["deleted"]
+        for name in self._rows:
+            self._rows[name] += statement.inserted[name] - statement.deleted[name]
+            self._rows[name] *= name not in statement.emptied
         statement.added_unvalidated = after.unvalidated.keys() - before.unvalidated.keys()
         statement.validated = {
             oid: self._names.get(table, "")

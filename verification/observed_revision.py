@@ -5,11 +5,12 @@ from functools import cached_property
 from alembic.script import Script
 from sqlalchemy import Connection
 
-from trading_bot_schema.docstrings import DocstringError, names
+from trading_bot_schema.docstrings import DocstringError, line, names
 from verification import rows
+from verification.content import changed_rows, content, shared
 from verification.history import Databases
 from verification.lock_lines import check_downgrade, check_upgrade, upgrade_line
-from verification.observation import Observation, observe
+from verification.observation import Observation, observe, unknown_changes
 from verification.rerun import rerun_violations
 from verification.rules import Violation, unexcused, violations
 
@@ -55,10 +56,12 @@ class ObservedRevision:
 
     def _violations(self) -> list[Violation]:
         broken = violations(self.upgrade)
-        if large := {t for v in broken if v.rule == "every-row" for t in v.tables}:
-            # On a small table, a batch of some thousands is every row.
+        if any(s.updated.total() + s.deleted.total() for s in self.upgrade.statements):
+            # On a small table, a batch of some thousands is every row; and in a large one, all
+            # rows may be like the one that a condition spares the others for here.
             url = self._start()
-            rows.grow(url, self._project, large, MANY_ROWS)
+            originals = changed_rows(shared(content(url), content(self.url)), content(self.url))
+            rows.grow(url, self._project, originals, MANY_ROWS)
             broken = violations(observe(url, self._upgrade, self._project))
         rerun = rerun_violations(self.upgrade, self._upgrade, self.url, self._start)
         return [*broken, *rerun]
@@ -75,7 +78,10 @@ class ObservedRevision:
         """Return the errors in the docstring's lines on locks; empty: none."""
         wrong = check_upgrade(self.docstring, self.upgrade)
         # The downgrade is compared with the line that the upgrade should have.
-        docstring = f"{self.docstring}\n\n{upgrade_line(self.upgrade)}"
+        own = line(self.docstring, "Downgrade locks")
+        docstring = "\n".join(
+            [upgrade_line(self.upgrade), *([f"Downgrade locks: {own}"] if own else [])]
+        )
         dropped = names(self.docstring, "Downgrade", "loses")
         errors = (wrong, check_downgrade(docstring, self.downgrade, dropped))
         return "\n\n".join(filter(None, errors))
@@ -84,7 +90,11 @@ class ObservedRevision:
         """Return the changes of rows of existing tables that the docstring does not declare."""
         changes = {name.partition(".")[0] for name in names(self.docstring, "Upgrade", "changes")}
         loses = {name.partition(".")[0] for name in names(self.docstring, "Upgrade", "loses")}
-        undeclared = []
+        undeclared = [
+            f"{statement.short}: changes no row here, so its effect is unknown. Add a row that it"
+            f" changes to {self._project.rows_file}."
+            for statement in unknown_changes(self.upgrade)
+        ]
         for table in self.upgrade.rows:
             updated = sum(s.updated[table] for s in self.upgrade.statements)
             deleted = sum(s.deleted[table] for s in self.upgrade.statements)

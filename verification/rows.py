@@ -9,7 +9,7 @@ except keys have duplicates.
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal, localcontext
@@ -238,11 +238,18 @@ def _add_constraints(
     return added
 
 
-def grow(url: str, project: Project, names: Collection[str], rows: int) -> None:
-    """Add copies of one row to some tables, and to those that share their keys."""
+def grow(url: str, project: Project, originals: Mapping[str, Row], rows: int) -> None:
+    """Add copies of one row to some tables, and to those that share their keys.
+
+    Args:
+        url: The database.
+        project: Its project.
+        originals: By table, values that identify the row to copy; none: any row.
+        rows: How many copies to add.
+    """
     with psycopg.connect(url, options="-c synchronous_commit=off") as connection:
         tables = {table.name: table for table in _tables(connection, project)}
-        wanted = {*names} & tables.keys()
+        wanted = originals.keys() & tables.keys()
         for table in reversed(tables.values()):
             if table.name in wanted:
                 wanted |= {o for o, pairs in table.references if pairs.keys() & table.unique}
@@ -260,8 +267,18 @@ def grow(url: str, project: Project, names: Collection[str], rows: int) -> None:
             connection.execute(
                 sql.SQL(
                     "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values}"
-                    " FROM (SELECT * FROM {table} LIMIT 1) AS one, generate_series(1, {rows}) AS n"
+                    " FROM (SELECT * FROM {table} WHERE {is_original} LIMIT 1) AS one,"
+                    " generate_series(1, {rows}) AS n"
                 ).format(
+                    is_original=sql.SQL(" AND ").join(
+                        [
+                            sql.SQL("true"),
+                            *(
+                                sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(value))
+                                for name, value in originals.get(table.name, {}).items()
+                            ),
+                        ]
+                    ),
                     table=sql.Identifier(table.name),
                     columns=sql.SQL(", ").join(map(sql.Identifier, table.columns)),
                     values=sql.SQL(", ").join(values),

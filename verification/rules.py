@@ -217,11 +217,12 @@ def _changed_rows(observation: Observation, statements: list[Statement]) -> Iter
             continue
         largest = max(changing, key=lambda s: s.changed[table])
         changed = sum(s.updated[table] + s.deleted[table] for s in changing)
-        if (rows and changed >= rows) or any(table in s.emptied for s in changing):
+        if changed > rows / 2 or any(table in s.emptied for s in changing):
             yield Violation(
                 "every-row",
                 frozenset({table}),
-                f"{largest.short}: changes every row of {table} in one transaction, under"
+                f"{largest.short}: changes every row of {table} in one transaction, or every row"
+                " like one that it changes, under"
                 f" {locks.get(table, 'ROW EXCLUSIVE')} on {table}; each row stays locked until its"
                 f" end. {_safe_form(observation, largest)}",
             )

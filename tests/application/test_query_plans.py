@@ -15,7 +15,7 @@ from verification.plans import explain
 TRADES = 30_000
 PLANS = """
 query                                | index                                | pages of 8 kB
-1 claim due bots                     | ix_bot_states_running                | 900
+1 claim due bots                     | ix_bot_states_running                | 2000
 2 last trades of a bot, busy         | ix_trades_bot_config_id_timestamp_id | 60
 2 last trades of a bot, ordinary     | ix_trades_bot_config_id_timestamp_id | 60
 2 next page of a bot, busy           | ix_trades_bot_config_id_timestamp_id | 60

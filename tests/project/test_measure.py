@@ -114,7 +114,6 @@ def test_the_applications_database_is_refused(database_at: Databases) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), " has nothing to run."),
         (("--to", "nosuch"), "ERROR No such revision or branch 'nosuch'"),
         (("--write",), "--write needs generated data"),
     ],

@@ -4,11 +4,9 @@ from collections.abc import Iterator
 
 from sqlalchemy import MetaData
 
-from tools.document.columns import keys_of, type_of
-
 
 def diagram(metadata: MetaData) -> Iterator[str]:
-    """Yield a block of Markdown: the foreign keys with their ``ON DELETE``, then the tables."""
+    """Yield a block of Markdown: the tables' foreign keys, with their ``ON DELETE``."""
     yield "```mermaid"
     yield "erDiagram"
     yield "    direction LR"
@@ -22,10 +20,4 @@ def diagram(metadata: MetaData) -> Iterator[str]:
             edges[key.referred_table.name, table.name] = f'{many} {table.name} : "{label}"'
     for (parent, _), edge in edges.items():
         yield f"    {parent} ||--{edge}"
-    for table in metadata.sorted_tables:
-        yield f"    {table.name} {{"
-        for column in table.columns:
-            kind = type_of(column).partition("(")[0]
-            yield f"        {kind} {column.name} {', '.join(keys_of(column))}".rstrip()
-        yield "    }"
     yield "```"

@@ -1,17 +1,16 @@
 """What SQLAlchemy adds to the time of a transaction, layer by layer."""
 
-import time
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
-from statistics import median
+from statistics import median, mode
 from typing import Any
 
-from sqlalchemy import event, func, select
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from models import Trade, queries
+from models import queries
 from models.database import make_engine
-from tools.measure.writes import NUMBERS, Run, in_turn, new_trades
+from tools.measure.writes import NUMBERS, in_turn, new_trades
 
 ROUNDS = 400
 KEY = "BTCUSDT:"
@@ -21,14 +20,11 @@ Transaction = Callable[[AsyncSession], Awaitable[object]]
 async def measure(url: str) -> dict[str, dict[str, float]]:
     """Return the milliseconds of transactions through each layer and those below it."""
     plain, application = make_engine(url, pool_pre_ping=False), make_engine(url)
-    latest = select(Trade).order_by(Trade.id.desc()).limit(100_000).subquery()
-    busiest = select(latest.c.bot_config_id).group_by(latest.c.bot_config_id)
-    async with AsyncSession(plain) as session:
-        bot = await session.scalar(busiest.order_by(func.count().desc()).limit(1)) or 1
-    (report,) = new_trades(url, 1)
+    reports = new_trades(url, 1_000)
+    bot = mode(report["bot_config_id"] for report in reports)
 
     async def record(session: AsyncSession) -> object:
-        return await queries.record_trade(session, report | {"binance_order_id": _key()})
+        return await queries.record_trade(session, reports[0] | {"binance_order_id": _key()})
 
     async def tick(session: AsyncSession) -> object:
         return (await session.execute(queries.tick(bot, max_price_since_entry=Decimal(9)))).all()
@@ -73,7 +69,7 @@ async def _through_layers(
         "session": lambda: by_session(plain),
         "ping": lambda: by_session(application),
     }
-    seconds = await in_turn({name: _timed(run) for name, run in layers.items()}, ROUNDS)
+    seconds = await in_turn(layers, ROUNDS)
     await connection.close()
     ratios = [a / b for a, b in zip(seconds["ping"], seconds["asyncpg"], strict=True)]
     times = {layer: round(1000 * median(runs), 2) for layer, runs in seconds.items()}
@@ -94,15 +90,6 @@ async def _sent(
         await transaction(session)
     event.remove(engine.sync_engine, "before_cursor_execute", record)
     return sent
-
-
-def _timed(run: Callable[[], Awaitable[None]]) -> Run:
-    async def timed() -> float:
-        start = time.perf_counter()
-        await run()
-        return time.perf_counter() - start
-
-    return timed
 
 
 def _key() -> str:

@@ -86,7 +86,7 @@ def draw(rehearsal: Rehearsal, path: Path) -> None:
     figure.supxlabel("seconds")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=72)
     pyplot.close(figure)
 
 

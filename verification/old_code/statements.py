@@ -1,5 +1,6 @@
 """The statements of old code, through SQLAlchemy and asyncpg, on connections that stay open."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from verification.old_code.tables import OldTable
 from verification.old_code.values import FOREIGN_KEY_VIOLATION
+
+STANDARD = sys.stdlib_module_names | {"builtins"}
 
 
 @dataclass(frozen=True)
@@ -213,11 +216,16 @@ def part_works(case: StatementCase, column: str, after: Outcome) -> bool:
     return is_compatible(case.old.table.columns[column], case.old.base[column], value, case.exact)
 
 
+def _type(value: object) -> type:
+    """Return the standard type of a value, which a driver may return a subclass of."""
+    return next(base for base in type(value).__mro__ if base.__module__ in STANDARD)
+
+
 def is_compatible(column: Column[Any], before: Any, after: Any, exact: bool) -> bool:
     """Return whether code that expects one value can use another."""
     if before is None or after is None:
         return not exact or before is after
-    if type(before) is not type(after):
+    if _type(before) is not _type(after):
         return False
     if isinstance(before, datetime):
         # The database may set a time that it sets by default.

@@ -1,7 +1,7 @@
 """Alembic's environment of the library: through the migrator, like the one of the project."""
 
 import os
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 from alembic import context
 from sqlalchemy import Connection
@@ -24,7 +24,7 @@ else:
     settings = migrator.Settings.read(context.get_x_argument(as_dictionary=True), os.environ)
     given = context.config.attributes.get("connection")
     if isinstance(given, Connection):
-        opened = nullcontext(given)
+        opened: AbstractContextManager[Connection] = nullcontext(given)
     elif given:
         opened = given.connect()
     else:
