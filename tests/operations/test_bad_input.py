@@ -216,7 +216,7 @@ def test_table_exists(refused: Callable[..., str], empty_database: str) -> None:
     before = snapshot(empty_database)
     line = refused(empty_database)
     assert 'relation "users" already exists' in line
-    assert "use an empty database, or" in line
+    assert "Use an empty database, or" in line
     assert snapshot(empty_database) == before
 
 

@@ -185,7 +185,7 @@ def test_a_partially_built_index_is_rebuilt(
         )
         assert result.status != 0
         assert f"Blocked by pid {writer.info.backend_pid} " in result.messages[0]
-        assert "Tried 1 times, for 0.2 s each." in result.messages[0]
+        assert "Tried once, for 0.2 s." in result.messages[0]
         assert "marked invalid; the next run builds it again" in result.messages[0]
         assert scalar(database, valid) is False
         assert version(database) == HEAD

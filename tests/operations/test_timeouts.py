@@ -96,7 +96,7 @@ def test_other_statements_outside_of_transactions_wait_no_longer(
     arguments = ("-c", revisions.ini, "-x", "lock_timeout=100ms", "-x", "lock_attempts=1")
     with databases.transaction(database, "SELECT FROM trades"):
         result = alembic_cli.run(*arguments, "upgrade", "head", database=database)
-    assert "Tried 1 times, for 0.1 s each." in result.messages[0]
+    assert "Tried once, for 0.1 s." in result.messages[0]
 
 
 def test_each_revision_has_its_attempts(
