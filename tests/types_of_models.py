@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, WriteOnlyCollection
 
 from models import ApiKey, BotConfig, BotState, SessionLocal, Trade, User, engine
 from models.database import make_engine
+from models.trade import TradeValues
 
 
 def relationships(session: Session) -> None:
@@ -46,6 +47,12 @@ def columns(user: User, key: ApiKey, bot: BotConfig, state: BotState, trade: Tra
     assert_type(trade.price, Decimal)
     assert_type(trade.pnl, Decimal | None)
     assert_type(trade.timestamp, datetime)
+
+
+def values_of_trades(values: TradeValues) -> None:
+    values["commission_amount"] = Decimal(1)
+    values["comission_amount"] = Decimal(1)  # type: ignore[typeddict-unknown-key]
+    values["price"] = 0.3  # type: ignore[typeddict-item]
 
 
 def statements() -> None:

@@ -258,32 +258,32 @@ async def test_a_bot_that_never_ran_is_unattended_after_some_time(session: Async
     assert [bot_ for bot_, _ in await session.execute(queries.unattended_bots())] == [bot]
 
 
-@pytest.mark.parametrize("database_of_worker", ["this", "another"])
 async def test_a_hung_worker_is_listed(
-    engine: AsyncEngine, make_database: Callable[..., str], database_of_worker: str
+    engine: AsyncEngine, make_database: Callable[..., str]
 ) -> None:
     """It has the lease, and others claim the bot in vain; so the last run seems recent."""
     async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
-        bot = await add_bot(session)
-        bot.check_interval_seconds = 1
-    is_here = database_of_worker == "this"
-    hung = engine if is_here else make_engine(make_database())
-    async with hung.connect() as connection, queries.bot_lease(connection, bot.id) as leased:
+        bot, other = [await add_bot(session) for _ in range(2)]
+        bot.check_interval_seconds = other.check_interval_seconds = 1
+    elsewhere = make_engine(make_database())
+    listed: list[Any] = []
+    async with (
+        elsewhere.connect() as other_database,
+        engine.connect() as connection,
+        queries.bot_lease(other_database, other.id) as not_here,
+        queries.bot_lease(connection, bot.id) as leased,
+        asyncio.timeout(60),
+    ):
         assert leased
-        async with asyncio.timeout(60):
-            listed: list[Any] = []
-            for _ in range(600 if is_here else 20):
-                async with AsyncSession(engine) as other, other.begin():
-                    await other.execute(update(BotState).values(last_run_at=func.now()))
-                    listed = [tuple(r) for r in await other.execute(queries.unattended_bots(1))]
-                if listed:
-                    break
-                await asyncio.sleep(0.1)
-        assert [reason for _, reason in listed] == (
-            ["lease held for several intervals"] if is_here else []
-        )
-    if not is_here:
-        await hung.dispose()
+        assert not_here
+        while not listed:
+            async with AsyncSession(engine) as worker, worker.begin():
+                await worker.execute(update(BotState).values(last_run_at=func.now()))
+                rows = await worker.execute(queries.unattended_bots(1))
+                listed = [(listed_bot.id, reason) for listed_bot, reason in rows]
+            await asyncio.sleep(0.1)
+    assert listed == [(bot.id, "lease held for several intervals")]
+    await elsewhere.dispose()
 
 
 async def test_starting_and_stopping(engine: AsyncEngine, session: AsyncSession) -> None:
