@@ -13,9 +13,10 @@ from threading import Thread
 import pytest
 from sqlalchemy import make_url
 
+from tests.operations.landed import HEAD
 from tests.support import commandline
 from tests.support.alembic_cli import AlembicCli, Result
-from tests.trading_bot import HEAD, ROOT
+from tests.trading_bot import ROOT
 from trading_bot_schema import embedded
 from trading_bot_schema.drift.catalogue import snapshot
 from verification import databases

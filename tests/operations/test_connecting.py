@@ -8,10 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.operations.landed import HEAD
 from tests.support.alembic_cli import AlembicCli, Command
 from tests.support.probe_revisions import Revisions
 from tests.support.waiting import wait_for
-from tests.trading_bot import HEAD
 from trading_bot_schema import embedded
 from verification import databases
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import pytest
 from alembic.config import Config
 
+from tests.operations.landed import HEAD, PROJECT
 from tests.support import commandline
 from tests.support.alembic_cli import AlembicCli, Result
 from tests.support.probe_revisions import Revisions
-from tests.trading_bot import HEAD, PROJECT
 from trading_bot_schema.plan import command
 from verification import databases
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from models import Base
+from tests.operations.landed import HEAD, HISTORY
 from tests.support.alembic_cli import AlembicCli, Result
-from tests.trading_bot import HEAD, HISTORY
 from verification import databases
 
 VERSION = "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)"

@@ -8,8 +8,8 @@ from psycopg import pq
 from sqlalchemy import make_url, text
 
 from models.database import make_engine
+from tests.operations.landed import HEAD
 from tests.support.alembic_cli import AlembicCli
-from tests.trading_bot import HEAD
 from trading_bot_schema import embedded
 from trading_bot_schema.url import HARMLESS, OPTIONS, DatabaseURLError, parse
 from verification import databases

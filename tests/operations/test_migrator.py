@@ -9,6 +9,7 @@ from alembic import command
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
+from tests.operations.landed import HEAD, PROJECT
 from tests.support.alembic_cli import AlembicCli
 from tests.support.probe_revisions import (
     ADD_COLUMN,
@@ -17,7 +18,6 @@ from tests.support.probe_revisions import (
     Revisions,
 )
 from tests.support.waiting import wait_for
-from tests.trading_bot import HEAD, PROJECT
 from trading_bot_schema.migrator import Settings
 from trading_bot_schema.migrator.lock import LOCK_KEY
 from verification import databases

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.operations.landed import HEAD
 from tests.support.alembic_cli import AlembicCli, Result
-from tests.trading_bot import HEAD
 from verification import databases
 
 HIDDEN = 'row-level security policy for table "{}"'

@@ -12,10 +12,10 @@ import pytest
 from alembic.util import CommandError
 from sqlalchemy import Connection, event, func, select, text
 
+from tests.operations.landed import HEAD, PROJECT
 from tests.support.alembic_cli import AlembicCli
 from tests.support.probe_revisions import ADD_COLUMN, Revisions
 from tests.support.waiting import wait_for
-from tests.trading_bot import HEAD, PROJECT
 from trading_bot_schema import embedded
 from trading_bot_schema.migrator.hold import HeldTooLongError, Hold
 from trading_bot_schema.migrator.settings import Settings

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import TextClause, text
 
 import trading_bot_schema
+from tests.operations.landed import HEAD
 from tests.support.alembic_cli import AlembicCli
 from tests.support.probe_revisions import Revisions
-from tests.trading_bot import HEAD
 from trading_bot_schema.migrator import hold
 from trading_bot_schema.migrator.blockers import describe_blockers
 from trading_bot_schema.url import parse, rendered
