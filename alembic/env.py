@@ -15,19 +15,20 @@ from sqlalchemy import URL, Connection
 
 from trading_bot_schema import console
 
-try:
-    from models import Base
-    from trading_bot_schema import migrator, signals
-    from trading_bot_schema.configuration import configured_target
-    from trading_bot_schema.url import masked
-except ImportError as error:  # such as a missing driver
-    console.set_up(context.config)
-    raise CommandError(f"{error}. Install the project: pip install -e .") from error
-
 x_arguments = context.get_x_argument(as_dictionary=True)
 log_format = x_arguments.get("log", os.environ.get("MIGRATION_LOG"))
 status_line = console.set_up(context.config, as_json=log_format == "json")
 log = logging.getLogger("alembic.env")
+
+try:
+    from trading_bot_schema import migrator, signals
+    from trading_bot_schema.configuration import check_models, configured_target
+    from trading_bot_schema.url import masked
+
+    check_models()
+    from models import Base
+except ImportError as error:  # such as a missing driver
+    raise CommandError(f"{error}. Install the project: pip install -e .") from error
 
 
 def target_url() -> URL:
@@ -58,7 +59,8 @@ def run_migrations() -> None:
 def configure_plan(connection: Connection, settings: migrator.Settings) -> migrator.Plan:
     """Configure Alembic to run the command by a plan, which is kept when an attempt fails."""
     configure(connection=connection)
-    plan = migrator.Plan(context.get_context(), context.script, settings)
+    tables = list(Base.metadata.tables)
+    plan = migrator.Plan(context.get_context(), context.script, settings, tables)
     configure(connection=connection, **plan.options)
     return plan
 

@@ -5,11 +5,11 @@ database URL is determined (see :mod:`trading_bot_schema.url`) when the first co
 """
 
 import asyncio
-import ssl
-from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from sqlalchemy.engine import URL
+from sqlalchemy import event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -19,13 +19,15 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.util import await_only
 
 from models.base import Base
+from trading_bot_schema.drivers import asyncpg_arguments, ignore_unreadable_home, missing_file
 from trading_bot_schema.redaction import hide_values
 from trading_bot_schema.target import connectable
-from trading_bot_schema.url import POOLER, DatabaseURLError, database_url
+from trading_bot_schema.url import CURRENT_SCHEMA, DatabaseURLError, database_url, wrong_schema
 
 __all__ = ["Base", "SessionLocal", "engine", "make_engine"]
 
-APPLICATION_NAME = "trading-bot"
+READ_ONLY = "25006"
+"""SQLSTATE of a write in a transaction that is read-only."""
 
 
 def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
@@ -38,6 +40,7 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
     exception, or :class:`trading_bot_schema.url.DatabaseURLError`.
     """
     connect_args = options.pop("connect_args", {})
+    loops: WeakKeyDictionary[Any, asyncio.AbstractEventLoop] = WeakKeyDictionary()
 
     def connect() -> Any:
         # Like create_async_engine(async_creator=...), which cannot pass the dialect's own
@@ -47,10 +50,20 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
             asyncio.to_thread(lambda: connectable(url or database_url()))
         )
         driver = engine.sync_engine.dialect.loaded_dbapi
+        ignore_unreadable_home()
         try:
-            return driver.connect(**(connect_arguments(target) | connect_args))
+            connection = driver.connect(**(asyncpg_arguments(target) | connect_args))
         except FileNotFoundError as error:
             raise missing_file(target) or error from None
+        if reason := wrong_schema(*connection.run_async(_current_schema)):
+            connection.terminate()
+            raise DatabaseURLError(reason)
+        loops[connection.driver_connection] = asyncio.get_running_loop()
+        return connection
+
+    def has_ended(connection: Any) -> bool:
+        """Return whether a connection is of an earlier asyncio.run(), and cannot be used."""
+        return loops[connection.driver_connection].is_closed()
 
     defaults: dict[str, Any] = {
         # Bound parameters include key material: keep them out of logs and error messages.
@@ -64,8 +77,24 @@ def make_engine(url: str | None = None, **options: Any) -> AsyncEngine:
         defaults |= {"pool_size": 5, "max_overflow": 10}
     engine = create_async_engine("postgresql+asyncpg://", creator=connect, **(defaults | options))
     hide_values(engine.sync_engine)
-    engine.sync_engine.dialect.do_ping = _ping  # type: ignore[method-assign]
+    event.listen(engine.sync_engine, "handle_error", _replace_read_only)
+    dialect: Any = engine.sync_engine.dialect
+    close, terminate = dialect.do_close, dialect.do_terminate
+    dialect.do_ping = lambda connection: not has_ended(connection) and _ping(connection)
+    dialect.do_close = lambda connection: has_ended(connection) or close(connection)
+    dialect.do_terminate = lambda connection: has_ended(connection) or terminate(connection)
     return engine
+
+
+def _replace_read_only(context: ExceptionContext) -> None:
+    """Replace the pool's connections when a server has become read-only, as after a failover."""
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True
+
+
+async def _current_schema(driver: Any) -> Any:
+    async with driver.transaction():  # during which a pooler keeps the session
+        return await driver.fetchrow(CURRENT_SCHEMA)
 
 
 def _ping(dbapi_connection: Any) -> bool:
@@ -82,45 +111,6 @@ def _ping(dbapi_connection: Any) -> bool:
             return False
         raise
     return True
-
-
-def connect_arguments(url: URL) -> dict[str, Any]:
-    """Translate a URL for SQLAlchemy and asyncpg, which use other names for some parts."""
-    options = dict(url.query)
-    arguments: dict[str, Any] = url.translate_connect_args(username="user")
-    if options.pop(POOLER, None):
-        # asyncpg then uses only the unnamed statement, and prepares it each time, since the next
-        # one may run in another session. Source: asyncpg docs, "Frequently Asked Questions".
-        arguments["statement_cache_size"] = 0
-    if timeout := int(str(options.pop("connect_timeout", 0))):  # 0: the driver's default
-        arguments["timeout"] = timeout
-    if options.get("sslrootcert") == "system":  # which asyncpg treats as a file name
-        arguments["ssl"] = _trusting_the_system(options)
-    options.setdefault("application_name", APPLICATION_NAME)
-    # asyncpg reads libpq's options from a URL only.
-    arguments["dsn"] = URL.create("postgresql", query=options).render_as_string()
-    return arguments
-
-
-def _trusting_the_system(options: dict[str, Any]) -> ssl.SSLContext:
-    """Return a context for ``sslrootcert=system``, which verifies the host name, as in libpq."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["postgresql"])
-    if certificate := options.get("sslcert"):
-        context.load_cert_chain(certificate, options.get("sslkey"))
-    if revoked := options.get("sslcrl"):
-        context.load_verify_locations(revoked)
-        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
-    return context
-
-
-def missing_file(url: URL) -> DatabaseURLError | None:
-    """Return an error that names the missing file of a URL: asyncpg's does not."""
-    for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
-        path = str(url.query.get(name, ""))
-        if path not in ("", "system") and not Path(path).exists():
-            return DatabaseURLError(f"{name} in the database URL: there is no file {path}.")
-    return None
 
 
 engine: AsyncEngine = make_engine()

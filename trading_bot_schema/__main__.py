@@ -17,12 +17,14 @@ from alembic.util import CommandError
 from trading_bot_schema import console, embedded, signals
 from trading_bot_schema.configuration import alembic_config
 from trading_bot_schema.drift import command as drift
+from trading_bot_schema.drivers import environment
 from trading_bot_schema.plan import command as plan
 from trading_bot_schema.url import (
     DEFAULT_URL,
     EMBEDDED,
     ENVIRONMENT_VARIABLE,
     DatabaseURLError,
+    rendered,
 )
 
 PROGRAM = "python -m trading_bot_schema"
@@ -64,11 +66,18 @@ def postgres(program: str, arguments: Sequence[str]) -> int:
     if options.command == "stop":
         print("stopped" if embedded.stop(home) else "was not running")  # noqa: T201
         return 0
-    url = embedded.start(home).render_as_string()
+    url = embedded.start(home)
     if options.command == "psql":
         psql = embedded.programs() / "psql"
-        os.execv(psql, [str(psql), url, *options.arguments])  # noqa: S606
-    print(url)  # noqa: T201
+        # As variables, which the arguments may override, such as by the name of a database.
+        server = {
+            "PGHOST": str(url.query["host"]),
+            "PGPORT": str(url.query["port"]),
+            "PGUSER": str(url.username),
+            "PGDATABASE": str(url.database),
+        }
+        os.execve(psql, [str(psql), *options.arguments], environment() | server)  # noqa: S606
+    print(rendered(url))  # noqa: T201
     return 0
 
 

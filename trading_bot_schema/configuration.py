@@ -2,6 +2,8 @@
 
 from argparse import Namespace
 from configparser import InterpolationError
+from importlib.util import find_spec
+from pathlib import Path
 
 from alembic.config import Config
 from alembic.util import CommandError
@@ -26,6 +28,21 @@ def alembic_config(options: Namespace | None = None) -> Config:
         # The file's own URL would put a server's data among the installed packages.
         config.remove_main_option("sqlalchemy.url")
     return config
+
+
+def check_models() -> None:
+    """Refuse another module that is imported as ``models``, such as one in the working directory.
+
+    Raises:
+        CommandError: The message names the file.
+    """
+    expected = PACKAGE.parent / "models" / "__init__.py"
+    spec = find_spec("models")
+    if spec is not None and spec.origin and Path(spec.origin).resolve() != expected:
+        raise CommandError(
+            f"The module models is {spec.origin}, which hides the package of this project,"
+            f" {expected.parent}. Run this in another directory, or rename that module."
+        )
 
 
 def configured_url(config: Config) -> str | None:

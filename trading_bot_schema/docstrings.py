@@ -4,9 +4,13 @@ docs/recipes.md describes the lines. An operator reads them before a deployment,
 suite compares them with what the revision does.
 """
 
+import ast
+import inspect
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+from alembic.script import Script
 
 LOCKS = (
     "ACCESS SHARE",
@@ -58,6 +62,17 @@ class Acceptance:
     reason: str
 
 
+def of(revision: Script) -> str:
+    """Return the docstring of a revision, as its file has it; empty: it has none.
+
+    Not ``revision.longdoc``, which is empty with ``PYTHONOPTIMIZE=2``.
+    """
+    try:
+        return ast.get_docstring(ast.parse(inspect.getsource(revision.module))) or ""
+    except OSError:  # There is only a compiled file.
+        return revision.module.__doc__ or ""
+
+
 def lines(docstring: str) -> Iterator[tuple[str, str]]:
     """Split a docstring into its lines, such as ``("Locks", "none.")``, each on one line.
 
@@ -91,6 +106,24 @@ def names(docstring: str, heading: str, verb: str) -> set[str]:
     return declared
 
 
+def losses(docstring: str) -> set[str]:
+    """Read the line ``Downgrade:``; return the tables and columns that a downgrade loses.
+
+    Raises:
+        DocstringError: It is missing or in another form.
+    """
+    text = line(docstring, "Downgrade")
+    if text is None:
+        raise DocstringError("There is no line 'Downgrade:'.")
+    declared = names(docstring, "Downgrade", "loses")
+    known = all(re.fullmatch(r"\w+(?:\.\w+)?", name) for name in declared)
+    if not known or not (declared or _END.split(text)[0] == "keeps all data"):
+        raise DocstringError(
+            f"{text!r} is not of the form 'keeps all data.' or 'loses trades.note, orders.'"
+        )
+    return declared
+
+
 def locks(text: str) -> list[DeclaredLock]:
     """Read the text of a line ``Locks:`` or ``Downgrade locks:``.
 
@@ -107,7 +140,7 @@ def _lock(part: str) -> DeclaredLock:
     match = _LOCK.fullmatch(part)
     if match is None or match["lock"] not in LOCKS:
         raise DocstringError(
-            f"{part!r} is not of the form 'ACCESS EXCLUSIVE on trades, for milliseconds' with one"
+            f"{part!r} is not 'none', or of the form 'ACCESS EXCLUSIVE on trades' with one"
             f" of the locks {', '.join(LOCKS)}."
         )
     return DeclaredLock(match["lock"], _tables(match["tables"]), match["text"].lstrip(",: "))
@@ -169,7 +202,7 @@ def old_code(docstring: str) -> OldCode:
     """
     text = line(docstring, "Old code")
     if text is None:
-        raise DocstringError("no line 'Old code:'.")
+        raise DocstringError("There is no line 'Old code:'.")
     declared = _END.split(text)[0]
     if declared == "works":
         return OldCode()

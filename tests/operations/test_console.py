@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from tests.operations.landed import HISTORY
 from tests.support.alembic_cli import AlembicCli
-from tests.trading_bot import HISTORY, ROOT
+from tests.trading_bot import ROOT
 
 
 def test_progress(alembic_cli: AlembicCli, empty_database: str) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.operations.landed import HEAD, PROJECT
 from tests.support.waiting import wait_for
-from tests.trading_bot import HEAD, PROJECT, ROOT
+from tests.trading_bot import ROOT
 from trading_bot_schema import embedded
 from trading_bot_schema.drift.catalogue import snapshot
 from verification import databases

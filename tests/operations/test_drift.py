@@ -16,10 +16,11 @@ import pytest
 from alembic import command
 from sqlalchemy import URL, make_url
 
+from tests.operations.landed import HISTORY, PROJECT
 from tests.support import commandline
 from tests.support.alembic_cli import Result
 from tests.support.drift import ReferenceSchema
-from tests.trading_bot import HISTORY, PROJECT, ROOT
+from tests.trading_bot import ROOT
 from trading_bot_schema import embedded
 from trading_bot_schema.drift import comparison, pg_dump, scratch
 from trading_bot_schema.drift.catalogue import Catalogue, snapshot

@@ -3,9 +3,11 @@
 The server is a PgBouncer with its own certificate, where it is installed.
 """
 
+import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,3 +115,58 @@ async def test_a_file_that_does_not_exist(encrypted: Encrypted, name: str) -> No
     message = f"{name} in the database URL: there is no file /nonexistent/file.crt."
     with pytest.raises(DatabaseURLError, match=message):
         await ask_asyncpg(url)
+
+
+async def test_channel_binding(
+    alembic_cli: AlembicCli, encrypted: Encrypted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libpq binds the channel, which PgBouncer does not offer; asyncpg verifies the server."""
+    url = encrypted.url.set(query={"sslmode": "require", "channel_binding": "require"})
+    assert "without channel binding" in ask_psycopg(alembic_cli, url)
+    with pytest.raises(Exception, match="certificate verify failed"):
+        await ask_asyncpg(url)
+    monkeypatch.setenv("SSL_CERT_FILE", str(encrypted.authority))
+    assert await ask_asyncpg(url) == 1
+    for value in ("prefer", "disable"):
+        url = encrypted.url.set(query={"channel_binding": value})
+        assert await ask_asyncpg(url) == 1
+        assert "ERROR" not in ask_psycopg(alembic_cli, url)
+
+
+WITHOUT_HOME = """
+import asyncio, os, sys
+from sqlalchemy import text
+from models.database import make_engine
+
+async def ask():
+    engine = make_engine(sys.argv[1])
+    async with engine.connect() as connection:
+        print(await connection.scalar(text("SELECT 1")))
+    await engine.dispose()
+
+home, os.environ["HOME"] = os.environ["HOME"], "/"
+asyncio.run(ask())  # loads all modules
+os.environ["HOME"] = home
+if os.geteuid() == 0:  # which may read everything
+    os.setgroups([])
+    os.setuid(65534)
+asyncio.run(ask())
+"""
+
+
+@pytest.mark.parametrize("mode", ["", "disable", "prefer", "require"])
+def test_a_home_directory_that_cannot_be_read(
+    encrypted: Encrypted, tmp_path: Path, mode: str
+) -> None:
+    """As in a container that runs under another account than its image was built for."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0)
+    url = encrypted.url.set(query={"sslmode": mode} if mode else {})
+    result = subprocess.run(
+        [sys.executable, "-c", WITHOUT_HOME, url.render_as_string(hide_password=False)],
+        env=os.environ | {"HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (0, "1\n1\n"), result.stderr

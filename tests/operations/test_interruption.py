@@ -8,6 +8,7 @@ import pytest
 from alembic import command
 from sqlalchemy.exc import OperationalError, PendingRollbackError
 
+from tests.operations.landed import HISTORY, PROJECT
 from tests.support.alembic_cli import AlembicCli
 from tests.support.fault_injection import before_change
 from tests.support.probe_revisions import (
@@ -16,7 +17,6 @@ from tests.support.probe_revisions import (
     Revisions,
 )
 from tests.support.waiting import wait_for
-from tests.trading_bot import HISTORY, PROJECT
 from trading_bot_schema.drift.catalogue import snapshot
 from verification import Databases, databases
 from verification.databases import scalar, version

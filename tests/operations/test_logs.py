@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import make_url
 
+from tests.operations.landed import HEAD, HISTORY
 from tests.support.alembic_cli import AlembicCli, Result
 from tests.support.probe_revisions import Revisions
-from tests.trading_bot import HEAD, HISTORY, ROOT
+from tests.trading_bot import ROOT
 from verification import databases
 
 JSON = {"MIGRATION_LOG": "json"}

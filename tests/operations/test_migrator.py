@@ -9,6 +9,7 @@ from alembic import command
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
+from tests.operations.landed import HEAD, PROJECT
 from tests.support.alembic_cli import AlembicCli
 from tests.support.probe_revisions import (
     ADD_COLUMN,
@@ -17,7 +18,6 @@ from tests.support.probe_revisions import (
     Revisions,
 )
 from tests.support.waiting import wait_for
-from tests.trading_bot import HEAD, PROJECT
 from trading_bot_schema.migrator import Settings
 from trading_bot_schema.migrator.lock import LOCK_KEY
 from verification import databases
@@ -185,7 +185,7 @@ def test_a_partially_built_index_is_rebuilt(
         )
         assert result.status != 0
         assert f"Blocked by pid {writer.info.backend_pid} " in result.messages[0]
-        assert "Tried 1 times, for 0.2 s each." in result.messages[0]
+        assert "Tried once, for 0.2 s." in result.messages[0]
         assert "marked invalid; the next run builds it again" in result.messages[0]
         assert scalar(database, valid) is False
         assert version(database) == HEAD

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import event, make_url
 from sqlalchemy.engine import Engine
 
+from tests.operations.landed import HISTORY
 from tests.support.alembic_cli import Result
 from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
-from tests.trading_bot import HISTORY
 from trading_bot_schema.docstrings import LOCKS
 from trading_bot_schema.migrator.lock import LOCK_KEY
 from trading_bot_schema.plan import obstacles

@@ -12,10 +12,10 @@ import pytest
 from alembic import command
 from alembic.util import CommandError
 
+from tests.operations.landed import HEAD, PROJECT
 from tests.support.alembic_cli import AlembicCli
 from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
 from tests.support.probe_revisions import Revisions
-from tests.trading_bot import HEAD, PROJECT
 from trading_bot_schema.migrator.lock import LOCK_KEY
 from verification import databases
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from alembic.config import Config
 
+from tests.operations.landed import HEAD
 from tests.support.alembic_cli import AlembicCli, Command
 from tests.support.probe_revisions import (
     ADD_COLUMN,
@@ -23,7 +24,7 @@ from tests.support.probe_revisions import (
     Revisions,
 )
 from tests.support.waiting import SECONDS, wait_for
-from tests.trading_bot import HEAD, ROOT
+from tests.trading_bot import ROOT
 from trading_bot_schema.drift.catalogue import snapshot
 from trading_bot_schema.migrator.lock import LOCK_KEY
 from trading_bot_schema.signals import end_cleanly

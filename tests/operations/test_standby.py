@@ -14,11 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import User, queries
 from models.database import make_engine
+from tests.operations.landed import PROJECT
 from tests.support import commandline
 from tests.support.alembic_cli import Result
 from tests.support.factories import MINIMAL_ROWS
 from tests.support.waiting import wait_for
-from tests.trading_bot import PROJECT
 from trading_bot_schema import embedded
 from verification import databases
 from verification.databases import scalar

@@ -12,10 +12,10 @@ import pytest
 from alembic.util import CommandError
 from sqlalchemy import Connection, event, func, select, text
 
+from tests.operations.landed import HEAD, PROJECT
 from tests.support.alembic_cli import AlembicCli
 from tests.support.probe_revisions import ADD_COLUMN, Revisions
 from tests.support.waiting import wait_for
-from tests.trading_bot import HEAD, PROJECT
 from trading_bot_schema import embedded
 from trading_bot_schema.migrator.hold import HeldTooLongError, Hold
 from trading_bot_schema.migrator.settings import Settings
@@ -96,7 +96,7 @@ def test_other_statements_outside_of_transactions_wait_no_longer(
     arguments = ("-c", revisions.ini, "-x", "lock_timeout=100ms", "-x", "lock_attempts=1")
     with databases.transaction(database, "SELECT FROM trades"):
         result = alembic_cli.run(*arguments, "upgrade", "head", database=database)
-    assert "Tried 1 times, for 0.1 s each." in result.messages[0]
+    assert "Tried once, for 0.1 s." in result.messages[0]
 
 
 def test_each_revision_has_its_attempts(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.operations.landed import HEAD
 from tests.support import commandline
-from tests.trading_bot import HEAD
 from verification import databases
 
 LIKE_WINDOWS = """\

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, make_url, text
+from sqlalchemy import URL, Connection, func, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 
 from trading_bot_schema import migrator
 from trading_bot_schema.drift import pg_dump
-from trading_bot_schema.migrator.errors import sqlstate
+from trading_bot_schema.migrator.errors import BYPASS_ROW_SECURITY, ROW_SECURITY, sqlstate
+from trading_bot_schema.url import SCHEMA
 
 HEADER = re.compile(
     r"^--\n-- Name: (?P<name>.+); Type: (?P<type>.+); Schema: (?P<schema>.+); "
@@ -189,6 +190,20 @@ WHERE b.datname = current_database()
 
 FORBIDDEN = "42501"
 
+PRINTING = {
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+    "quote_all_identifiers": "off",
+    "standard_conforming_strings": "on",
+}
+"""Settings that change how PostgreSQL prints expressions and names, beside those of pg_dump."""
+
+# By a role, a database or the URL. Only these are passed to pg_dump: a pooler may refuse them.
+CHANGED = text(
+    "SELECT name FROM pg_settings WHERE name = ANY (:names)"
+    " AND source NOT IN ('default', 'configuration file', 'override')"
+)
+
 REVISIONS = "ROWS of alembic_version"
 
 Columns = Mapping[str, Mapping[str, int]]
@@ -241,8 +256,12 @@ def snapshot(url: URL | str, without: Set[tuple[str, str]] = frozenset()) -> Cat
             return _snapshot(url, connection, without)
         except DBAPIError as error:
             cause = " ".join(str(error.orig).split())
-            advice = ". Grant this role pg_read_all_data" if sqlstate(error) == FORBIDDEN else ""
-            raise CommandError(f"The catalogue cannot be read: {cause}{advice}.") from error
+            advice = "Grant this role pg_read_all_data." if sqlstate(error) == FORBIDDEN else ""
+            if ROW_SECURITY in cause:
+                advice = BYPASS_ROW_SECURITY
+            raise CommandError(
+                f"The catalogue cannot be read: {cause}. {advice}".strip()
+            ) from error
 
 
 def major_version(connection: Connection) -> int:
@@ -253,10 +272,10 @@ def major_version(connection: Connection) -> int:
 
 def _snapshot(url: URL, connection: Connection, without: Set[tuple[str, str]]) -> Catalogue:
     connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    changed = connection.scalars(CHANGED, {"names": list(PRINTING)}).all()
     # Regardless of the settings of the database or the role.
-    connection.execute(text("SET LOCAL search_path = public"))
-    # Fail rather than read only the rows that a policy allows.
-    connection.execute(text("SET LOCAL row_security = off"))
+    for name, value in {"search_path": SCHEMA, **PRINTING}.items():
+        connection.execute(select(func.set_config(name, value, True)))
     unreadable = {(schema, name) for schema, name in connection.execute(text(UNREADABLE))}
     not_dumped: dict[str, str] = dict(map(tuple, connection.execute(text(NOT_DUMPED))))
     if connection.scalar(text("SELECT to_regclass('public.alembic_version')")) is not None:
@@ -268,7 +287,8 @@ def _snapshot(url: URL, connection: Connection, without: Set[tuple[str, str]]) -
     roles = Roles(**connection.execute(text(ROLES)).mappings().one())
     server = major_version(connection)
     connection.commit()
-    objects = dict(_dumped(pg_dump.schema(url, server, unreadable | without)))
+    settings = {name: PRINTING[name] for name in changed}
+    objects = dict(_dumped(pg_dump.schema(url, server, unreadable | without, settings)))
     objects |= {
         name if name == REVISIONS else f"{name} (not in the dump)": text
         for name, text in not_dumped.items()

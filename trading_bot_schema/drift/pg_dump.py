@@ -1,38 +1,50 @@
 """Finds a suitable ``pg_dump`` and runs it."""
 
-import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from alembic.util import CommandError
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import URL
 
 from trading_bot_schema import embedded
+from trading_bot_schema.drivers import environment, libpq_arguments
 
 LOCK_WAIT = "5s"
 
 
-def schema(url: URL, server: int, without: Iterable[tuple[str, str]] = ()) -> str:
+def schema(
+    url: URL,
+    server: int,
+    without: Iterable[tuple[str, str]] = (),
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """Return the SQL that creates everything in a database except rows.
 
     Args:
         url: The database.
         server: Major version of its server.
         without: Tables to omit, by schema and name.
+        settings: Settings of the session, beside those of the URL.
 
     Raises:
         CommandError: There is no pg_dump that is new enough, or it fails.
     """
+    target = libpq_arguments(url)
+    password = target.pop("password", None)
+    given = (f"-c {name}={value}" for name, value in settings.items())
+    # The last one of a name counts.
+    target["options"] = " ".join([target.get("options", ""), *given]).strip()
     completed = subprocess.run(  # noqa: S603 - no shell
         [
             find(server),
-            # Not url.set(password=None), which keeps it.
-            f"--dbname={url._replace(password=None).render_as_string()}",
+            f"--dbname={make_conninfo(**target)}",
             "--no-password",
             "--schema-only",
             "--create",  # with the settings of the database itself
@@ -41,7 +53,7 @@ def schema(url: URL, server: int, without: Iterable[tuple[str, str]] = ()) -> st
             *(f"--exclude-table={_pattern(schema)}.{_pattern(name)}" for schema, name in without),
         ],
         # Not on the command line, which every user of the machine can read.
-        env=os.environ | ({"PGPASSWORD": str(url.password)} if url.password else {}),
+        env=environment() | {"PGTZ": "UTC"} | ({"PGPASSWORD": password} if password else {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

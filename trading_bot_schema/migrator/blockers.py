@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, Integer, cast, func, select, text
 
 # Never the text of a query: it may hold secrets. Others' times need pg_read_all_stats.
 _SESSIONS = text(
     """
-    SELECT CASE WHEN pid = 0 THEN 'a prepared transaction (see pg_prepared_xacts)' ELSE
-        format('pid %s (user %s, application %s, client %s, %s, connected %s, %s,'
+    SELECT format('pid %s (user %s, application %s, client %s, %s, connected %s, %s,'
                ' last query began %s)',
                pid,
                coalesce(usename, 'unknown'),
@@ -22,10 +21,24 @@ _SESSIONS = text(
                         CASE WHEN state IS NULL THEN 'transaction unknown'
                              ELSE 'no transaction' END),
                coalesce(to_char(query_start AT TIME ZONE 'UTC', 'HH24:MI:SS"Z"'), 'unknown'))
-    END
     FROM (SELECT DISTINCT unnest(CAST(:pids AS integer[])) AS pid) AS pids
     LEFT JOIN pg_stat_activity USING (pid)
     ORDER BY pid
+    """
+)
+# pg_blocking_pids() has 0 for a prepared transaction, whose locks have no pid.
+_PREPARED = text(
+    """
+    SELECT DISTINCT gid, owner
+    FROM pg_locks waiting
+    JOIN pg_locks held ON held.pid IS NULL AND held.granted
+        AND (held.database, held.relation) = (waiting.database, waiting.relation)
+        OR held.pid IS NULL AND held.transactionid = waiting.transactionid
+    JOIN pg_locks x ON x.pid IS NULL AND x.locktype = 'transactionid'
+        AND x.virtualtransaction = held.virtualtransaction
+    JOIN pg_prepared_xacts p ON p.transaction = x.transactionid
+    WHERE waiting.pid = :pid AND NOT waiting.granted
+    ORDER BY gid
     """
 )
 
@@ -37,5 +50,18 @@ def describe_sessions(connection: Connection, pids: Sequence[int]) -> str:
 
 def describe_blockers(connection: Connection, pid: int) -> str:
     """Describe the sessions that a session waits for; an empty string: none."""
-    pids = connection.scalar(select(func.pg_blocking_pids(pid)))
-    return describe_sessions(connection, pids) if pids else ""
+    pids = connection.scalar(select(func.pg_blocking_pids(cast(pid, Integer)))) or []
+    blockers = [describe_sessions(connection, [pid for pid in pids if pid])]
+    if 0 in pids:
+        prepared = connection.execute(_PREPARED, {"pid": pid})
+        blockers += [describe_prepared(gid, owner) for gid, owner in prepared]
+    return "; ".join(filter(None, blockers))
+
+
+def describe_prepared(gid: str, owner: str) -> str:
+    """Describe a prepared transaction, which no session has, and how it is ended."""
+    literal = "'" + gid.replace("'", "''") + "'"
+    return (
+        f"the prepared transaction {literal} of {owner}: COMMIT PREPARED or"
+        f" ROLLBACK PREPARED {literal}"
+    )

@@ -7,22 +7,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import psycopg
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, pool, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from trading_bot_schema.drivers import libpq_arguments, without_libpq_variables
 from trading_bot_schema.migrator.errors import not_connected, reason
 from trading_bot_schema.migrator.pooler import refuse_transaction_pooling
 from trading_bot_schema.migrator.settings import Settings
 from trading_bot_schema.redaction import hide_values
-from trading_bot_schema.url import without_pooler
+from trading_bot_schema.url import masked
 
 log = logging.getLogger("alembic.migrator")
 
 CONNECT_SECONDS = 10
 
 # If the server has it: transaction_timeout is new in PostgreSQL 17.
-_SET = text("SELECT set_config(name, :value, false) FROM pg_settings WHERE name = :name")
+_SET = text(
+    "SELECT set_config(name, CAST(:value AS text), false) FROM pg_settings WHERE name = :name"
+)
 
 
 @contextmanager
@@ -57,14 +61,17 @@ def _engine(url: URL) -> Engine:
         # In that of a SQL_ASCII database, psycopg would return bytes.
         "client_encoding": "utf8",
     }
-    arguments = {name: defaults[name] for name in defaults.keys() - url.query.keys()}
+    # Leave no named prepared statement in a session that a pooler gives to other clients.
+    arguments: dict[str, Any] = defaults | libpq_arguments(url) | {"prepare_threshold": None}
+
+    def connect() -> psycopg.Connection:
+        with without_libpq_variables():
+            return psycopg.connect(**arguments)
+
     engine = create_engine(
         # Without the password, so that it is not shown or pickled with the engine's URL.
-        without_pooler(url)._replace(drivername="postgresql+psycopg", password=None),
-        connect_args=arguments
-        # Leave no named prepared statement in a session that a pooler gives to other clients.
-        | {"prepare_threshold": None}
-        | ({"password": url.password} if url.password else {}),
+        url._replace(drivername="postgresql+psycopg", password=None),
+        creator=connect,
         poolclass=pool.NullPool,
         hide_parameters=True,
     )
@@ -90,7 +97,7 @@ def _open(engine: Engine, settings: Settings) -> Connection:
                 raise CommandError(message) from error
             if not pause:
                 seconds = settings.connect_wait / 1000
-                fields = {"event": "unreachable", "target": engine.url.render_as_string()}
+                fields = {"event": "unreachable", "target": masked(engine.url)}
                 log.warning("%s Trying again for %g s.", message, seconds, extra=fields)
             pause = longer
             time.sleep(pause)
@@ -123,6 +130,8 @@ def _server_settings(settings: Settings) -> dict[str, str]:
         # One that pauses between two attempts keeps its lock.
         "idle_session_timeout": "0",
         "transaction_timeout": "0",
+        # Fail rather than see, or change, only the rows that a policy allows.
+        "row_security": "off",
         "client_connection_check_interval": "5s",
         "tcp_keepalives_idle": "30s",
         "tcp_keepalives_interval": "10s",

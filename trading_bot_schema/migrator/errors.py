@@ -7,18 +7,26 @@ from sqlalchemy.exc import DBAPIError
 LOCK_NOT_AVAILABLE = "55P03"
 DEADLOCK_DETECTED = "40P01"
 
+EXISTS = (
+    "Use an empty database, or, if this one has everything that a revision creates, record that"
+    " with `alembic stamp REVISION`."
+)
 ADVICE = {
     "25006": "Transactions are read-only here: see default_transaction_read_only, which ALTER"
     " DATABASE, ALTER ROLE or the server's configuration set.",
     "42501": "Migrate as the role that owns the tables; or, in an empty database, as one with the"
     " CREATE privilege: GRANT CREATE, USAGE ON SCHEMA public.",
-    "42P07": "It exists already, but was not created by these migrations: use an empty database,"
-    " or, if it has everything that a revision creates, record that with"
-    " `alembic stamp REVISION`.",
+    "42P07": f"It exists already, but was not created by these migrations. {EXISTS}",
     "57014": "See statement_timeout; run it again with a longer one, such as"
     " `-x statement_timeout=10min`.",
 }
 """What to do about a SQLSTATE. Source: PostgreSQL docs, "PostgreSQL Error Codes"."""
+
+ROW_SECURITY = "row-level security"
+"""In PostgreSQL's message, with ``row_security = off``, when a policy hides rows."""
+BYPASS_ROW_SECURITY = (
+    "It hides rows from this role, which needs BYPASSRLS: ALTER ROLE ... BYPASSRLS."
+)
 
 STANDBY = "This server is a standby: point DATABASE_URL at the primary."
 
@@ -47,6 +55,8 @@ def reason(error: DBAPIError, *, on_standby: bool = False) -> str:
         advice = "The connection broke and what was not committed is undone: run it again."
     elif on_standby and sqlstate(error) == "25006":
         advice = STANDBY
+    elif ROW_SECURITY in what:
+        advice = BYPASS_ROW_SECURITY
     else:
         advice = ADVICE.get(sqlstate(error) or "", "")
     end = "" if what.endswith((".", "?")) else "."

@@ -1,13 +1,14 @@
 """Checks before the first revision runs: the owner of new tables, and the loss of rows."""
 
 import logging
+import shlex
 from collections.abc import Sequence
 
 from alembic.runtime.migration import RevisionStep
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
-from trading_bot_schema.docstrings import names
+from trading_bot_schema.docstrings import DocstringError, losses, of
 from trading_bot_schema.migrator.settings import Settings
 
 log = logging.getLogger("alembic.migrator")
@@ -28,7 +29,7 @@ _OWNER = text(
 )
 _TABLE = text(
     """
-    SELECT CAST(CAST(oid AS regclass) AS text), CAST(reltuples AS bigint)
+    SELECT CAST(CAST(oid AS regclass) AS text), CAST(reltuples AS bigint), row_security_active(oid)
     FROM pg_class
     WHERE relname = :table AND pg_table_is_visible(oid) AND relkind IN ('r', 'p')
     """
@@ -45,10 +46,11 @@ def check(connection: Connection, steps: Sequence[RevisionStep], settings: Setti
     migrations = [step for step in steps if isinstance(step, RevisionStep)]  # or a stamp's
     if migrations:
         _check_owner(connection)
-    lost = _what_is_lost(connection, migrations)
+    refuse = settings.lose == "refuse"
+    lost = _what_is_lost(connection, migrations, refuse=refuse)
     if not lost:
         return
-    if settings.lose == "refuse":
+    if refuse:
         raise CommandError(
             f"This downgrade loses {lost}, and lose=refuse says that it must not. Nothing is"
             " changed. If it may, run it again with `-x lose=warn`."
@@ -62,28 +64,35 @@ def _check_owner(connection: Connection) -> None:
         raise CommandError(
             f"alembic_version belongs to the role {owner}, and this is another one, so that the"
             " application would get no privileges on new tables. Migrate as that role: with"
-            f" `-x role={owner}`, or with its name in DATABASE_URL."
+            f" `-x role={shlex.quote(owner)}`, or with its name in DATABASE_URL."
         )
 
 
-def _what_is_lost(connection: Connection, steps: Sequence[RevisionStep]) -> str:
+def _what_is_lost(connection: Connection, steps: Sequence[RevisionStep], *, refuse: bool) -> str:
     """Return what a downgrade loses according to the docstrings, and that holds rows now."""
-    declared = dict.fromkeys(
-        name
-        for step in steps
-        if step.is_downgrade
-        for name in sorted(names(step.revision.longdoc, "Downgrade", "loses"))
-    )
-    rows = {name: _rows(connection, name.partition(".")[0]) for name in declared}
-    return ", ".join(f"{name} ({number})" for name, number in rows.items() if number)
+    lost = {}
+    for step in steps:
+        if not step.is_downgrade:
+            continue
+        try:
+            declared = losses(of(step.revision))
+        except DocstringError as error:
+            if refuse:
+                lost[f"what revision {step.revision.revision} does not declare"] = str(error)
+            continue
+        for name in sorted(declared):
+            lost[name] = _rows(connection, name.partition(".")[0])
+    return ", ".join(f"{name} ({number})" for name, number in lost.items() if number)
 
 
 def _rows(connection: Connection, table: str) -> str:
     """Estimate the rows of a table; return an empty string if it has none."""
     row = connection.execute(_TABLE, {"table": table}).one_or_none()
     if row is None:
-        return ""
-    name, estimate = row
+        return "there is no table of that name now"
+    name, estimate, hidden = row
+    if hidden:
+        return "row-level security hides its rows from this role, which needs BYPASSRLS"
     # The name is quoted by the server, and the estimate does not include the latest rows.
     if not connection.scalar(text(f"SELECT EXISTS (SELECT FROM {name})")):  # noqa: S608
         return ""

@@ -27,7 +27,8 @@ _HELD = text(
     LIMIT 1
     """
 )
-_CANCEL = text("SELECT pg_cancel_backend(:pid)")
+# Cast, as an extension may have functions of the same name for other types.
+_CANCEL = text("SELECT pg_cancel_backend(CAST(:pid AS integer))")
 
 _LOCKS = {
     "ShareLock": "SHARE on {}, which blocks writes,",
@@ -38,7 +39,7 @@ _LOCKS = {
 
 
 class HeldTooLongError(Exception):
-    """The transaction must not continue: it has held a lock for too long."""
+    """The transaction must not continue: it holds a lock for too long, or nothing limits that."""
 
 
 class Hold:
@@ -61,7 +62,9 @@ class Hold:
         self._transaction: object | None = None
         self._held: tuple[str, float] | None = None  # virtual transaction, seen first when
         self.expired = ""
-        """The lock that was held for too long, if any."""
+        """Why the transaction must not continue: the lock that it held for too long, if any."""
+        self.unwatched = ""
+        """Why no transaction may continue: nothing would limit it."""
 
     # In the migrating thread.
 
@@ -100,7 +103,7 @@ class Hold:
             self._transaction = None
 
     def _refuse(self) -> None:
-        if self.expired:
+        if self.expired or self.unwatched:
             raise HeldTooLongError
 
     # In the watching thread.
@@ -123,5 +126,8 @@ class Hold:
         with self._mutex:
             if self._transaction is transaction:
                 lock = _LOCKS[held.mode].format(held.table)
-                self.expired = f"{lock} for longer than hold_timeout ({timeout / 1000:g} s)"
+                self.expired = (
+                    f"It held {lock} for longer than hold_timeout ({timeout / 1000:g} s), and was"
+                    " cancelled."
+                )
                 watching.execute(_CANCEL, {"pid": pid})

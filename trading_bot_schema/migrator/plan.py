@@ -2,16 +2,18 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
+from sqlalchemy import inspect
 
 from trading_bot_schema.migrator import alembic_internals, contract, guards
 from trading_bot_schema.migrator.lock import check_lock
 from trading_bot_schema.migrator.settings import Settings
+from trading_bot_schema.url import SCHEMA
 
 log = logging.getLogger("alembic.migrator")
 
@@ -23,9 +25,15 @@ class Plan:
     """
 
     def __init__(
-        self, migration: MigrationContext, script: ScriptDirectory, settings: Settings
+        self,
+        migration: MigrationContext,
+        script: ScriptDirectory,
+        settings: Settings,
+        tables: Collection[str] = (),
     ) -> None:
         """Plan the command for which ``migration`` was configured; ``script`` has the revisions.
+
+        ``tables`` are those that the application needs.
 
         In a transaction that the caller has begun, every step has to run within it.
         """
@@ -33,6 +41,7 @@ class Plan:
         self._in_callers_transaction = connection is not None and connection.in_transaction()
         self.script = script
         self._settings = settings
+        self._tables = tables
         self._upgrades_to_head = alembic_internals.upgrades_to_head(migration, script)
         self.remaining: list[RevisionStep] = []
         self._steps_of_command = alembic_internals.steps_of_command(migration)
@@ -102,7 +111,7 @@ class Plan:
             del self.remaining[0]
 
     def _decide(self, heads: tuple[str, ...], migration: MigrationContext) -> None:
-        if self._is_ahead(heads):
+        if self._is_ahead(heads, migration):
             self._decided = True
             return
         try:
@@ -126,12 +135,19 @@ class Plan:
             guards.check(migration.connection, self.remaining, self._settings)
         self._decided = True
 
-    def _is_ahead(self, heads: tuple[str, ...]) -> bool:
+    def _is_ahead(self, heads: tuple[str, ...], migration: MigrationContext) -> bool:
         """Return whether a newer version has migrated the database, and ``ahead`` accepts that."""
         newer = newer_version(heads, self.script)
         if not newer:
             return False
         if self._upgrades_to_head and self._settings.ahead == "accept":
+            existing = inspect(migration.connection).get_table_names(SCHEMA)
+            if missing := sorted(set(self._tables) - set(existing)):
+                raise CommandError(
+                    f"The database is at revision {', '.join(heads)}, which is not among the"
+                    f" migrations here, and has no table {', '.join(missing)}: it is another"
+                    " project's, so ahead=accept does not accept it. Correct DATABASE_URL."
+                )
             fields = {"event": "ahead", "revision": ", ".join(heads)}
             log.warning("%s Nothing is done, as ahead=accept says.", newer, extra=fields)
             return True
@@ -141,8 +157,12 @@ class Plan:
         )
 
 
-def newer_version(heads: Iterable[str], script: ScriptDirectory) -> str:
-    """Return a sentence on the first revision that is not among the migrations here, if any."""
+def newer_version(heads: Collection[str], script: ScriptDirectory) -> str:
+    """Return a sentence on the first revision that is not among the migrations here, if any.
+
+    Raises:
+        CommandError: One revision of the database includes another.
+    """
     for revision in heads:
         try:
             script.get_revision(revision)
@@ -152,6 +172,14 @@ def newer_version(heads: Iterable[str], script: ScriptDirectory) -> str:
                 f" whose head is {', '.join(script.get_heads())}: a newer version of the code has"
                 " migrated it."
             )
+    for head in heads if len(heads) > 1 else ():
+        for ancestor in script.iterate_revisions(head, "base"):
+            if ancestor.revision != head and ancestor.revision in heads:
+                raise CommandError(
+                    f"alembic_version has a row for {head}, and one for {ancestor.revision}, which"
+                    f" comes before it and is superfluous. Remove it with `alembic stamp --purge"
+                    f" {head}`; `drift` then tells whether the database is at that revision."
+                )
     return ""
 
 

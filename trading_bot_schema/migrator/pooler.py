@@ -13,6 +13,8 @@ from alembic.util import CommandError
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 
+from trading_bot_schema.drivers import without_libpq_variables
+
 SECONDS = 5
 """Longest wait for an answer that a pooler in transaction mode may be unable to give."""
 TRIALS = 20
@@ -43,7 +45,9 @@ def refuse_transaction_pooling(connection: psycopg.Connection) -> None:
     info = connection.info
     if process == info.backend_pid:
         return
-    with closing(psycopg.connect(info.dsn, password=info.password)) as second:
+    with without_libpq_variables():
+        second = psycopg.connect(info.dsn, password=info.password)
+    with closing(second):
         for _ in range(TRIALS):
             if (
                 _process_in_transaction(second) == process

@@ -21,15 +21,26 @@ from trading_bot_schema.migrator.hold import HeldTooLongError, Hold
 from trading_bot_schema.migrator.lock import migration_lock
 from trading_bot_schema.migrator.plan import Plan
 from trading_bot_schema.migrator.pooler import refuse_callers_pooling
+from trading_bot_schema.migrator.search_path import check_search_path
 from trading_bot_schema.migrator.settings import Settings
 from trading_bot_schema.migrator.statements import limits
 from trading_bot_schema.migrator.timeouts import Timeouts
 from trading_bot_schema.migrator.watcher import Watcher
+from trading_bot_schema.url import masked
 
 log = logging.getLogger("alembic.migrator")
 
 LONGEST_PAUSE = 5
 """Seconds between two attempts."""
+
+HELD = (
+    "Do less in the transaction that has this lock; or, when the table may be blocked, run it"
+    " again with `-x hold_timeout=1min`."
+)
+UNWATCHED = (
+    "So the migration cannot be watched, and nothing would limit for how long it blocks a table:"
+    " `-x hold_timeout=0` runs it without that limit."
+)
 
 
 def run(
@@ -46,6 +57,7 @@ def run(
         CommandError: They failed. The message says why and what to do.
     """
     try:
+        check_search_path(connection)
         with _lock_for(plan, connection):
             _try_repeatedly(connection, plan, run_migrations, show)
         if not plan.reads_only:
@@ -93,6 +105,7 @@ def run_for_caller(connection: Connection, plan: Plan, run_migrations: Callable[
         CommandError: Another migrator did not finish in time, or there is a pooler that does not
             keep the lock.
     """
+    check_search_path(connection)
     if not plan.reads_only and not connection.in_transaction():
         refuse_callers_pooling(connection)
     with _lock_for(plan, connection):
@@ -125,13 +138,12 @@ def _try_repeatedly(
                 run_migrations()
                 connection.commit()
             except (DBAPIError, HeldTooLongError) as error:
-                if isinstance(error, HeldTooLongError) or hold.expired:
-                    raise CommandError(
-                        f"{plan.prefix}It held {hold.expired}, and was cancelled."
-                        f" {plan.partial_effects or 'Nothing is changed.'} Do less in the"
-                        " transaction that has this lock; or, when the table may be blocked, run"
-                        " it again with `-x hold_timeout=1min`."
-                    ) from error
+                if isinstance(error, HeldTooLongError) or hold.expired or hold.unwatched:
+                    why, advice = (
+                        (hold.expired, HELD) if hold.expired else (hold.unwatched, UNWATCHED)
+                    )
+                    changed = plan.partial_effects or "Nothing is changed."
+                    raise CommandError(f"{plan.prefix}{why} {changed} {advice}") from error
                 if sqlstate(error) not in (LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED):
                     raise
                 connection.rollback()
@@ -140,10 +152,16 @@ def _try_repeatedly(
                     step, attempt = next(iter(plan.remaining), None), 0
                 attempt += 1
                 if attempt == plan.settings.lock_attempts:
+                    seconds = f"{timeouts.lock_timeout / 1000:g} s"
+                    tried = (
+                        f"{attempt} times, for {seconds} each"
+                        if attempt > 1
+                        else (f"once, for {seconds}")
+                    )
+                    end = ", or end them with SELECT pg_terminate_backend(pid)"
                     raise CommandError(
-                        f"{plan.prefix}{blocked} Tried {attempt} times, for"
-                        f" {timeouts.lock_timeout / 1000:g} s each. Run it again when they are"
-                        " done, or end them with SELECT pg_terminate_backend(pid)."
+                        f"{plan.prefix}{blocked} Tried {tried}. Run it again when they are"
+                        f" done{end if 'pid ' in watcher.blocked_by else ''}."
                         f" {plan.partial_effects}".rstrip()
                     ) from error
             else:
@@ -166,6 +184,6 @@ def _log_result(connection: Connection, plan: Plan) -> None:
     if heads and set(heads) == set(plan.script.get_heads()):
         revision += " (head)"
     # The engine's URL has no password.
-    target = connection.engine.url.set(drivername="postgresql").render_as_string()
+    target = masked(connection.engine.url.set(drivername="postgresql"))
     fields = {"event": "finished", "revision": ", ".join(heads) or None, "target": target}
     log.info("At %s: %s", revision, target, extra=fields)

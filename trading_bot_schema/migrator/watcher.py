@@ -37,7 +37,7 @@ class Watcher:
         """Watch ``connection``; ``show`` replaces the status line of the terminal, if any."""
         self.blockers = ""
         """The sessions that the connection last waited for; empty: none was seen."""
-        self._failure = ""  # why there is no second connection
+        self._failure = ""  # of the second connection
         self._engine = connection.engine
         self._pid = connection.scalar(select(func.pg_backend_pid())) or 0
         connection.commit()
@@ -69,7 +69,7 @@ class Watcher:
         if self.blockers:
             return self.blockers
         if self._failure:
-            return f"an unknown session, as there is no second connection ({self._failure})"
+            return f"an unknown session, as the migration is not watched ({self._failure})"
         return "a session that ended before it was identified"
 
     def _watch(self) -> None:
@@ -87,10 +87,18 @@ class Watcher:
             except SQLAlchemyError as error:
                 self._failure = reason(error) if isinstance(error, DBAPIError) else str(error)
                 failures += 1
-                if failures == 2:  # a broken connection is replaced silently once
+                if failures < 2:  # a broken connection is replaced silently once
+                    continue
+                if (
+                    isinstance(error, DBAPIError)
+                    and error.statement
+                    and self._settings().hold_timeout
+                ):
+                    self._hold.unwatched = self._failure
+                if failures == 2:
                     log.warning(
-                        "No second connection, so blocking sessions, progress and"
-                        " hold_timeout are not monitored: %s",
+                        "The migration is not watched, so that blocking sessions, progress and"
+                        " hold_timeout are not known: %s",
                         self._failure,
                         extra={"event": "unwatched"},
                     )

@@ -17,10 +17,12 @@ from sqlalchemy.exc import DBAPIError
 from trading_bot_schema import migrator
 from trading_bot_schema.configuration import alembic_config, configured_target
 from trading_bot_schema.migrator.errors import reason
+from trading_bot_schema.migrator.search_path import check_search_path
 from trading_bot_schema.plan.obstacles import Effect, LockedTable, Obstacle, inspect
 from trading_bot_schema.plan.revisions import (
     HEADINGS,
     PendingRevision,
+    created_tables,
     pending,
     strongest_locks,
 )
@@ -78,14 +80,21 @@ def make_plan(url: URL, target: str = "head") -> Plan:
         CommandError: It cannot be read, or is at an unknown revision.
     """
     own = migrator.Settings(lock_timeout=LOCK_TIMEOUT, connect_wait=0)
-    script = ScriptDirectory.from_config(alembic_config())
+    config = alembic_config()
+    script = ScriptDirectory.from_config(config)
     try:
         with migrator.connect(url, own) as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
+            check_search_path(connection)
             at = MigrationContext.configure(connection).get_current_heads()
             settings = migrator.Settings.read({}, os.environ)
             revisions = pending(script, at, target, settings)
-            tables, obstacles = inspect(connection, revisions, strongest_locks(revisions))
+            tables, obstacles = inspect(
+                connection,
+                revisions,
+                strongest_locks(revisions),
+                [] if at else created_tables(config, revisions),
+            )
     except DBAPIError as error:
         raise CommandError(f"The database cannot be read: {reason(error)}") from error
     if not revisions:

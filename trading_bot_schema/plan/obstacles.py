@@ -5,14 +5,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from trading_bot_schema.docstrings import LOCKS, strongest
-from trading_bot_schema.migrator.blockers import describe_sessions
+from trading_bot_schema.migrator import errors
+from trading_bot_schema.migrator.blockers import describe_prepared, describe_sessions
 from trading_bot_schema.migrator.lock import holders
 from trading_bot_schema.plan.revisions import PendingRevision
+from trading_bot_schema.url import SCHEMA
 
+NOT_RECORDED = "It exists, but alembic_version records no revision."
 LONG_SECONDS = 5
 """A transaction that is open for longer is unlikely to end while a migration waits for it."""
 
@@ -84,7 +88,7 @@ _TABLE = text(
         ARRAY(SELECT i.indexrelid::regclass::text FROM pg_index i
             WHERE i.indrelid = c.oid AND NOT (i.indisvalid AND i.indisready AND i.indislive)
             ORDER BY 1) AS invalid
-    FROM pg_class c WHERE c.oid = to_regclass(:table) AND c.relkind IN ('r', 'p')
+    FROM pg_class c WHERE c.oid = to_regclass(CAST(:table AS text)) AND c.relkind IN ('r', 'p')
     """
 )
 # Waits for an ACCESS EXCLUSIVE lock of another session, at most for lock_timeout.
@@ -147,13 +151,21 @@ _MAY_ALTER = text("SELECT pg_has_role(CAST(:role AS name), CAST(:owner AS name),
 
 
 def inspect(
-    connection: Connection, revisions: Sequence[PendingRevision], locks: Mapping[str, str]
+    connection: Connection,
+    revisions: Sequence[PendingRevision],
+    locks: Mapping[str, str],
+    created: Sequence[str],
 ) -> tuple[list[LockedTable], list[Obstacle]]:
     """Return the tables that the revisions lock, and the obstacles to the revisions.
 
-    The connection should have a short lock_timeout and the isolation level AUTOCOMMIT.
+    ``created`` are the tables that they create, if no revision is recorded. The connection should
+    have a short lock_timeout and the isolation level AUTOCOMMIT.
     """
     tables, obstacles = [], list(_of_server(connection))
+    existing = sa.inspect(connection).get_table_names(SCHEMA)
+    for name in (name for name in created if name in existing):
+        if name != "alembic_version":
+            obstacles.append(Obstacle(Effect.BLOCKS, f"{NOT_RECORDED} {errors.EXISTS}", name))
     role = connection.scalar(_MIGRATOR) or connection.scalar(text("SELECT current_user"))
     obstacles += _of_role(connection, str(role))
     concurrent = {
@@ -178,9 +190,8 @@ def inspect(
     if concurrent:
         obstacles += _oldest_snapshot(connection)
     for revision in revisions:
-        if revision.unknown:
-            description = f"the locks of {revision.revision}: {revision.unknown}"
-            obstacles.append(Obstacle(Effect.UNKNOWN, description))
+        for unknown in revision.unknown:
+            obstacles.append(Obstacle(Effect.UNKNOWN, f"{revision.revision}: {unknown}"))
     return tables, sorted(obstacles, key=lambda obstacle: list(Effect).index(obstacle.effect))
 
 
@@ -219,10 +230,11 @@ def _of_server(connection: Connection) -> Iterator[Obstacle]:
 
 def _of_role(connection: Connection, role: str) -> Iterator[Obstacle]:
     may = connection.execute(_MAY, {"role": role}).one()
+    quoted = connection.dialect.identifier_preparer.quote(role)
     if not may.create_tables:
         yield Obstacle(
             Effect.BLOCKS,
-            f"{role} may not create tables: GRANT CREATE, USAGE ON SCHEMA public TO {role}",
+            f"{role} may not create tables: GRANT CREATE, USAGE ON SCHEMA public TO {quoted}",
         )
     if not may.be:
         yield Obstacle(Effect.NOTE, f"this role may not migrate: run the migration as {role}")
@@ -244,10 +256,7 @@ def _holding(
         effect = Effect.BLOCKS if is_long else Effect.DELAYS
         if row.pid is None:
             effect = Effect.BLOCKS
-            holder = (
-                f"the prepared transaction {row.gid!r} of {row.prepared_by}: COMMIT PREPARED or"
-                " ROLLBACK PREPARED"
-            )
+            holder = describe_prepared(row.gid, row.prepared_by)
         elif row.vacuum is not None and (
             "to prevent wraparound" in row.vacuum or state.must_be_vacuumed
         ):

@@ -1,14 +1,27 @@
 """The revisions that would run, with the declarations of their docstrings."""
 
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from io import StringIO
 
+from alembic import command
+from alembic.config import Config
 from alembic.runtime.migration import MigrationStep
 from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
-from trading_bot_schema.docstrings import DocstringError, line, locks, strongest
+from trading_bot_schema.docstrings import (
+    DocstringError,
+    line,
+    lines,
+    locks,
+    losses,
+    of,
+    old_code,
+    strongest,
+)
 from trading_bot_schema.migrator import Settings, alembic_internals
 from trading_bot_schema.migrator.plan import newer_version
 
@@ -34,8 +47,8 @@ class PendingRevision:
     """Number of attempts if it does not get its locks."""
     lock_timeout: int
     """Milliseconds that each attempt waits for a lock; 0: no limit."""
-    unknown: str | None
-    """Why the locks are not known, if they are not."""
+    unknown: list[str]
+    """Declarations that cannot be read, and why."""
 
 
 def pending(
@@ -59,6 +72,15 @@ def pending(
     return [_described(script, revision, settings) for revision in reversed(revisions)]
 
 
+def created_tables(config: Config, revisions: Sequence[PendingRevision]) -> list[str]:
+    """Return the tables that revisions create in an empty database."""
+    config.output_buffer = StringIO()
+    for revision in revisions[-1:]:
+        command.upgrade(config, revision.revision, sql=True)
+    sql = config.output_buffer.getvalue()
+    return re.findall(r"^CREATE TABLE (?:public\.)?(\w+) ", sql, re.MULTILINE)
+
+
 def strongest_locks(revisions: Iterable[PendingRevision]) -> dict[str, str]:
     """Return the strongest lock that the revisions take on each table."""
     return _strongest_by_table(item for revision in revisions for item in revision.tables.items())
@@ -71,24 +93,35 @@ def _strongest_by_table(locks: Iterable[tuple[str, str]]) -> dict[str, str]:
     return by_table
 
 
+def _strongest_locks(docstring: str) -> dict[str, str]:
+    return _strongest_by_table(
+        (table, declared.lock)
+        for declared in locks(line(docstring, "Locks") or "")
+        for table in declared.tables
+    )
+
+
 def _described(script: ScriptDirectory, revision: Script, settings: Settings) -> PendingRevision:
     step = MigrationStep.upgrade_from_script(script.revision_map, revision)
     own = settings.for_revision(alembic_internals.timeouts_of(step))
-    lines = {name: line(revision.longdoc, heading) for name, heading in HEADINGS.items()}
+    docstring = of(revision)
+    # Of a line that is repeated, the last one.
+    declared = dict(lines(docstring))
     tables: dict[str, str] = {}
-    unknown = None if lines["locks"] else "the docstring has no line 'Locks:'"
-    try:
-        tables = _strongest_by_table(
-            (table, declared.lock)
-            for declared in locks(lines["locks"] or "none")
-            for table in declared.tables
-        )
-    except DocstringError as error:
-        unknown = str(error)
+    unknown = []
+    for what, read in (
+        ("what it locks", lambda: tables.update(_strongest_locks(docstring))),
+        ("whether old code works", lambda: old_code(docstring)),
+        ("what its downgrade loses", lambda: losses(docstring)),
+    ):
+        try:
+            read()
+        except DocstringError as error:
+            unknown.append(f"{what}. {error}")
     return PendingRevision(
         revision=revision.revision,
-        title=revision.doc,
-        **lines,
+        title=docstring.partition("\n\n")[0],
+        **{name: declared.get(heading) for name, heading in HEADINGS.items()},
         tables=tables,
         outside_transactions=alembic_internals.uses_autocommit_block(step),
         attempts=own.lock_attempts,
