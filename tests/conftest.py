@@ -34,6 +34,15 @@ from verification.roles import RoleDatabases, databases_for_roles
 _SERVER = pytest.StashKey[ExitStack]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--tools``."""
+    parser.addoption(
+        "--tools",
+        action="store_true",
+        help="measure how much drift other tools report: tests/verification/test_other_tools.py",
+    )
+
+
 def pytest_configure() -> None:
     """End the session, and so its server, when a signal arrives, also under ``nohup``."""
     for number in (signal.SIGINT, signal.SIGTERM):

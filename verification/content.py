@@ -3,26 +3,24 @@
 from typing import Any
 
 import psycopg
-from psycopg import sql
 from psycopg.abc import Buffer
 from psycopg.rows import dict_row
 from psycopg.types.datetime import TimestampLoader
 
 from verification.inserting import insert
 from verification.project import Project
+from verification.tables import TABLES
 
-COLUMNS = """
-SELECT c.relname AS table, a.attname AS column, coalesce(a.attnum = ANY (k.indkey), false) AS key
-FROM pg_class c
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-LEFT JOIN pg_index k ON k.indrelid = c.oid AND k.indisprimary
-WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> 'alembic_version'
-    AND c.relnamespace = 'public'::regnamespace AND a.attgenerated = ''
-ORDER BY c.relname, a.attnum
+COLUMNS = f"""
+SELECT t.name AS table, a.attname AS column, coalesce(a.attnum = ANY (k.indkey), false) AS key
+FROM ({TABLES}) t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0
+LEFT JOIN pg_index k ON k.indrelid = t.oid AND k.indisprimary
+WHERE NOT a.attisdropped AND a.attgenerated = '' ORDER BY t.name, a.attnum
 """
 
 Rows = dict[tuple[Any, ...], dict[str, Any]]
-"""Rows of a table by primary key: the names and values of its columns."""
+"""Rows of a table by primary key, with the names of its columns; without one, by a number."""
+WITHOUT_KEY = "(number)"
 
 
 def columns(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, dict[str, bool]]:
@@ -37,8 +35,6 @@ def insert_all(url: str, project: Project) -> None:
     """Insert the rows that are written by hand."""
     with psycopg.connect(url, row_factory=dict_row) as connection:
         tables = columns(connection)
-        missing = ", ".join(sorted(tables.keys() - project.rows.keys()))
-        assert not missing, f"{project.rows_file} has no rows of {missing}. Add some."
         for table in [table for table in project.rows if table in tables]:
             for row in project.rows[table]:
                 existing = {name: value for name, value in row.items() if name in tables[table]}
@@ -61,8 +57,9 @@ def content(url: str) -> dict[str, Rows]:
         connection.adapters.register_loader("timestamp", _AnyTimestamp)
         return {
             table: {
-                tuple((name, row[name]) for name, is_key in names.items() if is_key): row
-                for row in connection.execute(sql.SQL("TABLE {}").format(sql.Identifier(table)))
+                tuple((name, row[name]) for name, is_key in names.items() if is_key)
+                or ((WITHOUT_KEY, number),): row
+                for number, row in enumerate(connection.execute(f"TABLE {table}"))
             }
             for table, names in columns(connection).items()
         }
@@ -75,6 +72,12 @@ def lost(before: dict[str, Rows], after: dict[str, Rows]) -> set[str]:
         if after.get(table, {}).keys() != rows.keys():
             names.add(table)
             continue
+        if ((WITHOUT_KEY, 0),) in rows:
+            kept = rows[((WITHOUT_KEY, 0),)].keys()
+            others = [{n: row.get(n, ...) for n in kept} for row in after[table].values()]
+            if sorted(map(repr, rows.values())) != sorted(map(repr, others)):
+                names.add(table)
+            continue
         for key, row in rows.items():
             now = after[table][key]
             names |= {f"{table}.{name}" for name in row if now.get(name, ...) != row[name]}
@@ -82,9 +85,12 @@ def lost(before: dict[str, Rows], after: dict[str, Rows]) -> set[str]:
 
 
 def changed_rows(before: dict[str, Rows], after: dict[str, Rows]) -> dict[str, dict[str, Any]]:
-    """Return the key of the first row that differs or is missing, by table."""
+    """Return the key of the first row that differs or is missing, by table.
+
+    Without a key, any row of the table stands for it.
+    """
     return {
-        table: dict(key)
+        table: {} if key[0][0] == WITHOUT_KEY else dict(key)
         for table, rows in before.items()
         for key in [key for key, row in rows.items() if after.get(table, {}).get(key) != row][:1]
     }

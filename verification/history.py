@@ -35,17 +35,16 @@ class Databases:
         other.project, other._templates = project, dict(self._templates)
         return other
 
-    def at(self, revision: str) -> str:
-        """Return the URL of a new database at a revision, or of an empty one at "base"."""
-        return self.make(self.template(revision))
+    def at(self, *revisions: str) -> str:
+        """Return the URL of a new database at a revision, or of an empty one at "base".
 
-    def filled(self, revision: str) -> str:
+        Before a merge, it is at several revisions.
+        """
+        return self.make(self.template(*revisions))
+
+    def filled(self, *revisions: str) -> str:
         """Return the URL of a new database at a revision, with rows in every table."""
-        return self.make(self.filled_template(revision))
-
-    def filled_before(self, script: Script) -> str:
-        """Return one at the previous revision, with rows in every table."""
-        return self.filled(before(script)[0])
+        return self.make(self.filled_template(*revisions))
 
     def before(self, script: Script) -> str:
         """Return one at the previous revision, with rows that the upgrade accepts."""
@@ -70,45 +69,40 @@ class Databases:
             self._templates[key] = str(make_url(create()).database)
         return self._templates[key]
 
-    def template(self, revision: str) -> str:
+    def template(self, *revisions: str) -> str:
         """Return the name of a database at a revision, to copy."""
 
         def create() -> str:
-            if revision == "base":
+            if revisions == ("base",):
                 return self.make()
-            script = self.project.scripts.get_revision(revision)
-            url = self.at_previous(script)
-            self.project.migrate(url, revision)
+            last = self.project.scripts.get_revision(revisions[-1])
+            url = self.at(*revisions[:-1]) if revisions[1:] else self.at(*before(last))
+            self.project.migrate(url, last.revision)
             return url
 
-        return self.cached(("at", revision), create)
+        return self.cached(("at", *revisions), create)
 
-    def at_previous(self, script: Script) -> str:
-        """Return the URL of a new database at the revision before, without rows."""
-        first, *others = before(script)
-        url = self.at(first)
-        for other in others:
-            self.project.migrate(url, other)
-        return url
-
-    def filled_template(self, revision: str, like: str = "") -> str:
+    def filled_template(self, *revisions: str, like: tuple[str, ...] = ()) -> str:
         """Return the name of a database with rows, to copy; they suit the schema of ``like``."""
 
         def create() -> str:
-            # Rows are generated for the literals of this revision and of the next one, and for
-            # those of their CHECKs.
+            # Rows are generated for the literals of this revision and of the next one.
             near = [
                 script
                 for script in self.project.history
-                if revision == script.revision or revision in before(script)
+                if {script.revision, *before(script)} & {*revisions}
             ]
-            sources = [Path(script.path).read_text(encoding="utf-8") for script in near]
-            sources += [rows.checks(self.at(script.revision)) for script in near]
-            url = self.at(revision)
-            rows.fill(url, self.project, *sources, like=self.at(like) if like else None)
+            url = self.at(*revisions)
+            rows.fill(
+                url,
+                self.project,
+                *(Path(script.path).read_text(encoding="utf-8") for script in near),
+                near=[self.at(script.revision) for script in near],
+                like=self.at(*like) if like else None,
+            )
             return url
 
-        return self.cached(("filled", revision, like), create)
+        return self.cached(("filled", *revisions, "like", *like), create)
 
     def _suitable(self, script: Script, when: str) -> str:
         """Return the name of a database whose rows a migration does not reject, if possible.
@@ -116,20 +110,18 @@ class Databases:
         A unique key that is added, for instance, rejects duplicates, unless the migration removes
         them. Then there are only rows that the schema after the migration accepts as well.
         """
-        start, end = before(script)[0], script.revision
+        start, end = before(script), (script.revision,)
+        migrate = self.project.upgrade
         if when == "after":
-            start, end = end, start
+            start, end, migrate = end, start, self.project.downgrade
 
         def create() -> str:
-            url = self.make(self.filled_template(start))
+            url = self.filled(*start)
             try:
-                if when == "before":
-                    self.project.migrate(url, end)
-                else:
-                    self.project.downgrade(url, script)
+                migrate(url, script)
             except (DataError, IntegrityError):
-                return self.make(self.filled_template(start, like=end))
-            return self.make(self.filled_template(start))
+                return self.make(self.filled_template(*start, like=end))
+            return self.filled(*start)
 
         return self.cached(("suitable", when, script.revision), create)
 

@@ -15,7 +15,7 @@ def insert(
     statement = sql.SQL(
         "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({}) RETURNING *"
     ).format(
-        sql.Identifier(table),
+        sql.SQL(table),
         sql.SQL(", ").join(map(sql.Identifier, row)),
         sql.SQL(", ").join(map(sql.Placeholder, row)),
     )

@@ -61,7 +61,7 @@ class ObservedRevision:
             # rows may be like the one that a condition spares the others for here.
             url = self._start()
             originals = changed_rows(shared(content(url), content(self.url)), content(self.url))
-            rows.grow(url, self._project, originals, MANY_ROWS)
+            rows.grow(url, originals, MANY_ROWS)
             broken = violations(observe(url, self._upgrade, self._project))
         rerun = rerun_violations(self.upgrade, self._upgrade, self.url, self._start)
         return [*broken, *rerun]
@@ -88,8 +88,8 @@ class ObservedRevision:
 
     def undeclared_changes(self) -> list[str]:
         """Return the changes of rows of existing tables that the docstring does not declare."""
-        changes = {name.partition(".")[0] for name in names(self.docstring, "Upgrade", "changes")}
-        loses = {name.partition(".")[0] for name in names(self.docstring, "Upgrade", "loses")}
+        changes = names(self.docstring, "Upgrade", "changes")
+        loses = names(self.docstring, "Upgrade", "loses")
         undeclared = [
             f"{statement.short}: changes no row here, so its effect is unknown. Add a row that it"
             f" changes to {self._project.rows_file}."
@@ -99,15 +99,20 @@ class ObservedRevision:
             updated = sum(s.updated[table] for s in self.upgrade.statements)
             deleted = sum(s.deleted[table] for s in self.upgrade.statements)
             emptied = any(table in s.emptied for s in self.upgrade.statements)
-            if updated and table not in changes:
+            if updated and not _names(table, changes):
                 undeclared.append(
                     f"The upgrade updates {updated} of the {self.upgrade.rows[table]} rows of"
                     f" {table}. Declare the columns in the docstring: Upgrade: changes"
                     f" {table}.<column>."
                 )
-            if (deleted or emptied) and table not in loses:
+            if (deleted or emptied) and not _names(table, loses):
                 undeclared.append(
                     f"The upgrade deletes {deleted or 'all'} of the {self.upgrade.rows[table]}"
                     f" rows of {table}. Declare it in the docstring: Upgrade: loses {table}."
                 )
         return undeclared
+
+
+def _names(table: str, declared: set[str]) -> bool:
+    """Return whether a line names a table or a column of it."""
+    return any(name == table or name.startswith(f"{table}.") for name in declared)

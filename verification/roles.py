@@ -11,6 +11,8 @@ from sqlalchemy import URL, make_url
 from verification import databases
 from verification.databases import program
 
+MAY_CREATE_SCHEMAS = "SELECT has_database_privilege(%s, %s, 'CREATE')"
+
 
 def run_script(script: Path, url: str, owner: str, app: str) -> None:
     """Run a project's script of roles in a database."""
@@ -34,6 +36,9 @@ class RoleDatabases:
         url = self._stack.enter_context(databases.database(self._server, name, template))
         if template == "template0":
             run_script(self._script, url, self.owner, self.app)
+        elif databases.scalar(self._server, MAY_CREATE_SCHEMAS, self.owner, template):
+            # A copy lacks the privileges on the database itself.
+            databases.execute(self._server, f'GRANT CREATE ON DATABASE "{name}" TO {self.owner}')
         return as_role(url, self.owner)
 
 

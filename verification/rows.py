@@ -1,103 +1,89 @@
-"""Generates rows from the columns and CHECKs of a database, beyond those written by hand.
+"""Fills the tables of a database with rows that its types and constraints allow.
 
-They include the values that a type and its CHECKs allow and that are easily lost: the longest
-text, text that differs only in case or in a trailing space, the extremes of a number and the
-smallest step beside them, each literal in a CHECK or a revision, NULL, times around a change of
-clocks. Each row varies the first row of the rows by hand in one column, so that all other columns
-except keys have duplicates.
+Each row varies one row in one column, so that all other columns except keys have duplicates. That
+row is the first that is written by hand for the table, or a generated one; foreign keys refer to
+generated rows.
 """
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from decimal import Context, Decimal, localcontext
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
-from itertools import count
+from itertools import count, cycle, islice, pairwise, product
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from verification.project import Project
+from verification.tables import TABLES
+from verification.values import FIRST_KEY, INTEGERS, Column, Literals, distinct, literals, values
 
-FIRST_KEY = 1001
-"""Keys start above those of the rows by hand, so that a database can have both."""
+MOST_COMBINATIONS = 3_000
+"""Combinations of values that are tried to fulfil the CHECKs of a table's first row."""
 
-# In the hours that a clock repeats in autumn and skips in spring, and around other boundaries.
-MOMENTS = [
-    *(datetime(2026, 10, 25, hour, 30, tzinfo=UTC) for hour in (0, 1)),  # Europe
-    *(datetime(2026, 11, 1, hour, 30, tzinfo=UTC) for hour in (5, 6)),  # New York
-    datetime(2026, 3, 29, 1, 30, tzinfo=UTC),
-    datetime(2026, 3, 29, 2, 30, tzinfo=UTC),
-    datetime(2026, 1, 1, 0, 0, 0, 1, tzinfo=UTC),
-    datetime(2026, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC),
-    datetime(2026, 6, 30, 23, 59, 59, 999_999, tzinfo=UTC),
-    datetime(1970, 1, 1, tzinfo=UTC),
-]
-# Values for other types, such as UUID, bytea, inet and arrays. Each type accepts some of them.
-OF_ANY_TYPE: list[Any] = [
-    *("00000000-0000-0000-0000-000000000001", "ffffffff-ffff-ffff-ffff-ffffffffffff"),
-    *("\\x", "\\xff00", "1 mon -1 day 00:00:00.000001", "23:59:59.999999", "00:00", "1"),
-    *(
-        "10.0.0.1",
-        "2001:db8::1",
-        "[1,2)",
-        "[2026-01-01,2026-01-02)",
-        "(1,2)",
-        {"a": 1.10, "é": [None, "x"]},
-    ),
-    *([], ["a", None, ""], [1, None, 0], {}),
-]
-INTEGERS = {"int2": 15, "int4": 31, "int8": 63}
-TEXT_LENGTH = 10_000
-"""Characters of a long text in a column without a limit."""
+SPARE_KEYS = 10
+MOST_FILLED = 1_000
+"""Rows that a table may have been filled with."""
 
-COLUMNS = """
-SELECT c.relname, a.attname, t.typname, a.atttypmod, a.attnotnull, a.attgenerated <> '',
-    coalesce((SELECT array_agg(enumlabel::text) FROM pg_enum WHERE enumtypid = t.oid), '{}')
-FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid
-WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> %s
-    AND c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY c.relname, a.attnum
+COLUMNS = f"""
+WITH RECURSIVE type(oid, base, modifier, not_null) AS (
+    SELECT oid, oid, -1, false FROM pg_type WHERE typtype <> 'd'
+    UNION ALL
+    SELECT d.oid, base, greatest(typtypmod, modifier), not_null OR typnotnull
+    FROM pg_type d JOIN type ON typbasetype = type.oid WHERE typtype = 'd'
+)
+SELECT t.name, a.attname, b.typname, b.typcategory = 'S', greatest(atttypmod, modifier),
+    a.attnotnull OR not_null, a.atthasdef OR a.attidentity <> '', coalesce(
+        (SELECT array_agg(enumlabel::text ORDER BY enumsortorder) FROM pg_enum
+        WHERE enumtypid = b.oid), '{{}}'),
+    coalesce((SELECT string_agg(pg_get_constraintdef(k.oid), ' ') FROM pg_constraint k
+        WHERE k.contype = 'c' AND (k.contypid = a.atttypid
+            OR k.conrelid = t.oid AND a.attnum = ANY (k.conkey))), '')
+FROM ({TABLES}) t JOIN pg_attribute a ON a.attrelid = t.oid
+JOIN type ON type.oid = a.atttypid JOIN pg_type b ON b.oid = base
+WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY t.name, a.attnum
 """
-KEYS = """
-SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum)
-FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
-WHERE i.indisunique AND c.relnamespace = 'public'::regnamespace
-GROUP BY c.relname, i.indexrelid ORDER BY count(*), i.indexrelid
+# An index on an expression depends on the columns in it.
+KEYS = f"""
+SELECT t.name, array_agg(a.attname::text ORDER BY a.attnum)
+FROM ({TABLES}) t JOIN pg_index i ON i.indrelid = t.oid
+JOIN pg_attribute a ON a.attrelid = t.oid AND (
+    a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
+    OR 0 = ANY (i.indkey::int2[]) AND EXISTS (SELECT FROM pg_depend d
+        WHERE d.objid = i.indexrelid AND d.refobjid = t.oid AND d.refobjsubid = a.attnum))
+WHERE i.indisunique OR i.indisexclusion
+GROUP BY t.name, i.indexrelid ORDER BY count(*), i.indexrelid
 """
-FOREIGN_KEYS = """
-SELECT c.relname, p.relname, (
-    SELECT array_agg(ARRAY[a.attname, b.attname]::text[])
+FOREIGN_KEYS = f"""
+SELECT t.name, quote_ident(k.conname), quote_ident(n.nspname), k.condeferrable, p.name, (
+    SELECT array_agg(ARRAY[a.attname, b.attname]::text[] ORDER BY own)
     FROM unnest(k.conkey, k.confkey) AS pair (own, other)
-    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = own
+    JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = own
     JOIN pg_attribute b ON b.attrelid = p.oid AND b.attnum = other)
-FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_class p ON p.oid = k.confrelid
+FROM pg_constraint k JOIN pg_namespace n ON n.oid = connamespace
+JOIN ({TABLES}) t ON t.oid = k.conrelid JOIN ({TABLES}) p ON p.oid = k.confrelid
 WHERE k.contype = 'f' ORDER BY cardinality(k.conkey) DESC, k.conname
 """
-CHECKS = """
-SELECT c.relname, pg_get_constraintdef(k.oid)
-FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid WHERE k.contype = 'c'
+CHECKS = f"""
+SELECT t.name, pg_get_expr(k.conbin, k.conrelid), (SELECT array_agg(attname::text)
+    FROM pg_attribute WHERE attrelid = t.oid AND attnum = ANY (k.conkey))
+FROM pg_constraint k JOIN ({TABLES}) t ON t.oid = k.conrelid WHERE k.contype = 'c'
+UNION ALL
+SELECT t.name, pg_get_expr(c.relpartbound, c.oid), '{{}}'
+FROM pg_inherits JOIN ({TABLES}) t ON t.oid = inhparent JOIN pg_class c ON c.oid = inhrelid
 """
-
-# NOT NULL as a CHECK, and a unique index as a constraint: they are added only temporarily.
-CONSTRAINTS = """
-SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
-WHERE contype IN ('c', 'f', 'u') AND connamespace = 'public'::regnamespace
+# NOT NULL as a CHECK; unique indexes without a table, and from its name on.
+CONSTRAINTS = f"""
+SELECT t.name, pg_get_constraintdef(k.oid)
+FROM pg_constraint k JOIN ({TABLES}) t ON t.oid = k.conrelid WHERE contype IN ('c', 'f', 'u', 'x')
 UNION
-SELECT attrelid::regclass::text, format('CHECK (%I IS NOT NULL)', attname)
-FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
-WHERE attnotnull AND attnum > 0 AND c.relkind = 'r' AND relnamespace = 'public'::regnamespace
+SELECT t.name, format('CHECK (%I IS NOT NULL)', attname)
+FROM pg_attribute JOIN ({TABLES}) t ON t.oid = attrelid WHERE attnotnull AND attnum > 0
 UNION
-SELECT i.indrelid::regclass::text, format('UNIQUE (%s)', (
-    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
-    WHERE attrelid = i.indrelid AND attnum = ANY (i.indkey[0:i.indnkeyatts - 1])))
-FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
-WHERE i.indisunique AND i.indpred IS NULL AND 0 <> ALL (i.indkey::int2[])
-    AND c.relnamespace = 'public'::regnamespace
+SELECT '', substring(pg_get_indexdef(indexrelid) FROM ' ON (?:ONLY )?(.*)')
+FROM pg_index JOIN ({TABLES}) t ON t.oid = indrelid WHERE indisunique
 """
 # Returns for each row, in order, why the table rejected it, or NULL.
 TRY_ROWS = """
@@ -118,295 +104,485 @@ BEGIN
             USING candidate;
             GET DIAGNOSTICS inserted = ROW_COUNT;
             RETURN NEXT CASE inserted WHEN 0 THEN 'The row exists already.' END;
-        EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+        EXCEPTION WHEN OTHERS THEN
             RETURN NEXT sqlerrm;
+        END;
+    END LOOP;
+END $$
+"""
+# Returns for each row, in order, whether the types of a table and a condition allow its values.
+FITTING = """
+CREATE FUNCTION pg_temp.fitting(name regclass, condition text, rows jsonb) RETURNS SETOF boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    candidate jsonb;
+    fits boolean;
+BEGIN
+    FOR candidate IN SELECT jsonb_array_elements(rows) LOOP
+        BEGIN
+            EXECUTE format('SELECT (%s) IS NOT FALSE FROM jsonb_populate_record(NULL::%s, $1)',
+                condition, name) INTO fits USING candidate;
+            RETURN NEXT fits;
+        EXCEPTION WHEN OTHERS THEN
+            RETURN NEXT false;
         END;
     END LOOP;
 END $$
 """
 
 Row = dict[str, Any]
+Taken = tuple[str, str, str]
+"""A table, a column of a key, and a value of it, as text."""
+Session = psycopg.Connection[Any]
 
 
 class RowsError(Exception):
-    """A table cannot be filled. The message names it, and says why."""
+    """A table cannot be filled, so that what a revision does to it is unknown."""
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of a table, with its type."""
+@dataclass
+class Reference:
+    """A foreign key. Names are as in SQL, except those of columns."""
 
     name: str
-    type: str
-    modifier: int
-    not_null: bool
-    labels: Sequence[str]
+    schema: str
+    is_deferrable: bool
+    table: str
+    pairs: list[tuple[str, str]]
+    """Referencing and referenced columns."""
+    is_late: bool = False
+    """Whether the referenced table is filled after this one."""
 
 
 @dataclass
 class Table:
-    """A table, with its references to others."""
+    """A table, and the rows that it was filled with."""
 
     name: str
-    columns: dict[str, Column]
-    unique: set[str]
-    """A column of each unique key, whose values must be distinct."""
-    references: list[tuple[str, dict[str, str]]]
-    """Referenced tables, with the referenced column of each referencing one."""
-    checks: str = ""
+    columns: dict[str, Column] = field(default_factory=dict)
+    keys: list[list[str]] = field(default_factory=list)
+    """The columns of each unique key."""
+    references: list[Reference] = field(default_factory=list)
+    checks: list[tuple[str, set[str]]] = field(default_factory=list)
+    """Conditions and the columns in them; without columns: the bounds of partitions."""
+    first: Row = field(default_factory=dict)
+    """The row that the others vary."""
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def referring(self) -> set[str]:
+        """The columns of foreign keys."""
+        return {own for reference in self.references for own, _ in reference.pairs}
+
+    def literals(self, texts: Iterable[str]) -> Literals:
+        """Return the literals of its CHECKs and of other texts."""
+        return literals(" ".join(check for check, _ in self.checks), *texts)
+
+    def is_optional(self, reference: Reference) -> bool:
+        """Return whether a foreign key may be NULL."""
+        return not all(self.columns[own].not_null for own, _ in reference.pairs)
+
+    def key_columns(self) -> tuple[list[str], list[Reference]]:
+        """Return what makes rows distinct: columns, and otherwise references to distinct rows."""
+        columns: list[str] = []
+        references: list[Reference] = []
+        for names in self.keys:
+            own = [self.columns[n] for n in names if n in self.columns and n not in self.referring]
+            many = [c.name for c in own if c.type != "bool" and not c.labels]
+            if {*names} & {*columns}:
+                continue
+            columns += many[:1]
+            if not many:
+                references += [
+                    r
+                    for r in self.references
+                    if {*names} & {own for own, _ in r.pairs}
+                    and r not in references
+                    and not r.is_late
+                ]
+        return columns, references
 
 
-@dataclass(frozen=True)
-class Literals:
-    """Literals in CHECKs and revisions."""
-
-    texts: Sequence[str]
-    numbers: Sequence[Decimal]
-
-
-def literals(checks: str, *sources: str) -> Literals:
-    """Return the strings in single quotes, and the numbers of the CHECKs."""
-    texts = re.findall(r"'((?:[^'\n]|'')*)'", "\n".join([checks, *sources]))
-    return Literals(
-        sorted({text.replace("''", "'") for text in texts}),
-        sorted({Decimal(number) for number in re.findall(r"\b\d+\.?\d*", checks)}),
-    )
-
-
-def checks(url: str) -> str:
-    """Return the CHECKs of all tables."""
-    with psycopg.connect(url) as connection:
-        return "\n".join(check for _, check in connection.execute(CHECKS))
-
-
-def fill(url: str, project: Project, *sources: str, like: str | None = None) -> None:
+def fill(
+    url: str,
+    project: Project,
+    *sources: str,
+    near: Sequence[str] = (),
+    like: str | None = None,
+) -> None:
     """Insert rows into every table of a database.
 
     Args:
         url: The database.
         project: What has rows written by hand.
         sources: Code of revisions. Rows are generated for its literals and those of the CHECKs.
+        near: Databases without such rows, at revisions nearby. Rows are generated for the literals
+            of their CHECKs, and none has a key of a row that such a revision inserts.
         like: Another database, whose types and constraints the rows fulfil as well.
+
+    Raises:
+        RowsError: A table cannot be filled. The message names it, and says why.
     """
-    with psycopg.connect(url, options="-c synchronous_commit=off") as connection:
+    with ExitStack() as stack:
+        connection, *others = (
+            stack.enter_context(psycopg.connect(each, options="-c synchronous_commit=off"))
+            for each in (url, *near)
+        )
         connection.execute(TRY_ROWS)
-        columns: dict[tuple[str, str], Column] = {}
-        added: list[tuple[str, str]] = []
+        connection.execute(FITTING)
+        undo = []
+        columns: dict[str, dict[str, Column]] = {}
         if like:
-            with psycopg.connect(like) as other:
-                added = _add_constraints(connection, other)
-                columns = {
-                    (t.name, c.name): c
-                    for t in _tables(other, project)
-                    for c in t.columns.values()
-                }
-        rows: dict[str, list[Row]] = {}
-        for table in _tables(connection, project):
+            other = stack.enter_context(psycopg.connect(like))
+            undo = _add_constraints(connection, other)
+            columns = {name: table.columns for name, table in read_tables(other).items()}
+        tables = read_tables(connection)
+        for name, table in tables.items():
             # Values of the other database's type; those that this type rejects are skipped.
-            for name, column in table.columns.items():
-                table.columns[name] = columns.get((table.name, name), column)
-            candidates = list(_variations(table, project, rows, literals(table.checks, *sources)))
-            statement = "SELECT pg_temp.try_rows(%s, %s)"
-            document = json.dumps(candidates, default=str)
-            errors = [error for (error,) in connection.execute(statement, [table.name, document])]
-            if all(errors):
-                raise RowsError(f"{project.rows_file}: the first row of {table.name}: {errors[0]}")
-            rows[table.name] = [
-                row for row, error in zip(candidates, errors, strict=True) if not error
-            ]
-        for table_name, constraint in added:
-            connection.execute(f"ALTER TABLE {table_name} DROP CONSTRAINT {constraint}")
+            table.columns |= {
+                column.name: replace(column, checks=table.columns[column.name].checks)
+                for column in columns.get(name, {}).values()
+                if column.name in table.columns
+            }
+        undo += _defer_late_references(connection, tables)
+        texts = [*sources, *(row[1] for other in others for row in other.execute(CHECKS))]
+        taken = {key for other in others for key in _existing_keys(other, tables)}
+        fillers = [
+            _Filler(
+                connection,
+                project,
+                table,
+                tables,
+                literals(" ".join(check for check, _ in table.checks), *texts),
+                taken,
+            )
+            for table in tables.values()
+        ]
+        for filler in fillers:
+            filler.fill()
+        for filler in fillers:
+            filler.refer_to_late_rows()
+        for statement in ("SET CONSTRAINTS ALL IMMEDIATE", *undo):
+            connection.execute(statement)
         connection.execute("ANALYZE")  # before autovacuum does, at an unknown time
 
 
-def _add_constraints(
-    connection: psycopg.Connection[Any], other: psycopg.Connection[Any]
-) -> list[tuple[str, str]]:
-    """Add the constraints of another database, where they fit; return tables and names."""
-    added = []
+def grow(url: str, originals: Mapping[str, Row], rows: int) -> None:
+    """Add copies of a row to some tables, and to those that make theirs distinct.
+
+    There are fewer if there are not so many keys.
+
+    Args:
+        url: The database.
+        originals: By table, values that identify the row to copy; none: any row.
+        rows: How many copies to add, at least.
+    """
+    with psycopg.connect(url, options="-c synchronous_commit=off") as connection:
+        tables = read_tables(connection)
+        wanted = {*originals}
+        for table in reversed(tables.values()):
+            if table.name in wanted:
+                wanted |= {reference.table for reference in table.key_columns()[1]}
+        number = rows + MOST_FILLED
+        for table in tables.values():
+            if table.name in wanted:
+                columns, references = table.key_columns()
+                numbers = range(FIRST_KEY, FIRST_KEY + number)
+                keys = {
+                    name: [str(v) for v in islice(distinct(table.columns[name], numbers), number)]
+                    for name in columns
+                }
+                for reference in references:
+                    names = ", ".join(f'"{other}"::text' for _, other in reference.pairs)
+                    others = f"SELECT {names} FROM {reference.table} LIMIT {number}"
+                    referred = zip(*connection.execute(others), strict=True)
+                    own = (name for name, _ in reference.pairs)
+                    keys |= zip(own, map(list, referred), strict=True)
+                _insert_copies(connection, table, originals.get(table.name, {}), keys, number)
+
+
+def _insert_copies(
+    connection: Session,
+    table: Table,
+    original: Row,
+    keys: Mapping[str, Sequence[str]],
+    rows: int,
+) -> None:
+    """Insert copies of a row with other keys."""
+    late = {own for r in table.references if r.is_late for own, _ in r.pairs}
+    copied = [
+        sql.SQL("CAST({} AS {})").format(sql.Identifier("key", name), sql.Identifier(column.type))
+        if name in keys
+        else sql.SQL("NULL" if name in late and not column.not_null else "{}").format(
+            sql.Identifier("one", name)
+        )
+        for name, column in table.columns.items()
+    ]
+    statement = sql.SQL(
+        "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {copied}"
+        " FROM (SELECT * FROM {table} WHERE {is_original} LIMIT 1) AS one,"
+        " unnest({arrays}) AS key ({keys}) ON CONFLICT DO NOTHING"
+    ).format(
+        table=sql.SQL(table.name),
+        columns=sql.SQL(", ").join(map(sql.Identifier, table.columns)),
+        copied=sql.SQL(", ").join(copied),
+        is_original=sql.SQL(" AND ").join(
+            [
+                sql.SQL("true"),
+                *(sql.SQL("{} = {}").format(sql.Identifier(n), v) for n, v in original.items()),
+            ]
+        ),
+        arrays=sql.SQL(", ").join([sql.SQL("%s::text[]")] * (len(keys) + 1)),
+        keys=sql.SQL(", ").join(map(sql.Identifier, [*keys, "(number)"])),
+    )
+    number = min([rows, *map(len, keys.values())])
+    numbers = [str(n) for n in range(number)]  # for a table without keys
+    connection.execute(statement, [*(values[:number] for values in keys.values()), numbers])
+
+
+def _add_constraints(connection: Session, other: Session) -> list[str]:
+    """Add the constraints of another database, where they fit; return how to drop them."""
+    undo = []
     existing = {tuple(row) for row in connection.execute(CONSTRAINTS)}
     for number, (table, definition) in enumerate(other.execute(CONSTRAINTS).fetchall()):
         if (table, definition) in existing:
             continue
-        try:
-            with connection.transaction():
-                name = f"suitable_{number}"
-                connection.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
-        except psycopg.Error:  # It refers to a column or table that this database lacks.
-            continue
-        added.append((table, name))
-    return added
+        name = f"suitable_{number}"
+        add = f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}"
+        drop = f"ALTER TABLE {table} DROP CONSTRAINT {name}"
+        if not table:
+            schema = definition.partition(" ")[0].rpartition(".")[0] or "public"
+            add, drop = (
+                f"CREATE UNIQUE INDEX {name} ON {definition}",
+                f"DROP INDEX {schema}.{name}",
+            )
+        # An error: it refers to a column or table that this database lacks.
+        with suppress(psycopg.Error), connection.transaction():
+            connection.execute(add)
+            undo.append(drop)
+    return undo
 
 
-def grow(url: str, project: Project, originals: Mapping[str, Row], rows: int) -> None:
-    """Add copies of one row to some tables, and to those that share their keys.
+def read_tables(connection: Session) -> dict[str, Table]:
+    """Return the tables by name, each after those that it references.
 
-    Args:
-        url: The database.
-        project: Its project.
-        originals: By table, values that identify the row to copy; none: any row.
-        rows: How many copies to add.
+    In a cycle, one reference is late: if possible, one that may be NULL.
     """
-    with psycopg.connect(url, options="-c synchronous_commit=off") as connection:
-        tables = {table.name: table for table in _tables(connection, project)}
-        wanted = originals.keys() & tables.keys()
-        for table in reversed(tables.values()):
-            if table.name in wanted:
-                wanted |= {o for o, pairs in table.references if pairs.keys() & table.unique}
-        for table in tables.values():
-            if table.name not in wanted:
-                continue
-            values = [
-                sql.SQL("{} + n" if column.type in INTEGERS else "{} || '-' || n").format(
-                    sql.Literal(FIRST_KEY * 100 if column.type in INTEGERS else "grown")
-                )
-                if column.name in table.unique
-                else sql.Identifier(column.name)
-                for column in table.columns.values()
+    tables: dict[str, Table] = {}
+    for name, *column in connection.execute(COLUMNS):
+        table = tables.setdefault(name, Table(name))
+        table.columns[column[0]] = Column(*column)
+    for name, columns in connection.execute(KEYS):
+        tables[name].keys.append(columns)
+    for name, *reference in connection.execute(FOREIGN_KEYS):
+        tables[name].references.append(Reference(*reference))
+    for name, check, columns in connection.execute(CHECKS):
+        tables[name].checks.append((check, {*columns}))
+    while True:
+        # Sorted, so that the order does not depend on the hashes of strings.
+        graph = {
+            name: sorted({r.table for r in tables[name].references if not r.is_late} - {name})
+            for name in sorted(tables)
+        }
+        try:
+            return {name: tables[name] for name in TopologicalSorter(graph).static_order()}
+        except CycleError as error:
+            in_cycle = [
+                (tables[name], reference)
+                for other, name in pairwise(error.args[1])
+                for reference in tables[name].references
+                if reference.table == other and not reference.is_late
             ]
-            connection.execute(
-                sql.SQL(
-                    "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values}"
-                    " FROM (SELECT * FROM {table} WHERE {is_original} LIMIT 1) AS one,"
-                    " generate_series(1, {rows}) AS n"
-                ).format(
-                    is_original=sql.SQL(" AND ").join(
-                        [
-                            sql.SQL("true"),
-                            *(
-                                sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(value))
-                                for name, value in originals.get(table.name, {}).items()
-                            ),
-                        ]
-                    ),
-                    table=sql.Identifier(table.name),
-                    columns=sql.SQL(", ").join(map(sql.Identifier, table.columns)),
-                    values=sql.SQL(", ").join(values),
-                    rows=sql.Literal(rows),
-                )
+        _, late = min(in_cycle, key=lambda pair: not pair[0].is_optional(pair[1]))
+        late.is_late = True
+
+
+def _defer_late_references(connection: Session, tables: Mapping[str, Table]) -> list[str]:
+    """Let PostgreSQL check at the end what may not be NULL; return how to undo that."""
+    undo = []
+    connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    for table in tables.values():
+        for late in table.references:
+            if late.is_late and not table.is_optional(late):
+                if not late.is_deferrable:
+                    alter = f"ALTER TABLE {table.name} ALTER CONSTRAINT {late.name}"
+                    connection.execute(f"{alter} DEFERRABLE")
+                    undo.append(f"{alter} NOT DEFERRABLE")
+                connection.execute(f"SET CONSTRAINTS {late.schema}.{late.name} DEFERRED")
+    return undo
+
+
+def _existing_keys(connection: Session, tables: Mapping[str, Table]) -> Iterator[Taken]:
+    """Yield the values in the key columns of a database, as text."""
+    existing = {(row[0], row[1]) for row in connection.execute(COLUMNS)}
+    query = sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT {}, {}, {}::text FROM {}").format(
+            table.name, name, sql.Identifier(name), sql.SQL(table.name)
+        )
+        for table in tables.values()
+        for name in table.key_columns()[0]
+        if (table.name, name) in existing
+    )
+    if query.as_string():
+        yield from connection.execute(query)
+
+
+class _Filler:
+    """Generates the rows of a table, and inserts them."""
+
+    def __init__(
+        self,
+        connection: Session,
+        project: Project,
+        table: Table,
+        tables: Mapping[str, Table],
+        literals: Literals,
+        taken: Collection[Taken],
+    ) -> None:
+        self._connection, self._project = connection, project
+        self._table, self._tables, self._literals = table, tables, literals
+        self._written = [
+            {name: value for name, value in row.items() if name in table.columns}
+            for row in project.rows.get(table.name, ())
+        ]
+        self._taken = {(name, text) for other, name, text in taken if other == table.name}
+        self._taken |= {(n, str(value)) for row in self._written for n, value in row.items()}
+        self._key_columns, self._distinct_parents = table.key_columns()
+        self._free = [c for name, c in table.columns.items() if name not in table.referring]
+        self._numbers = count()
+        self._parents: Iterator[tuple[Row | None, ...]] = iter(())
+        self._base = self._first_row()
+        table.first = self._base
+        self._changes = [*self._all_changes()]
+        self._keys = {name: self._key_values(name) for name in self._key_columns}
+        table.first = self._base | {name: keys[0] for name, keys in self._keys.items() if keys}
+
+    def fill(self) -> None:
+        """Insert the rows.
+
+        Raises:
+            RowsError: The table refuses them all.
+        """
+        parents = [self._tables[reference.table].rows for reference in self._distinct_parents]
+        self._parents = cycle(product(*parents))
+        errors = self._insert(self._changes)
+        if errors[0] and self._table.rows:
+            # Vary what the table accepts instead, such as a time for which it has a partition.
+            names = {column.name for column in self._free}
+            self._base |= {n: v for n, v in self._table.rows[0].items() if n in names}
+            self._insert(self._changes)
+        if not self._table.rows:
+            raise RowsError(
+                f"{self._table.name} cannot be filled, so that what a revision does to it is"
+                f" unknown: {errors[0]}. Give rows of it in {self._project.rows_file}, the first"
+                " of which is varied."
             )
 
+    def refer_to_late_rows(self) -> None:
+        """Insert rows that refer to this table, or to one that was filled later."""
+        for reference in self._table.references:
+            own_table = reference.table == self._table.name
+            if (reference.is_late or own_table) and self._table.is_optional(reference):
+                self._insert(
+                    {own: row[other] for own, other in reference.pairs}
+                    for row in self._tables[reference.table].rows[:3]
+                )
 
-def _tables(connection: psycopg.Connection[Any], project: Project) -> Iterator[Table]:
-    """Yield the tables, each after those that it references."""
-    tables: dict[str, Table] = {}
-    for table, name, kind, modifier, not_null, generated, labels in connection.execute(
-        COLUMNS, [project.version_table]
-    ):
-        entry = tables.setdefault(table, Table(table, {}, set(), []))
-        if not generated:
-            entry.columns[name] = Column(name, kind, modifier, not_null, labels)
-    for table, names in connection.execute(KEYS):
-        if table in tables and not tables[table].unique & set(names):
-            tables[table].unique.add(names[0])
-    for table, other, pairs in connection.execute(FOREIGN_KEYS):
-        if table != other:
-            tables[table].references.append((other, dict(pairs)))
-    for table, check in connection.execute(CHECKS):
-        tables[table].checks += check
-    # Sorted, so that the order does not depend on the hashes of strings.
-    references = {
-        name: sorted({other for other, _ in tables[name].references}) for name in sorted(tables)
-    }
-    try:
-        order = list(TopologicalSorter(references).static_order())
-    except CycleError as error:
-        raise RowsError(f"a cycle of foreign keys: {error.args[1]}") from None
-    for name in order:
-        yield tables[name]
-
-
-def _variations(
-    table: Table, project: Project, rows: Mapping[str, list[Row]], literals: Literals
-) -> Iterator[Row]:
-    """Yield rows that differ from the first in one column."""
-    referring: dict[str, tuple[str, str]] = {}
-    for other, pairs in table.references:
-        for own, referenced in pairs.items():
-            referring.setdefault(own, (other, referenced))
-    numbers = count(FIRST_KEY)
-    handwritten = [
-        {name: value for name, value in row.items() if name in table.columns}
-        for row in project.rows.get(table.name, [{}])
-    ]
-    free = [column for name, column in table.columns.items() if name not in referring]
-    first = {
-        column.name: next((v for v in _values(column, None, literals) if v is not None), None)
-        for column in free
-        if column.not_null and table.name not in project.rows
-    } | handwritten[0]
-
-    def complete(row: Row) -> Row | None:
-        number = next(numbers)
-        keys: Row = {}
-        for name, (other, referenced) in referring.items():
-            index = number - FIRST_KEY if name in table.unique else 0
-            if index >= len(rows[other]):
-                return None
-            keys[name] = rows[other][index][referenced]
-        for name in table.unique - keys.keys():
-            column = table.columns[name]
-            keys[name] = number if column.type in INTEGERS else f"row-{number}"
-        return first | keys | row
-
-    optional = [column.name for column in free if not column.not_null]
-    others = [column.name for column in free if column.name not in table.unique]
-    changes: list[Row] = [{}, {}, {}, dict.fromkeys(optional)]
-    changes += [{name: row[name] for name in others if name in row} for row in handwritten[1:]]
-    for column in free:
-        if column.name in table.unique and column.type in INTEGERS:
-            continue
-        for value in _values(column, first.get(column.name), literals):
-            # tests/rows.py may be inserted as well.
-            if column.name in others or value not in [row.get(column.name) for row in handwritten]:
-                changes.append({column.name: value})
-    for name in referring.keys() - table.unique:
-        if not table.columns[name].not_null:
-            changes.append({name: None})
-    for change in changes:
-        row = complete(change)
-        if row is not None:
-            yield row
-
-
-def _values(column: Column, typical: Any, literals: Literals) -> Iterator[Any]:
-    """Yield candidate values of a column, without those that its type rejects."""
-    if not column.not_null:
-        yield None
-    if column.type in ("varchar", "bpchar", "text"):
-        longest = column.modifier - 4 if column.modifier >= 4 else TEXT_LENGTH
-        yield from ("x" * longest, "x" * (longest - 1) + "y", "é" * longest)
-        yield from ("", " ", "a", "A", "a ", "ß", "e\u0301", "\u00e9", "İ", "0", "NULL")
-        if isinstance(typical, str):
-            yield from (typical.upper(), typical.lower(), f"{typical} ")
-        yield from (text for text in literals.texts if len(text) <= longest)
-    elif column.type in INTEGERS:
-        maximum = 2 ** INTEGERS[column.type] - 1
-        steps = {int(number) + step for number in literals.numbers for step in (-1, 0, 1)}
-        yield from sorted(
-            {-maximum - 1, -1, 0, 1, 2, maximum, *(n for n in steps if abs(n) <= maximum)}
+    def _insert(self, changes: Iterable[Row]) -> list[str | None]:
+        """Insert rows with changes; return why each was refused."""
+        rows = [row for change in changes if (row := self._row(change))]
+        result = self._connection.execute(
+            "SELECT pg_temp.try_rows(%s, %s)", [self._table.name, json.dumps(rows, default=str)]
         )
-    elif column.type == "numeric":
-        scale = (column.modifier - 4) & 0x7FF if column.modifier >= 4 else 20
-        digits = (column.modifier - 4) >> 16 if column.modifier >= 4 else 40
-        step = Decimal((0, (1,), -scale))
-        maximum = Decimal((0, (9,) * digits, -scale))
-        near = {*literals.numbers, Decimal(0), Decimal("0.5"), Decimal("1.5"), Decimal("2.5")}
-        if isinstance(typical, Decimal) and typical < maximum:
-            near.add(typical)
-        yield from (maximum, maximum.copy_negate(), step, step.copy_negate())
-        with localcontext(Context(prec=100)):
-            yield from sorted({value for number in near for value in (number, number + step)})
-    elif column.type == "bool":
-        yield from (True, False)
-    elif column.type == "timestamptz":
-        yield from MOMENTS
-        yield from (moment + timedelta(microseconds=1) for moment in MOMENTS[:1])
-    elif column.type == "timestamp":
-        yield from (moment.replace(tzinfo=None) for moment in MOMENTS)
-    elif column.type == "date":
-        yield from (date(2024, 2, 29), date(2026, 12, 31), date(1970, 1, 1))
-    elif column.type in ("float4", "float8"):
-        yield from (0.1, -0.0, 1e300 if column.type == "float8" else 1e30, 1 / 3)
-    else:
-        yield from column.labels or OF_ANY_TYPE
+        errors = [error for (error,) in result]
+        self._table.rows += [r for r, error in zip(rows, errors, strict=True) if not error]
+        return errors
+
+    def _row(self, change: Row) -> Row | None:
+        """Return the next row, with other keys than all before, if there are any."""
+        number = next(self._numbers)
+        if any(number >= len(keys) for keys in self._keys.values()):
+            return None
+        row = self._base | {name: keys[number] for name, keys in self._keys.items()}
+        chosen = dict(
+            zip([r.name for r in self._distinct_parents], next(self._parents, ()), strict=False)
+        )
+        referring: Row = {}
+        for reference in self._table.references:
+            other = self._tables[reference.table]
+            optional = self._table.is_optional(reference)
+            if other is self._table:
+                parent = None if optional else row
+            elif reference.is_late:
+                parent = None if optional else other.first
+            else:
+                parent = chosen.get(reference.name, other.rows[0])
+            if parent:
+                referring = {own: parent[name] for own, name in reference.pairs} | referring
+        return row | dict.fromkeys(self._table.referring) | referring | change
+
+    def _first_row(self) -> Row:
+        """Return values of the columns without keys that fulfil the CHECKs, if they are found."""
+        row = dict(self._written[0]) if self._written else {}
+        groups: list[set[str]] = []
+        checked = [names for _, names in self._table.checks if names]
+        for names in [{column.name} for column in self._free] + checked:
+            overlapping = [group for group in groups if group & names]
+            groups = [group for group in groups if group not in overlapping]
+            groups.append(names.union(*overlapping))
+        for group in groups:
+            columns = [c for c in self._free if c.name in group and c.name not in row]
+            columns = [c for c in columns if c.name not in self._key_columns]
+            given = {name: row[name] for name in group & row.keys()}
+            candidates = (
+                given | dict(zip([column.name for column in columns], chosen, strict=True))
+                for chosen in product(*(self._values(column, None) for column in columns))
+            )
+            if columns:
+                row |= next(self._fitting(group, islice(candidates, MOST_COMBINATIONS)), {})
+        return row
+
+    def _values(self, column: Column, typical: Any) -> list[Any]:
+        """Return candidate values of a column: NULL is the last."""
+        candidates = values(column, typical, self._literals)
+        return [*candidates, *([] if column.not_null else [None])]
+
+    def _fitting(self, names: set[str], rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield the rows that types allow, and the CHECKs of only these columns."""
+        conditions = [f"({check})" for check, used in self._table.checks if used and used <= names]
+        rows = iter(rows)
+        while some := [*islice(rows, 25)]:
+            fits = self._connection.execute(
+                "SELECT pg_temp.fitting(%s, %s, %s)",
+                [
+                    self._table.name,
+                    " AND ".join(conditions) or "true",
+                    json.dumps(some, default=str),
+                ],
+            )
+            yield from (row for row, (fit,) in zip(some, fits, strict=True) if fit)
+
+    def _key_values(self, name: str) -> list[Any]:
+        """Return different values of a key's column, as many as there are rows."""
+        number = len(self._changes) + SPARE_KEYS
+        column = self._table.columns[name]
+        candidates = distinct(column, range(FIRST_KEY, FIRST_KEY + number))
+        rows = [{name: v} for v in candidates if (name, str(v)) not in self._taken]
+        fitting = self._fitting({name}, rows) if column.checks else iter(rows)
+        return [row[name] for row in islice(fitting, number)]
+
+    def _all_changes(self) -> Iterator[Row]:
+        """Yield the changes of the first row: none, all that may be NULL, each value in turn."""
+        yield from ({}, {}, {}, dict.fromkeys(c.name for c in self._free if not c.not_null))
+        others = {column.name for column in self._free}.difference(self._key_columns)
+        for row in self._written[1:]:
+            yield {name: value for name, value in row.items() if name in others}
+        for column in self._free:
+            for value in self._values(column, self._base.get(column.name)):
+                if column.name in others or not (
+                    column.type in INTEGERS or (column.name, str(value)) in self._taken
+                ):
+                    yield {column.name: value}
+        for reference in self._table.references:
+            if self._table.is_optional(reference):
+                yield {n: None for n, _ in reference.pairs if not self._table.columns[n].not_null}

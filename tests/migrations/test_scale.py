@@ -21,7 +21,7 @@ from verification.databases import scalar
 from verification.inserting import insert
 from verification.observed_revision import ObservedRevision
 from verification.recipes import recipes
-from verification.rows import FIRST_KEY
+from verification.values import FIRST_KEY
 
 PAGE = ROOT / "docs" / "scale.md"
 SCALE = recipes(PAGE, "##")

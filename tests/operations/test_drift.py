@@ -17,10 +17,9 @@ from alembic import command
 from sqlalchemy import URL, make_url
 
 from tests.operations.landed import HISTORY, PROJECT
-from tests.support import commandline, mutations
+from tests.support import commandline
 from tests.support.alembic_cli import Result
 from tests.support.drift import ReferenceSchema
-from tests.support.mutations import DRIFT, MUTATIONS
 from tests.trading_bot import ROOT
 from trading_bot_schema import embedded
 from trading_bot_schema.drift import comparison, pg_dump, scratch
@@ -244,16 +243,6 @@ def test_ignored(
 
 
 # The command line.
-
-
-@pytest.mark.parametrize("kind", DRIFT)
-def test_the_command_reports(kind: str, database: str, drift: Drift) -> None:
-    mutation = [mutation for mutation in MUTATIONS if mutation.kind == kind][-1]
-    if not mutations.apply(database, mutation):
-        pytest.skip(f"needs PostgreSQL {mutation.since}")
-    status, output = drift(database)
-    assert status != 0
-    assert not output.startswith("No drift")
 
 
 def test_the_report(database: str, drift: Drift) -> None:

@@ -19,12 +19,12 @@ DOCSTRING = """Add a note.
 
 Why: people ask
 for it. Note this: a colon in prose.
-Locks: ACCESS EXCLUSIVE on trades, for milliseconds: no row is rewritten; SHARE UPDATE EXCLUSIVE
-on trades, users and api_keys, while their rows are read. Each takes 1.5 s.
-Downgrade: loses trades.note, orders. The rest is kept.
-Upgrade: changes users.email.
-Upgrade: loses users.nickname.
-Accepts: scan-under-lock on users, since it has ten rows; timeout, since it waits for a person.
+Locks: ACCESS EXCLUSIVE on book, for milliseconds: no row is rewritten; SHARE UPDATE EXCLUSIVE
+on book, branch and author, while their rows are read. Each takes 1.5 s.
+Downgrade: loses book.note, orders. The rest is kept.
+Upgrade: changes branch.email.
+Upgrade: loses branch.nickname.
+Accepts: scan-under-lock on branch, since it has ten rows; timeout, since it waits for a person.
 
 Revision ID: 0b6e46a18d05
 Revises: 7c1d0e5a9b42
@@ -46,41 +46,41 @@ def test_lines_continue_until_the_next() -> None:
 
 
 def test_names_end_with_a_full_stop() -> None:
-    assert names(DOCSTRING, "Downgrade", "loses") == {"trades.note", "orders"}
-    assert names(DOCSTRING, "Upgrade", "changes") == {"users.email"}
-    assert names(DOCSTRING, "Upgrade", "loses") == {"users.nickname"}
+    assert names(DOCSTRING, "Downgrade", "loses") == {"book.note", "orders"}
+    assert names(DOCSTRING, "Upgrade", "changes") == {"branch.email"}
+    assert names(DOCSTRING, "Upgrade", "loses") == {"branch.nickname"}
     assert names("Downgrade: keeps all data.", "Downgrade", "loses") == set()
 
 
 def test_locks() -> None:
     assert locks(line(DOCSTRING, "Locks") or "") == [
-        DeclaredLock("ACCESS EXCLUSIVE", ("trades",), "for milliseconds: no row is rewritten"),
+        DeclaredLock("ACCESS EXCLUSIVE", ("book",), "for milliseconds: no row is rewritten"),
         DeclaredLock(
             "SHARE UPDATE EXCLUSIVE",
-            ("trades", "users", "api_keys"),
+            ("book", "branch", "author"),
             "while their rows are read",
         ),
     ]
-    assert locks("SHARE on trades and users.") == [DeclaredLock("SHARE", ("trades", "users"), "")]
+    assert locks("SHARE on book and branch.") == [DeclaredLock("SHARE", ("book", "branch"), "")]
     assert locks("none. The tables are new.") == []
 
 
 @pytest.mark.parametrize(
-    "text", ["none that matters.", "EXCLUSIVE LOCK on trades.", "trades.", "ACCESS EXCLUSIVE.", ""]
+    "text", ["none that matters.", "EXCLUSIVE LOCK on book.", "book.", "ACCESS EXCLUSIVE.", ""]
 )
 def test_locks_in_another_form(text: str) -> None:
-    with pytest.raises(DocstringError, match=r"is not of the form 'ACCESS EXCLUSIVE on trades"):
+    with pytest.raises(DocstringError, match=r"is not of the form 'ACCESS EXCLUSIVE on "):
         locks(text)
 
 
 def test_exceptions_have_reasons() -> None:
     assert acceptances(DOCSTRING) == [
-        Acceptance("scan-under-lock", ("users",), "it has ten rows"),
+        Acceptance("scan-under-lock", ("branch",), "it has ten rows"),
         Acceptance("timeout", (), "it waits for a person"),
     ]
     assert acceptances("A revision.") == []
-    for text in ("scan-under-lock on users.", "since it is safe", "all of it, since it is safe"):
-        with pytest.raises(DocstringError, match="is not of the form 'scan-under-lock on users,"):
+    for text in ("scan-under-lock on branch.", "since it is safe", "all of it, since it is safe"):
+        with pytest.raises(DocstringError, match="is not of the form 'scan-under-lock on "):
             acceptances(f"Accepts: {text}")
 
 
@@ -89,11 +89,11 @@ def test_exceptions_have_reasons() -> None:
     [
         ("works.", OldCode()),
         ("works. It does not use the column.", OldCode()),
-        ("fails once: trades, users.", OldCode(fails_once=frozenset({"trades", "users"}))),
+        ("fails once: book, branch.", OldCode(fails_once=frozenset({"book", "branch"}))),
         (
-            "breaks: insert into users, select\nusers.nickname; fails once: users. See above.",
+            "breaks: insert into branch, select\nbranch.nickname; fails once: branch. See above.",
             OldCode(
-                frozenset({"insert into users", "select users.nickname"}), frozenset({"users"})
+                frozenset({"insert into branch", "select branch.nickname"}), frozenset({"branch"})
             ),
         ),
         ("slows: user by email.", OldCode(slows=frozenset({"user by email"}))),

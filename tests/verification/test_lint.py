@@ -15,22 +15,22 @@ def probe_findings(revisions: Revisions) -> list[str]:
     ("dangerous", "rule"),
     [
         (
-            'op.add_column("trades", sa.Column("note", sa.Text(), nullable=False))',
+            'op.add_column("book", sa.Column("note", sa.Text(), nullable=False))',
             "adding-required-field",
         ),
-        ('op.alter_column("trades", "pnl", nullable=False)', "adding-not-nullable-field"),
-        ('op.alter_column("trades", "price", type_=sa.Float())', "changing-column-type"),
-        ('op.alter_column("trades", "pnl", new_column_name="profit")', "renaming-column"),
-        ('op.drop_column("trades", "pnl")', "ban-drop-column"),
-        ('op.create_index("ix", "trades", ["symbol"])', "require-concurrent-index-creation"),
+        ('op.alter_column("book", "pages", nullable=False)', "adding-not-nullable-field"),
+        ('op.alter_column("book", "price", type_=sa.Float())', "changing-column-type"),
+        ('op.alter_column("book", "pages", new_column_name="leaves")', "renaming-column"),
+        ('op.drop_column("book", "pages")', "ban-drop-column"),
+        ('op.create_index("ix", "book", ["title"])', "require-concurrent-index-creation"),
         (
-            'op.create_index("ix", "trades", ["symbol"], postgresql_concurrently=True)',
+            'op.create_index("ix", "book", ["title"], postgresql_concurrently=True)',
             "ban-concurrent-index-creation-in-transaction",
         ),
-        ('op.create_unique_constraint("u", "trades", ["symbol"])', "disallowed-unique-constraint"),
-        ('op.create_check_constraint("c", "trades", "price > 0")', "constraint-missing-not-valid"),
+        ('op.create_unique_constraint("u", "book", ["title"])', "disallowed-unique-constraint"),
+        ('op.create_check_constraint("c", "book", "price > 0")', "constraint-missing-not-valid"),
         (
-            'op.create_foreign_key("f", "trades", "users", ["user_id"], ["id"])',
+            'op.create_foreign_key("f", "author", "country", ["name"], ["name"])',
             "adding-foreign-key-constraint",
         ),
     ],
@@ -41,13 +41,13 @@ def test_a_dangerous_revision_is_refused(dangerous: str, rule: str, revisions: R
 
 
 def test_a_dangerous_downgrade_is_refused(revisions: Revisions) -> None:
-    revisions.add("probe", "pass", 'op.drop_index("ix_trades_user_id")')
+    revisions.add("probe", "pass", 'op.drop_index("ix_book_sort_title")')
     printed = "".join(probe_findings(revisions))
     assert "require-concurrent-index-deletion" in printed
     assert "downgrade of probe.py" in printed
 
 
 def test_a_downgrade_may_drop_what_was_added(revisions: Revisions) -> None:
-    added = ("trades", "probe")
+    added = ("book", "probe")
     revisions.add("probe", ADD_COLUMN.format(*added), DROP_COLUMN.format(*added))
     assert probe_findings(revisions) == []

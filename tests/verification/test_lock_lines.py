@@ -3,23 +3,23 @@
 import pytest
 
 from tests.support.probe_revisions import Probe
-from tests.trading_bot import PROJECT
+from tests.verification.project import LIBRARY
 from verification.lines import lines_on_locks, with_lines
 from verification.lock_lines import check_downgrade, check_upgrade
 from verification.observation import Observation, Statement
 
-ADD_NOTE = 'op.add_column("trades", sa.Column("note", sa.Text()))'
-BRIEFLY = "ACCESS EXCLUSIVE on trades, for milliseconds"
-READING = "SHARE UPDATE EXCLUSIVE on trades, while its rows are read"
-REWRITING = "ACCESS EXCLUSIVE on trades, while it is rewritten"
+ADD_NOTE = 'op.add_column("staff", sa.Column("note", sa.Text()))'
+BRIEFLY = "ACCESS EXCLUSIVE on staff, for milliseconds"
+READING = "SHARE UPDATE EXCLUSIVE on staff, while its rows are read"
+REWRITING = "ACCESS EXCLUSIVE on staff, while it is rewritten"
 
 
 def observation(*statements: Statement) -> Observation:
-    return Observation(PROJECT, {"trades": 9, "users": 9}, set(), list(statements))
+    return Observation(LIBRARY, {"staff": 9, "branch": 9}, set(), list(statements))
 
 
 def taking(
-    lock: str, table: str = "trades", *, transaction: int = 0, reads: bool = False
+    lock: str, table: str = "staff", *, transaction: int = 0, reads: bool = False
 ) -> Statement:
     read = {table} if reads else set()
     return Statement("ALTER TABLE", transaction, locks={table: {lock}}, read=read)
@@ -34,12 +34,12 @@ REWRITES = observation(
     Statement(
         "ALTER TABLE",
         0,
-        locks={"trades": {"ACCESS EXCLUSIVE"}},
-        read={"trades"},
-        rewritten={"trades"},
+        locks={"staff": {"ACCESS EXCLUSIVE"}},
+        read={"staff"},
+        rewritten={"staff"},
     )
 )
-TWO_TABLES = observation(taking("SHARE"), taking("SHARE", "users"))
+TWO_TABLES = observation(taking("SHARE"), taking("SHARE", "branch"))
 READS_ONLY = observation(taking("ACCESS SHARE", reads=True))
 
 
@@ -47,16 +47,16 @@ READS_ONLY = observation(taking("ACCESS SHARE", reads=True))
     ("text", "observed"),
     [
         (BRIEFLY, ADDS),
-        ("ACCESS EXCLUSIVE on trades, for milliseconds: no row is read or rewritten", ADDS),
-        ("ACCESS EXCLUSIVE on trades", ADDS),
+        ("ACCESS EXCLUSIVE on staff, for milliseconds: no row is read or rewritten", ADDS),
+        ("ACCESS EXCLUSIVE on staff", ADDS),
         (READING, VALIDATES),
-        ("SHARE UPDATE EXCLUSIVE on trades, while the index is built", VALIDATES),
+        ("SHARE UPDATE EXCLUSIVE on staff, while the index is built", VALIDATES),
         (f"{BRIEFLY}; {READING}", BOTH),
         (REWRITING, REWRITES),
-        ("SHARE on trades and users, while they can be read", TWO_TABLES),
-        ("SHARE on trades, briefly; SHARE on users, briefly", TWO_TABLES),
+        ("SHARE on branch and staff, while they can be read", TWO_TABLES),
+        ("SHARE on staff, briefly; SHARE on branch, briefly", TWO_TABLES),
         ("none", READS_ONLY),
-        ("ACCESS SHARE on trades", READS_ONLY),
+        ("ACCESS SHARE on staff", READS_ONLY),
         ("none", observation()),
     ],
 )
@@ -67,44 +67,44 @@ def test_a_correct_line_passes(text: str, observed: Observation) -> None:
 @pytest.mark.parametrize(
     ("text", "observed", "message", "paste"),
     [
-        ("none", ADDS, "It takes ACCESS EXCLUSIVE on trades", BRIEFLY),
+        ("none", ADDS, "It takes ACCESS EXCLUSIVE on staff", BRIEFLY),
         ("none that matters", ADDS, "is not of the form", BRIEFLY),
         (
-            "SHARE on trades",
+            "SHARE on staff",
             ADDS,
-            "The docstring declares SHARE on trades, which is",
+            "The docstring declares SHARE on staff, which is",
             BRIEFLY,
         ),
         (
-            f"{BRIEFLY}; SHARE on users",
+            f"{BRIEFLY}; SHARE on branch",
             ADDS,
-            "declares SHARE on users, which is not",
+            "declares SHARE on branch, which is not",
             BRIEFLY,
         ),
-        (REWRITING, ADDS, "declares that trades is rewritten; it is not", BRIEFLY),
-        (READING.replace("read", "not read"), VALIDATES, "All rows of trades are", READING),
-        ("SHARE UPDATE EXCLUSIVE on trades, briefly", VALIDATES, "All rows of trades", READING),
+        (REWRITING, ADDS, "declares that staff is rewritten; it is not", BRIEFLY),
+        (READING.replace("read", "not read"), VALIDATES, "All rows of staff are", READING),
+        ("SHARE UPDATE EXCLUSIVE on staff, briefly", VALIDATES, "All rows of staff", READING),
         (
             BRIEFLY,
             BOTH,
-            "It takes SHARE UPDATE EXCLUSIVE on trades",
+            "It takes SHARE UPDATE EXCLUSIVE on staff",
             f"{BRIEFLY}; {READING}",
         ),
-        (READING, BOTH, "It takes ACCESS EXCLUSIVE on trades", f"{BRIEFLY}; {READING}"),
-        (BRIEFLY, REWRITES, "trades is rewritten under ACCESS EXCLUSIVE", REWRITING),
+        (READING, BOTH, "It takes ACCESS EXCLUSIVE on staff", f"{BRIEFLY}; {READING}"),
+        (BRIEFLY, REWRITES, "staff is rewritten under ACCESS EXCLUSIVE", REWRITING),
         (
-            "ACCESS EXCLUSIVE on trades, while its rows are read",
+            "ACCESS EXCLUSIVE on staff, while its rows are read",
             ADDS,
-            "declares that rows of trades are read; they are not",
+            "declares that rows of staff are read; they are not",
             BRIEFLY,
         ),
         (
-            "SHARE on trades",
+            "SHARE on staff",
             TWO_TABLES,
-            "It takes SHARE on users",
-            "SHARE on trades and users, for milliseconds",
+            "It takes SHARE on branch",
+            "SHARE on branch and staff, for milliseconds",
         ),
-        (BRIEFLY, observation(), "declares ACCESS EXCLUSIVE on trades", "none"),
+        (BRIEFLY, observation(), "declares ACCESS EXCLUSIVE on staff", "none"),
     ],
 )
 def test_a_wrong_line_is_refused(
@@ -123,10 +123,10 @@ def test_a_docstring_without_the_line() -> None:
 
 def test_a_downgrade_takes_no_more_than_the_line_declares() -> None:
     assert check_downgrade(f"Locks: {BRIEFLY}.", ADDS, set()) == ""
-    assert check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES, {"users"}) == ""
+    assert check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES, {"branch"}) == ""
     errors = check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES, set())
-    assert "The downgrade takes SHARE on users" in errors
-    assert "Downgrade locks: SHARE on trades and users, for milliseconds." in errors
+    assert "The downgrade takes SHARE on branch" in errors
+    assert "Downgrade locks: SHARE on branch and staff, for milliseconds." in errors
     errors = check_downgrade(f"Locks: {BRIEFLY}.", REWRITES, set())
     assert f"Downgrade locks: {REWRITING}." in errors
 
@@ -134,28 +134,28 @@ def test_a_downgrade_takes_no_more_than_the_line_declares() -> None:
 def test_a_downgrade_with_its_own_line() -> None:
     docstring = f"Locks: none.\nDowngrade locks: {REWRITING}."
     assert check_downgrade(docstring, REWRITES, set()) == ""
-    assert "declares that trades is rewritten" in check_downgrade(docstring, ADDS, set())
+    assert "declares that staff is rewritten" in check_downgrade(docstring, ADDS, set())
     # A table that is dropped may be named.
     docstring = f"Locks: none.\nDowngrade locks: {BRIEFLY}."
-    assert check_downgrade(docstring, ADDS, {"trades"}) == ""
+    assert check_downgrade(docstring, ADDS, {"staff"}) == ""
 
 
 def test_a_revision_with_two_wrong_lines(probe: Probe) -> None:
-    rewrite = 'op.execute("ALTER TABLE bot_states ADD COLUMN r float DEFAULT random()")'
-    docstring = "A probe.\n\nLocks: SHARE on trades.\nDowngrade: keeps all data."
+    rewrite = 'op.execute("ALTER TABLE author ADD COLUMN r float DEFAULT random()")'
+    docstring = "A probe.\n\nLocks: SHARE on staff.\nDowngrade: keeps all data."
     errors = probe(ADD_NOTE, rewrite, docstring).wrong_locks()
     assert f"Locks: {BRIEFLY}." in errors
-    assert "Downgrade locks: ACCESS EXCLUSIVE on bot_states, while it is rewritten." in errors
+    assert "Downgrade locks: ACCESS EXCLUSIVE on author, while it is rewritten." in errors
 
 
 def test_a_missing_line_is_written(probe: Probe) -> None:
-    create = 'op.execute("CREATE TABLE notes (id integer REFERENCES users)")'
+    create = 'op.execute("CREATE TABLE notes (id integer REFERENCES branch)")'
     docstring = "A probe.\n\nLocks: <none, or: ...>\nDowngrade: loses notes."
     revision = probe(create, 'op.drop_table("notes")', docstring)
     written = with_lines(docstring, lines_on_locks(revision))
     assert written == (
-        "A probe.\n\nLocks: SHARE ROW EXCLUSIVE on users, for milliseconds.\n"
-        "Downgrade locks: ACCESS EXCLUSIVE on users, for milliseconds.\nDowngrade: loses notes."
+        "A probe.\n\nLocks: SHARE ROW EXCLUSIVE on branch, for milliseconds.\n"
+        "Downgrade locks: ACCESS EXCLUSIVE on branch, for milliseconds.\nDowngrade: loses notes."
     )
     assert (
         with_lines(docstring.replace("Locks: <none, or: ...>\n", ""), lines_on_locks(revision))

@@ -1,31 +1,31 @@
 """A dangerous revision is refused, with its effect and the safe form; a safe one passes.
 
-Each revision here is added to those of the project, and checked by its observed effects.
+Each revision here is added to those of the library, and checked by its observed effects.
 """
 
 import pytest
 
 from tests.support.probe_revisions import Probe
 
-ADD_COLUMN = 'op.add_column("trades", sa.Column("note", sa.Text()))'
+ADD_COLUMN = 'op.add_column("staff", sa.Column("note", sa.Text()))'
 CHECK = (
-    'op.create_check_constraint(op.f("ck_probe"), "trades", "price < 1e30",'
+    'op.create_check_constraint(op.f("ck_probe"), "staff", "wage < 1e30",'
     " postgresql_not_valid=True)"
 )
-VALIDATE = 'op.execute("ALTER TABLE trades VALIDATE CONSTRAINT {}")'
+VALIDATE = 'op.execute("ALTER TABLE staff VALIDATE CONSTRAINT {}")'
 FOREIGN_KEY = """
 op.create_foreign_key(
-    "fk_probe", "trades", "api_keys", ["{}"], ["id"], postgresql_not_valid={}
+    "fk_probe", "staff", "branch", ["{}"], ["id"], postgresql_not_valid={}
 )
 """
 AUTOCOMMIT = "with op.get_context().autocommit_block():\n"
-INDEX = 'op.create_index("ix_probe", "trades", ["symbol"], postgresql_concurrently=True{})'
+INDEX = 'op.create_index("ix_probe", "staff", ["name"], postgresql_concurrently=True{})'
 DROP_INDEX = 'op.drop_index("ix_probe", if_exists=True, postgresql_concurrently=True)'
 BATCHES = """
-last = op.get_bind().scalar(sa.text("SELECT max(id) FROM trades")) or 0
+last = op.get_bind().scalar(sa.text("SELECT max(id) FROM staff")) or 0
 for first in range(0, last + 1, 5_000):
     op.execute(
-        "UPDATE trades SET commission_asset = 'none' WHERE {only}"
+        "UPDATE staff SET nickname = 'none' WHERE {only}"
         f" id >= {{first}} AND id < {{first + 5_000}}"
     )
 """
@@ -41,101 +41,101 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
     # Title: rule, upgrade, earlier revision, part of the message.
     "a CHECK that is validated at once": (
         "scan-under-lock",
-        'op.create_check_constraint(op.f("ck_probe"), "trades", "price < 1e30")',
+        'op.create_check_constraint(op.f("ck_probe"), "staff", "wage < 1e30")',
         "",
-        "ACCESS EXCLUSIVE on trades, which blocks reads and writes. Safe: add it NOT VALID,"
+        "ACCESS EXCLUSIVE on staff, which blocks reads and writes. Safe: add it NOT VALID,"
         " VALIDATE it in the next revision. See “Add or change a CHECK” in docs/recipes.md.",
     ),
     "SET NOT NULL without a validated CHECK": (
         "scan-under-lock",
-        'op.alter_column("bot_states", "last_updated_at", nullable=False)',
-        'op.alter_column("bot_states", "last_updated_at", nullable=True)',
-        "reads all rows of bot_states under ACCESS EXCLUSIVE on bot_states",
+        'op.alter_column("author", "name", nullable=False)',
+        'op.alter_column("author", "name", nullable=True)',
+        "reads all rows of author under ACCESS EXCLUSIVE on author",
     ),
     "an index that is not built concurrently": (
         "scan-under-lock",
-        'op.create_index("ix_probe", "trades", ["symbol"])',
+        'op.create_index("ix_probe", "staff", ["name"])',
         "",
-        "under SHARE on trades, which blocks writes. Safe: build it CONCURRENTLY",
+        "under SHARE on staff, which blocks writes. Safe: build it CONCURRENTLY",
     ),
     "an index that is not built concurrently, outside a transaction": (
         "scan-under-lock",
-        indented('op.execute("CREATE INDEX IF NOT EXISTS ix_probe ON trades (symbol)")'),
+        indented('op.execute("CREATE INDEX IF NOT EXISTS ix_probe ON staff (name)")'),
         "",
-        "under SHARE on trades, which blocks writes. Safe: build it CONCURRENTLY",
+        "under SHARE on staff, which blocks writes. Safe: build it CONCURRENTLY",
     ),
     "a unique constraint": (
         "scan-under-lock",
-        'op.create_unique_constraint("uq_probe", "trades", ["id", "symbol"])',
+        'op.create_unique_constraint("uq_probe", "staff", ["id", "name"])',
         "",
-        "reads all rows of trades under ACCESS EXCLUSIVE on trades",
+        "reads all rows of staff under ACCESS EXCLUSIVE on staff",
     ),
     "a foreign key that is validated at once": (
         "scan-under-lock",
         FOREIGN_KEY.format("probe_id", False),
-        'op.add_column("trades", sa.Column("probe_id", sa.Integer()))',
-        "SHARE ROW EXCLUSIVE on trades, which block writes. Safe: add it NOT VALID",
+        'op.add_column("staff", sa.Column("probe_id", sa.Integer()))',
+        "SHARE ROW EXCLUSIVE on staff, which block writes. Safe: add it NOT VALID",
     ),
     "a new table that is filled in the transaction of its foreign key": (
         "scan-under-lock",
-        'op.execute("CREATE TABLE probe (id integer REFERENCES users)")\n'
-        'op.execute("INSERT INTO probe SELECT id FROM users")',
+        'op.execute("CREATE TABLE probe (id integer REFERENCES branch)")\n'
+        'op.execute("INSERT INTO probe SELECT id FROM branch")',
         "",
-        "reads all rows of users under SHARE ROW EXCLUSIVE on users",
+        "reads all rows of branch under SHARE ROW EXCLUSIVE on branch",
     ),
     "a change of type": (
         "rewrite-under-lock",
-        'op.alter_column("bot_states", "daily_trades_count", type_=sa.BigInteger())',
+        'op.alter_column("book", "pages", type_=sa.BigInteger())',
         "",
-        "rewrites bot_states under ACCESS EXCLUSIVE on bot_states, which blocks reads and writes."
+        "rewrites book under ACCESS EXCLUSIVE on book, which blocks reads and writes."
         " Safe: add a column of the new type",
     ),
     "a volatile default": (
         "rewrite-under-lock",
-        'op.execute("ALTER TABLE trades ADD COLUMN tag uuid DEFAULT gen_random_uuid()")',
+        'op.execute("ALTER TABLE staff ADD COLUMN tag uuid DEFAULT gen_random_uuid()")',
         "",
-        "rewrites trades under ACCESS EXCLUSIVE on trades",
+        "rewrites staff under ACCESS EXCLUSIVE on staff",
     ),
     "VACUUM FULL": (
         "rewrite-under-lock",
-        indented('op.execute("VACUUM FULL users")'),
+        indented('op.execute("VACUUM FULL branch")'),
         "",
-        "rewrites users under ACCESS EXCLUSIVE on users",
+        "rewrites branch under ACCESS EXCLUSIVE on branch",
     ),
     "a column and a foreign key in one revision": (
         "second-table",
-        'op.add_column("trades", sa.Column("probe_id", sa.Integer()))\n'
+        'op.add_column("staff", sa.Column("probe_id", sa.Integer()))\n'
         + FOREIGN_KEY.format("probe_id", True),
         "",
-        "requests SHARE ROW EXCLUSIVE on api_keys while the transaction holds ACCESS EXCLUSIVE on"
-        " trades, which blocks reads and writes for as long as it waits. Split it into two"
+        "requests SHARE ROW EXCLUSIVE on branch while the transaction holds ACCESS EXCLUSIVE on"
+        " staff, which blocks reads and writes for as long as it waits. Split it into two"
         " revisions. Safe: add it NOT VALID in a revision of its own, VALIDATE it in the next.",
     ),
     "columns of two tables": (
         "second-table",
-        f'{ADD_COLUMN}\nop.add_column("users", sa.Column("note", sa.Text()))',
+        f'{ADD_COLUMN}\nop.add_column("branch", sa.Column("note", sa.Text()))',
         "",
-        "requests ACCESS EXCLUSIVE on users while the transaction holds ACCESS EXCLUSIVE on"
-        " trades",
+        "requests ACCESS EXCLUSIVE on branch while the transaction holds ACCESS EXCLUSIVE on"
+        " staff",
     ),
     "a foreign key, then a column of another table": (
         "second-table",
-        f'op.execute("CREATE TABLE probe (id integer REFERENCES users)")\n{ADD_COLUMN}',
+        f'op.execute("CREATE TABLE probe (id integer REFERENCES branch)")\n{ADD_COLUMN}',
         "",
-        "requests ACCESS EXCLUSIVE on trades while the transaction holds SHARE ROW EXCLUSIVE on"
-        " users",
+        "requests ACCESS EXCLUSIVE on staff while the transaction holds SHARE ROW EXCLUSIVE on"
+        " branch",
     ),
     "a table with two foreign keys is dropped": (
         "second-table",
-        'op.drop_table("trades")',
+        'op.drop_table("authorship")',
         "",
         "Safe: drop its foreign keys first, each in a revision of its own. See “Drop a table”",
     ),
     "an UPDATE of every row": (
         "every-row",
-        "op.execute(\"UPDATE trades SET commission_asset = 'BNB'\")",
+        "op.execute(\"UPDATE staff SET nickname = 'BNB'\")",
         "",
-        "changes every row of trades in one transaction",
+        "changes every row of staff in one transaction",
     ),
     "batches in one transaction": (
         "every-row",
@@ -143,48 +143,45 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         "",
         "Safe: in batches of some thousands, each committed by autocommit_block()",
     ),
-    "TRUNCATE": ("every-row", 'op.execute("TRUNCATE bot_states")', "", "every row of bot_states"),
+    "TRUNCATE": ("every-row", 'op.execute("TRUNCATE suggestion")', "", "every row of suggestion"),
     "changed rows in the transaction of a strong lock": (
         "rows-under-lock",
-        f"{ADD_COLUMN}\nop.execute(\"UPDATE trades SET note = '' WHERE id = 1001\")",
+        f"{ADD_COLUMN}\nop.execute(\"UPDATE staff SET note = '' WHERE id = 1001\")",
         "",
-        "changes rows of trades in the transaction that holds ACCESS EXCLUSIVE on trades",
+        "changes rows of staff in the transaction that holds ACCESS EXCLUSIVE on staff",
     ),
     "VALIDATE in the transaction of its ADD": (
         "validate-with-add",
         f"{CHECK}\n{VALIDATE.format('ck_probe')}",
         "",
-        "validates a constraint in the transaction that added it, so all rows of trades are read"
-        " under ACCESS EXCLUSIVE on trades",
+        "validates a constraint in the transaction that added it, so all rows of staff are read"
+        " under ACCESS EXCLUSIVE on staff",
     ),
     "VALIDATE before SET NOT NULL": (
         "scan-before-lock",
         f"{VALIDATE.format('ck_probe')}\n"
-        'op.execute("ALTER TABLE trades ALTER COLUMN commission_asset SET NOT NULL")\n'
-        'op.execute("ALTER TABLE trades DROP CONSTRAINT ck_probe")',
-        "op.execute(\"UPDATE trades SET commission_asset = '' WHERE commission_asset IS NULL\")\n"
-        + CHECK.replace("price < 1e30", "commission_asset IS NOT NULL"),
-        "requests ACCESS EXCLUSIVE on trades, which blocks reads and writes, after ALTER TABLE"
-        " trades VALIDATE CONSTRAINT ck_probe has read all rows of trades",
+        'op.execute("ALTER TABLE staff ALTER COLUMN nickname SET NOT NULL")\n'
+        'op.execute("ALTER TABLE staff DROP CONSTRAINT ck_probe")',
+        "op.execute(\"UPDATE staff SET nickname = '' WHERE nickname IS NULL\")\n"
+        + CHECK.replace("wage < 1e30", "nickname IS NOT NULL"),
+        "requests ACCESS EXCLUSIVE on staff, which blocks reads and writes, after ALTER TABLE"
+        " staff VALIDATE CONSTRAINT ck_probe has read all rows of staff",
     ),
     "a column before an index that is built concurrently": (
         "run-again",
         f"{ADD_COLUMN}\n{indented(DROP_INDEX, INDEX.format(''))}",
         "",
-        "ALTER TABLE trades ADD COLUMN note TEXT: fails when the revision is run again",
+        "ALTER TABLE staff ADD COLUMN note TEXT: fails when the revision is run again",
     ),
     "a foreign key before its VALIDATE": (
         "run-again",
         FOREIGN_KEY.format("probe_id", True) + indented(VALIDATE.format("fk_probe")),
-        'op.add_column("trades", sa.Column("probe_id", sa.Integer()))',
-        'constraint "fk_probe" for relation "trades" already exists',
+        'op.add_column("staff", sa.Column("probe_id", sa.Integer()))',
+        'constraint "fk_probe" for relation "staff" already exists',
     ),
     "an UPDATE that is not idempotent": (
         "run-again",
-        indented(
-            "op.execute(\"UPDATE users SET hashed_password = hashed_password || 'x' WHERE"
-            ' id = 1001")'
-        ),
+        indented("op.execute(\"UPDATE branch SET name = name || 'x' WHERE id = 1001\")"),
         "",
         "the result differs from that of a single run",
     ),
@@ -228,58 +225,61 @@ SAFE: dict[str, tuple[str, str]] = {
     "nothing": ("pass", ""),
     "a column": (ADD_COLUMN, ""),
     "a column with a default": (
-        'op.add_column("trades", sa.Column("n", sa.Integer(), nullable=False,'
+        'op.add_column("staff", sa.Column("n", sa.Integer(), nullable=False,'
         ' server_default=sa.text("0")))',
         "",
     ),
     "a wider varchar": (
-        'op.alter_column("users", "hashed_password", type_=sa.String(512))',
+        'op.alter_column("staff", "nickname", type_=sa.String(99))',
         "",
     ),
     "a CHECK that is not validated": (CHECK, ""),
     "a CHECK that replaces another": (
-        f'op.drop_constraint("ck_trades_side_known", "trades")\n{CHECK}',
+        f'op.drop_constraint("ck_staff_wage_positive", "staff")\n{CHECK}',
         "",
     ),
     "VALIDATE": (VALIDATE.format("ck_probe"), CHECK),
     "VALIDATE outside a transaction": (indented(VALIDATE.format("ck_probe")), CHECK),
     "SET NOT NULL with a validated CHECK": (
-        'op.execute("ALTER TABLE trades ALTER COLUMN price SET NOT NULL")\n'
-        'op.execute("ALTER TABLE trades DROP CONSTRAINT ck_probe")',
-        'op.execute("ALTER TABLE trades ALTER COLUMN price DROP NOT NULL")\n'
-        'op.create_check_constraint(op.f("ck_probe"), "trades", "price IS NOT NULL")',
+        'op.execute("ALTER TABLE staff ALTER COLUMN wage SET NOT NULL")\n'
+        'op.execute("ALTER TABLE staff DROP CONSTRAINT ck_probe")',
+        'op.execute("ALTER TABLE staff ALTER COLUMN wage DROP NOT NULL")\n'
+        'op.create_check_constraint(op.f("ck_probe"), "staff", "wage IS NOT NULL")',
     ),
     "a foreign key": (
         FOREIGN_KEY.format("probe_id", True),
-        'op.add_column("trades", sa.Column("probe_id", sa.Integer()))',
+        'op.add_column("staff", sa.Column("probe_id", sa.Integer()))',
     ),
     "a new table with two foreign keys": (
-        'op.execute("CREATE TABLE probe (id integer REFERENCES users, bot integer REFERENCES'
-        ' bot_configs)")',
+        'op.execute("CREATE TABLE probe (id integer REFERENCES branch, book uuid REFERENCES'
+        ' book)")',
         "",
     ),
-    "a table with one foreign key is dropped": ('op.drop_table("api_keys")', ""),
+    "a table with one foreign key is dropped": ('op.drop_table("payment", schema="lending")', ""),
     "an index, built concurrently": (indented(DROP_INDEX, INDEX.format("")), ""),
     "a unique constraint from an index": (
-        'op.execute("ALTER TABLE trades ADD CONSTRAINT ix_probe UNIQUE USING INDEX ix_probe")',
-        indented('op.execute("CREATE UNIQUE INDEX CONCURRENTLY ix_probe ON trades (id, symbol)")'),
+        'op.execute("ALTER TABLE staff ADD CONSTRAINT ix_probe UNIQUE USING INDEX ix_probe")',
+        indented('op.execute("CREATE UNIQUE INDEX CONCURRENTLY ix_probe ON staff (id, name)")'),
     ),
     "batches outside a transaction": (
-        indented(BATCHES.format(only="commission_asset IS NULL AND")),
+        indented(BATCHES.format(only="nickname IS NULL AND")),
         "",
     ),
-    "few rows": ("op.execute(\"UPDATE trades SET pnl = 0 WHERE pnl < 0 AND symbol = '0'\")", ""),
+    "few rows": (
+        "op.execute(\"UPDATE staff SET nickname = 'x' WHERE nickname = 'y' AND name = '0'\")",
+        "",
+    ),
     "a shorter wait": (f"op.execute(\"SET LOCAL lock_timeout = '100ms'\")\n{ADD_COLUMN}", ""),
     "storage and comments": (
-        'op.execute("ALTER TABLE trades SET (fillfactor = 90)")\n'
-        "op.execute(\"COMMENT ON TABLE trades IS 'Filled orders.'\")",
+        'op.execute("ALTER TABLE staff SET (fillfactor = 90)")\n'
+        "op.execute(\"COMMENT ON TABLE staff IS 'Who works here.'\")",
         "",
     ),
-    "VACUUM": (indented('op.execute("VACUUM users")'), ""),
+    "VACUUM": (indented('op.execute("VACUUM branch")'), ""),
     "a trigger": (
         "op.execute(\"CREATE FUNCTION probe() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN"
         " NEW; END'\")\n"
-        'op.execute("CREATE TRIGGER probe BEFORE INSERT ON trades FOR EACH ROW EXECUTE FUNCTION'
+        'op.execute("CREATE TRIGGER probe BEFORE INSERT ON staff FOR EACH ROW EXECUTE FUNCTION'
         ' probe()")',
         "",
     ),
@@ -292,27 +292,27 @@ def test_a_safe_revision_passes(title: str, probe: Probe) -> None:
     assert probe(upgrade, earlier=earlier).broken_rules() == []
 
 
-PLAIN_INDEX = 'op.execute("CREATE INDEX ix_probe ON trades (symbol)")'
+PLAIN_INDEX = 'op.execute("CREATE INDEX ix_probe ON staff (name)")'
 
 
 @pytest.mark.parametrize(
     ("upgrade", "accepts", "message"),
     [
-        (PLAIN_INDEX, "scan-under-lock on trades, since it has ten rows.", None),
+        (PLAIN_INDEX, "scan-under-lock on staff, since it has ten rows.", None),
         (
             PLAIN_INDEX,
-            "scan-under-lock on trades and users, because both have ten rows.",
+            "scan-under-lock on staff and branch, because both have ten rows.",
             None,
         ),
-        (PLAIN_INDEX, "scan-under-lock on users, since it has ten rows.", "[scan-"),
-        (PLAIN_INDEX, "every-row on trades, since it has ten rows.", "[scan-"),
-        (PLAIN_INDEX, "scan-under-lock on trades.", "is not of the form"),
+        (PLAIN_INDEX, "scan-under-lock on branch, since it has ten rows.", "[scan-"),
+        (PLAIN_INDEX, "every-row on staff, since it has ten rows.", "[scan-"),
+        (PLAIN_INDEX, "scan-under-lock on staff.", "is not of the form"),
         (
             "pass",
-            "scan-under-lock on trades, since it has ten rows.",
+            "scan-under-lock on staff, since it has ten rows.",
             "that the revision does not have",
         ),
-        ("pass", "scans on trades, since it has ten rows.", "The rules are: scan-under-lock, "),
+        ("pass", "scans on staff, since it has ten rows.", "The rules are: scan-under-lock, "),
         (
             'op.execute("SET LOCAL lock_timeout = 0")',
             "timeout, since the service is stopped at night.",
@@ -332,11 +332,11 @@ def test_an_exception_matches_a_violation_and_has_a_reason(
 
 def test_changed_rows_have_to_be_declared(probe: Probe) -> None:
     upgrade = (
-        "op.execute('UPDATE users SET is_active = false WHERE id = 1001')\n"
-        "op.execute('UPDATE trades SET pnl = 0 WHERE id = 1001')\n"
-        "op.execute('DELETE FROM api_keys WHERE id = 1001')"
+        "op.execute('UPDATE branch SET name = name WHERE id = 1001')\n"
+        "op.execute('UPDATE staff SET wage = 1 WHERE id = 1001')\n"
+        "op.execute('DELETE FROM lending.fee WHERE amount = 0')"
     )
-    docstring = "A probe.\n\nUpgrade: changes users.is_active."
+    docstring = "A probe.\n\nUpgrade: changes branch.name."
     deleted, updated = sorted(probe(upgrade, docstring=docstring).undeclared_changes())
-    assert deleted.endswith("Declare it in the docstring: Upgrade: loses api_keys.")
-    assert updated.endswith("Upgrade: changes trades.<column>.")
+    assert deleted.endswith("Declare it in the docstring: Upgrade: loses lending.fee.")
+    assert updated.endswith("Upgrade: changes staff.<column>.")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trading_bot import PROJECT
+from tests.verification.project import LIBRARY
 from verification.sealed import (
     Revision,
     appended,
@@ -39,7 +39,7 @@ down_revision = "a"
 
 def upgrade() -> None:
     """Add the column."""
-    op.add_column("users", sa.Column("note", sa.Text()))
+    op.add_column("book", sa.Column("note", sa.Text()))
 '''
 # Code whose syntax tree differs between versions of Python: new fields, parts of f-strings.
 VERSION_DEPENDENT = r"""
@@ -65,11 +65,11 @@ def revisions() -> list[Revision]:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("Add a note.", "Add a note to users."),
+        ("Add a note.", "Add a note to book."),
         ("Why: because.\n", ""),
         ('"""Add the column."""', "'''Add it.'''"),
         ("  # as everywhere", ""),
-        ('("users", ', "(\n        'users',\n        "),
+        ('("book", ', "(\n        'book',\n        "),
     ],
 )
 def test_docstrings_comments_and_layout_do_not_affect_the_hash(old: str, new: str) -> None:
@@ -87,7 +87,7 @@ def test_code_affects_the_hash(old: str, new: str) -> None:
 
 
 def test_every_token_of_the_revisions_affects_the_hash(subtests: pytest.Subtests) -> None:
-    for revision in history(PROJECT):
+    for revision in history(LIBRARY):
         tokens = list(tokenize.generate_tokens(io.StringIO(revision.source).readline))
         kinds = {tokenize.NAME: "_", tokenize.NUMBER: "1", tokenize.STRING: '"."'}
         places = [

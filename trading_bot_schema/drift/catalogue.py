@@ -38,7 +38,8 @@ NOISE = re.compile(
 DATABASE_NAME = re.compile(r'\b(DATABASE )(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)')
 
 NOT_DUMPED = r"""
-SELECT format('TRIGGERS of CONSTRAINT %s', c.conname), string_agg(format(
+SELECT format('TRIGGERS of CONSTRAINT %s of %s', c.conname, c.conrelid::regclass),
+    string_agg(format(
     '%s %s ON %s: enabled %s, deferrable %s, initially deferred %s',
     regexp_replace(t.tgname, '[0-9]+$', ''), t.tgfoid::regproc, t.tgrelid::regclass,
     t.tgenabled, t.tgdeferrable, t.tginitdeferred),
@@ -100,7 +101,7 @@ WHERE CASE WHEN t.oid < 16384 THEN t.typacl IS NOT NULL
     ELSE (c.relkind <> 'c' OR t.typcategory = 'A')
         AND (t.typacl IS NOT NULL OR obj_description(t.oid, 'pg_type') IS NOT NULL) END
 UNION ALL
-SELECT 'COMMENT on TRIGGERS of CONSTRAINT ' || c.conname,
+SELECT format('COMMENT on TRIGGERS of CONSTRAINT %s of %s', c.conname, c.conrelid::regclass),
     string_agg(obj_description(t.oid, 'pg_trigger'), E'\n')
 FROM pg_trigger t JOIN pg_constraint c ON c.oid = t.tgconstraint
 WHERE t.tgisinternal AND obj_description(t.oid, 'pg_trigger') IS NOT NULL GROUP BY c.oid

@@ -8,13 +8,13 @@ open (with their prepared statements) and on new ones.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import psycopg
 from alembic.script import Script
-from sqlalchemy import delete, make_url
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -30,9 +30,9 @@ from verification.old_code.statements import (
     statement_cases,
     works,
 )
-from verification.old_code.tables import Refused, read_tables, remove_rows
+from verification.old_code.tables import OldTable, Refused, read_tables, remove_rows
 from verification.old_code.values import FOREIGN_KEY_VIOLATION, Values, insert_rows
-from verification.project import Project
+from verification.project import Project, before
 from verification.roles import as_role
 
 Upgrade = Callable[[str], object]
@@ -49,7 +49,7 @@ def of_revision(databases: Databases, script: Script) -> OldCode:
     """
     return observe(
         databases,
-        lambda: databases.filled_before(script),
+        lambda: databases.filled(*before(script)),
         lambda url: databases.project.migrate(url, script.revision),
     )
 
@@ -82,7 +82,7 @@ def observe(databases: Databases, start: Callable[[], str], upgrade: Upgrade) ->
     # Once more, with only the rows that the revision accepts, to find the other failures.
     url = start()
     try:
-        refused = _refused_rows(databases.project, url, upgrade)
+        refused = _refused_rows(url, upgrade)
     finally:
         databases.drop(url)
     outcome = run(refused, remove=fails)
@@ -98,22 +98,30 @@ def _is_refusal(error: DBAPIError) -> bool:
     return str(getattr(error.orig, "sqlstate", "")).startswith(REFUSALS)
 
 
-def _refused_rows(project: Project, url: str, upgrade: Upgrade) -> Refused:
+def _refused_rows(url: str, upgrade: Upgrade) -> Refused:
     """Return the rows that can no longer be inserted after a revision."""
     with sync_engine(as_role(url)).begin() as connection:
-        tables = read_tables(connection, project, {})
-        for old in reversed(tables.values()):
-            connection.execute(delete(old.table))
+        tables = read_tables(connection, {})
+        connection.execute(text(f"TRUNCATE {', '.join(tables)} CASCADE"))
+    earlier = _errors(url, tables)
     upgrade(url)
-    with psycopg.connect(as_role(url), autocommit=True) as session:
-        return {
-            name: {
-                old.key_of(row): sqlstate
-                for (row, _), sqlstate in zip(old.rows, insert_rows(session, old), strict=True)
-                if sqlstate.startswith(REFUSALS)
-            }
-            for name, old in tables.items()
+    later = _errors(url, tables)
+    return {
+        name: {
+            old.key_of(texts): after
+            for (_, texts), before, after in zip(old.rows, earlier[name], later[name], strict=True)
+            if after.startswith(REFUSALS) and not before
         }
+        for name, old in tables.items()
+    }
+
+
+def _errors(url: str, tables: Mapping[str, OldTable]) -> dict[str, list[str]]:
+    """Return the SQLSTATE of each row that cannot be inserted, else an empty text."""
+    with psycopg.connect(as_role(url)) as session:
+        errors = {name: insert_rows(session, old) for name, old in tables.items()}
+        session.rollback()
+        return errors
 
 
 async def _run(
@@ -122,7 +130,7 @@ async def _run(
     project, role = databases.project, databases.app
     superuser = sync_engine(as_role(url))
     with superuser.begin() as connection:
-        tables = read_tables(connection, project, refused)
+        tables = read_tables(connection, refused)
     async with AsyncExitStack() as stack:
         # An engine for each table: after a failure, an engine prepares all statements again.
         open_ = {name: await _connect(stack, project, url, role) for name in tables}

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     Column,
     ColumnElement,
     Delete,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal_column,
     select,
     text,
     update,
@@ -134,7 +136,7 @@ def statement_cases(old: OldTable) -> Iterator[StatementCase]:
 def unique_keys(old: OldTable) -> Iterator[tuple[list[Any], ColumnElement[bool] | None]]:
     """Yield the unique keys that ``ON CONFLICT`` can name, with their predicates."""
     names_seen = set()
-    keys = [(list(old.table.primary_key), None)]
+    keys: list[tuple[list[Any], str | None]] = [(list(old.table.primary_key), None)]
     for constraint in old.table.constraints:
         if isinstance(constraint, UniqueConstraint):
             keys.append((list(constraint.columns), None))
@@ -145,7 +147,7 @@ def unique_keys(old: OldTable) -> Iterator[tuple[list[Any], ColumnElement[bool] 
         names = tuple(column.name for column in columns)
         if names and names not in names_seen:
             names_seen.add(names)
-            yield columns, where
+            yield columns, None if where is None else literal_column(str(where), Boolean)
 
 
 async def attempt(

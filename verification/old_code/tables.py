@@ -2,10 +2,12 @@
 
 import hashlib
 import warnings
+from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
 from sqlalchemy import (
     Column,
     Connection,
@@ -17,14 +19,19 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    inspect,
     literal_column,
     select,
     text,
 )
+from sqlalchemy.dialects import registry
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
-from verification.project import Project
+from verification import rows as fill
+
+POSTGRESQL: Dialect = registry.load("postgresql")()
 
 Row = Mapping[str, Any]
 Texts = Mapping[str, str | None]
@@ -44,7 +51,7 @@ LONG_TEXT = 8_000
 """Characters of a long text in a column without a limit."""
 
 
-@dataclass
+@dataclass(eq=False)
 class OldTable:
     """A table before a revision."""
 
@@ -68,7 +75,12 @@ class OldTable:
     @property
     def name(self) -> str:
         """The name in SQL."""
-        return self.table.name
+        return sql_name(self.table)
+
+    @property
+    def has_spare(self) -> bool:
+        """Whether the spare is another row than the base."""
+        return self.spare is not self.base
 
     @property
     def columns(self) -> list[Column[Any]]:
@@ -97,11 +109,10 @@ class OldTable:
     def is_usable(self) -> bool:
         """Whether it and all tables that it references have a row."""
         keys = self.table.foreign_key_constraints
-        return self.has_base and all(
-            self.all_tables[key.referred_table.name].has_base for key in keys
-        )
+        parents = (self.all_tables[sql_name(key.referred_table)] for key in keys)
+        return self.has_base and all(parent.has_base for parent in parents)
 
-    def key_of(self, row: Row) -> Key:
+    def key_of(self, row: Texts) -> Key:
         """Return the values of the key."""
         return tuple(row[column.name] for column in self.key)
 
@@ -113,34 +124,36 @@ class OldTable:
         """Return the statement that inserts a row, without RETURNING."""
         return insert(self.table).values({c.name: row[c.name] for c in self.columns}).inline()
 
-    def parents(self) -> Iterator["OldTable"]:
+    def parents(self, below: tuple["OldTable", ...] = ()) -> Iterator["OldTable"]:
         """Yield the tables whose spare rows the spare row references, parents first."""
         for constraint in self.table.foreign_key_constraints:
-            parent = self.all_tables[constraint.referred_table.name]
+            parent = self.all_tables[sql_name(constraint.referred_table)]
             refers = all(
                 self.spare[pair.parent.name] == parent.spare[pair.column.name]
                 for pair in constraint.elements
             )
-            if parent is not self and parent.spare is not parent.base and refers:
-                yield from parent.parents()
+            if parent is not self and parent not in below and parent.has_spare and refers:
+                yield from parent.parents((*below, self))
                 yield parent
 
-    def dependents(self, row: Row) -> Iterator[tuple["OldTable", Row]]:
+    def dependents(
+        self, row: Row, above: tuple["OldTable", ...] = ()
+    ) -> Iterator[tuple["OldTable", Row]]:
         """Yield the rows that are deleted or changed together with a row, parents first."""
         for child in self.all_tables.values():
             for constraint in child.table.foreign_key_constraints:
                 if (
                     constraint.referred_table is self.table
-                    and child is not self
+                    and child not in (self, *above)
                     and str(constraint.ondelete).upper() in DEPENDENT_ACTIONS
                 ):
                     pairs = constraint.elements
                     references = {pair.parent.name: row[pair.column.name] for pair in pairs}
                     yield child, {**child.spare, **references}
-                    yield from child.dependents({**child.spare, **references})
+                    yield from child.dependents({**child.spare, **references}, (*above, self))
 
 
-def read_tables(connection: Connection, project: Project, refused: Refused) -> dict[str, OldTable]:
+def read_tables(connection: Connection, refused: Refused) -> dict[str, OldTable]:
     """Read the tables that have rows, each after those that it references.
 
     Deletes one row of each, the spare, which can then be inserted. Neither the spare nor the base
@@ -148,19 +161,16 @@ def read_tables(connection: Connection, project: Project, refused: Refused) -> d
     """
     # Python has no time after the year 9999, which another time zone could require.
     connection.execute(text("SET LOCAL timezone = 'UTC'"))
-    metadata = MetaData()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Such as about NOT VALID constraints.
-        metadata.reflect(connection, only=lambda name, _: name != project.version_table)
+    connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
     tables: dict[str, OldTable] = {}
-    for table in metadata.sorted_tables:
+    for table in _reflected(connection):
         rows = _rows(connection, table)
         if rows:
             types, values = _types_and_values(connection, table, [texts for _, texts in rows])
             old = OldTable(table, types, values, rows, *rows[0], *rows[0], tables)
-            accepted = [row for row in rows if old.key_of(row[0]) not in refused.get(old.name, ())]
+            accepted = [row for row in rows if old.key_of(row[1]) not in refused.get(old.name, ())]
             old.base, old.base_texts = old.spare, old.spare_texts = (accepted or rows)[0]
-            tables[table.name] = old
+            tables[old.name] = old
     for old in reversed(tables.values()):
         _delete_spare(connection, old, refused.get(old.name, {}))
     for old in tables.values():
@@ -168,21 +178,38 @@ def read_tables(connection: Connection, project: Project, refused: Refused) -> d
     return tables
 
 
+def _reflected(connection: Connection) -> list[Table]:
+    """Return the tables, each after those that it references, except in a cycle."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    order = fill.read_tables(driver)
+    metadata = MetaData()
+    inspector = inspect(connection)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Such as about NOT VALID constraints and cycles.
+        for schema in inspector.get_schema_names():
+            if schema != "information_schema":
+                named = None if schema == inspector.default_schema_name else schema
+                metadata.reflect(connection, schema=named)
+    tables = {sql_name(table): table for table in metadata.tables.values()}
+    return [tables[name] for name in order]
+
+
 def remove_rows(connection: Connection, tables: Mapping[str, OldTable], refused: Refused) -> None:
     """Delete the rows that a revision refuses."""
     for old in reversed(list(tables.values())):
         keys = refused.get(old.name, {})
-        for row, _ in old.rows:
-            if old.key_of(row) in keys:
-                connection.execute(delete(old.table).where(old.is_row(row)))
-        old.has_base = old.key_of(old.base) not in keys
+        for row, texts in old.rows:
+            if old.key_of(texts) in keys:
+                _delete(connection, old, row)
+        old.has_base = old.key_of(old.base_texts) not in keys
 
 
 def _types_and_values(
     connection: Connection, table: Table, rows: Sequence[Texts]
 ) -> tuple[dict[str, str], dict[str, list[str | None]]]:
     types, values = {}, {}
-    for name, kind, length in connection.execute(text(TYPES), {"table": quoted(table.name)}):
+    for name, kind, length in connection.execute(text(TYPES), {"table": sql_name(table)}):
         types[name] = kind
         distinct = dict.fromkeys(row[name] for row in rows)
         if kind.startswith(("text", "character varying")):
@@ -209,26 +236,41 @@ def _rows(connection: Connection, table: Table) -> list[tuple[Row, Texts]]:
 
 def _delete_spare(connection: Connection, old: OldTable, refused: Container[Key]) -> None:
     """Delete a row that no other references, if there is one other than the base."""
-    others = [row for row in old.rows if row[0] is not old.base]
-    others.sort(key=lambda row: old.key_of(row[0]) in refused)
+    number = Counter(old.key_of(texts) for _, texts in old.rows)  # in a table without a key
+    others = [
+        row for row in old.rows if row[0] is not old.base and number[old.key_of(row[1])] == 1
+    ]
+    others.sort(key=lambda row: old.key_of(row[1]) in refused)
     for row, texts in others[:6]:
         try:
-            with connection.begin_nested():
-                connection.execute(delete(old.table).where(old.is_row(row)))
+            _delete(connection, old, row)
         except IntegrityError:
             continue
         old.spare, old.spare_texts = row, texts
         return
 
 
+def _delete(connection: Connection, old: OldTable, row: Row) -> None:
+    """Delete a row, also from a table whose triggers forbid that."""
+    with connection.begin_nested():
+        connection.execute(text(f"ALTER TABLE {old.name} DISABLE TRIGGER USER"))
+        connection.execute(delete(old.table).where(old.is_row(row)))
+        connection.execute(text(f"ALTER TABLE {old.name} ENABLE TRIGGER USER"))
+
+
 def _set_sequences(connection: Connection, old: OldTable) -> None:
     """Set sequences past the existing rows, as if the application had inserted them."""
     for column in old.key:
-        names = {"table": quoted(old.name), "column": column.name}
+        names = {"table": old.name, "column": column.name}
         sequence = connection.scalar(text(SEQUENCE), names)
         if sequence is not None:
             numbered = func.setval(sequence, func.greatest(func.max(column), 1))
             connection.execute(select(numbered).select_from(old.table))
+
+
+def sql_name(table: Table) -> str:
+    """Return the name of a table in SQL, such as ``lending."user"``."""
+    return POSTGRESQL.identifier_preparer.format_table(table)
 
 
 def quoted(name: str) -> str:

@@ -101,7 +101,7 @@ class Values:
     def _rows_can_be_written(self, old: OldTable) -> bool:
         """Return whether all existing rows can be written, if one of them can."""
         for column in old.columns:
-            update = f"UPDATE {quoted(old.name)} SET {quoted(column.name)} = {quoted(column.name)}"
+            update = f"UPDATE {old.name} SET {quoted(column.name)} = {quoted(column.name)}"
             for statement in (f"{update} WHERE {_is_row(old, old.base_texts)}", update):
                 try:
                     with self._connection.transaction(force_rollback=True):
@@ -124,7 +124,7 @@ def _statements(old: OldTable) -> Iterator[tuple[str, list[Statement]]]:
             updates.append(
                 (
                     f"update {old.name}.{column.name}",
-                    f"UPDATE {quoted(old.name)} SET {quoted(column.name)} = {written}"
+                    f"UPDATE {old.name} SET {quoted(column.name)} = {written}"
                     f" WHERE {_is_row(old, old.base_texts)}"
                     f" RETURNING {_is_stored(old, column.name, value)}",
                 )
@@ -136,7 +136,7 @@ def _statements(old: OldTable) -> Iterator[tuple[str, list[Statement]]]:
             )
     needed = "; ".join(_insert(parent, parent.spare_texts) for parent in old.parents())
     if old.spare is old.base:
-        needed = f"DELETE FROM {quoted(old.name)} WHERE {_is_row(old, old.base_texts)}"
+        needed = f"DELETE FROM {old.name} WHERE {_is_row(old, old.base_texts)}"
     yield NO_OP, updates
     yield needed or NO_OP, inserts
 
@@ -144,10 +144,7 @@ def _statements(old: OldTable) -> Iterator[tuple[str, list[Statement]]]:
 def _insert(old: OldTable, row: Texts) -> str:
     names = [column.name for column in old.columns]
     values = [_value(old, name, row[name]) for name in names]
-    return (
-        f"INSERT INTO {quoted(old.name)} ({', '.join(map(quoted, names))})"
-        f" VALUES ({', '.join(values)})"
-    )
+    return f"INSERT INTO {old.name} ({', '.join(map(quoted, names))}) VALUES ({', '.join(values)})"
 
 
 def _value(old: OldTable, column: str, value: str | None) -> str:

@@ -103,6 +103,9 @@ staff = Table(
     Column("id", sa.Integer, sa.Identity(), primary_key=True),
     Column("branch_id", ForeignKey("branch.id"), nullable=False),
     Column("name", sa.Text, nullable=False),
+    Column("nickname", sa.String(50)),
+    Column("wage", sa.Numeric(8, 2), nullable=False),
+    sa.CheckConstraint("wage > 0", name="wage_positive"),
 )
 suggestion = Table(
     "suggestion",
@@ -144,7 +147,11 @@ loan = Table(
     sa.CheckConstraint("note <> ''", name="note_not_empty"),
     Index(None, "user_id", "lent_at"),
     Index(
-        "uq_loan_open", "book_id", "number", unique=True, postgresql_where="returned_at IS NULL"
+        "uq_loan_open",
+        "book_id",
+        "number",
+        unique=True,
+        postgresql_where=text("returned_at IS NULL"),
     ),
     schema="lending",
 )

@@ -2,7 +2,8 @@
 
 Why: a copy is lent to one member at a time, and readers search for words.
 Locks: SHARE UPDATE EXCLUSIVE on lending.loan and book, while their rows are read.
-Old code: breaks: insert into lending.loan, update lending.loan.returned_at.
+Old code: breaks: insert into lending.loan, rows of lending.loan, update
+lending.loan.returned_at.
 Downgrade: keeps all data.
 
 Revision ID: indexes
@@ -48,5 +49,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop the two indexes."""
     with op.get_context().autocommit_block():
-        for name, schema in ((op.f("ix_book_search"), None), (op.f("uq_loan_open"), "lending")):
-            op.drop_index(name, schema=schema, if_exists=True, postgresql_concurrently=True)
+        op.drop_index(op.f("ix_book_search"), if_exists=True, postgresql_concurrently=True)
+        op.drop_index(
+            op.f("uq_loan_open"), schema="lending", if_exists=True, postgresql_concurrently=True
+        )

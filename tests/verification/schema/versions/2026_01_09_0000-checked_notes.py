@@ -6,15 +6,15 @@ Old code: works.
 Downgrade: keeps all data.
 Downgrade locks: ACCESS EXCLUSIVE on lending.loan, for milliseconds.
 
-Revision ID: notes
-Revises: fees
-Create Date: 2026-01-08 00:00:00+00:00
+Revision ID: checked
+Revises: notes
+Create Date: 2026-01-09 00:00:00+00:00
 """
 
 from alembic import op
 
-revision = "notes"
-down_revision = "fees"
+revision = "checked"
+down_revision = "notes"
 
 
 def upgrade() -> None:

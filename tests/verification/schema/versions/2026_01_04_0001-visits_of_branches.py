@@ -4,7 +4,8 @@ Why: a branch opens longer where more people come.
 Locks: SHARE ROW EXCLUSIVE on branch, for milliseconds.
 Old code: works.
 Downgrade: loses lending.visit.
-Downgrade locks: ACCESS EXCLUSIVE on branch, for milliseconds.
+Downgrade locks: ACCESS EXCLUSIVE on branch, lending.visit_2026 and lending.visit_other, for
+milliseconds.
 
 Revision ID: visits
 Revises: lending

@@ -54,7 +54,10 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), sa.Identity(), nullable=False),
         sa.Column("branch_id", sa.SmallInteger(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("nickname", sa.String(50)),
+        sa.Column("wage", sa.Numeric(8, 2), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_staff")),
+        sa.CheckConstraint("wage > 0", name=op.f("ck_staff_wage_positive")),
         sa.ForeignKeyConstraint(["branch_id"], ["branch.id"], name=op.f("fk_staff_branch_id")),
     )
     op.create_foreign_key(

@@ -1,0 +1,28 @@
+"""The guarantees hold for a schema with parts of every kind: no tool fails on one of them."""
+
+import pytest
+from alembic import command
+from alembic.script import Script
+
+from tests.verification.project import LIBRARY
+from verification import GUARANTEES, Databases
+from verification.conformance import Conformance
+from verification.databases import sync_engine
+from verification.guarantees import Guarantee, passes_squawk
+
+
+# .squawk.toml has the opinions of the bot's project.
+@pytest.mark.parametrize(
+    "guarantee",
+    [each for each in GUARANTEES if each is not passes_squawk],
+    ids=lambda guarantee: guarantee.__name__,
+)
+@pytest.mark.parametrize("revision", LIBRARY.history, ids=lambda revision: revision.revision)
+def test_revision(revision: Script, guarantee: Guarantee, owned_databases: Databases) -> None:
+    assert list(guarantee(owned_databases, revision)) == []
+
+
+def test_models_and_migrations(database_at: Databases) -> None:
+    url = database_at.at(LIBRARY.head)
+    assert Conformance(database_at).drift(url) == ""
+    command.check(LIBRARY.config(sync_engine(url)))
