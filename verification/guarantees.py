@@ -10,10 +10,11 @@ from functools import cache
 
 from alembic.script import Script
 
-from verification import agreement, lint, old_code, reading, round_trip
+from verification import agreement, lint, old_code, reading
 from verification.history import Databases
 from verification.observed_revision import ObservedRevision
 from verification.old_code import line, plans
+from verification.round_trip import undeclared
 
 Guarantee = Callable[[Databases, Script], Iterator[str]]
 
@@ -47,7 +48,7 @@ def breaks_no_rule(databases: Databases, script: Script) -> Iterator[str]:
 
 def preserves_rows(databases: Databases, script: Script) -> Iterator[str]:
     """Yield what it does to rows, up and down, and does not declare."""
-    yield from round_trip.undeclared(databases, script)
+    yield from undeclared(databases, script)
     yield from observed(databases, script).undeclared_changes()
 
 

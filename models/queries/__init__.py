@@ -47,7 +47,7 @@ from models.queries.positions import (
     unresolved_entries,
 )
 from models.queries.reports import (
-    Position,
+    Cursor,
     bot_result,
     daily_pnl,
     fees_by_asset,
@@ -68,8 +68,8 @@ from models.queries.scheduling import (
 from models.queries.trades import OrderConflictError, Recorded, record_trade, record_trades
 
 __all__ = [
+    "Cursor",
     "OrderConflictError",
-    "Position",
     "PositionError",
     "Prices",
     "Recorded",

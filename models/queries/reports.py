@@ -8,12 +8,12 @@ from sqlalchemy import ColumnElement, Date, Select, and_, cast, func, select, tr
 
 from models.trade import Trade
 
-Position = tuple[datetime, int]
+Cursor = tuple[datetime, int]
 """End of a page of trades: ``timestamp`` and ``id`` of its last trade."""
 
 
 def trades_of_bot(
-    bot_config_id: int, before: Position | None = None, limit: int = 50
+    bot_config_id: int, before: Cursor | None = None, limit: int = 50
 ) -> Select[Trade]:
     """Select a page of a bot's trades, the latest first.
 
@@ -22,7 +22,7 @@ def trades_of_bot(
     return _page(Trade.bot_config_id == bot_config_id, before, limit)
 
 
-def trades_of_user(user_id: int, before: Position | None = None, limit: int = 50) -> Select[Trade]:
+def trades_of_user(user_id: int, before: Cursor | None = None, limit: int = 50) -> Select[Trade]:
     """Select a page of a user's trades; see :func:`trades_of_bot`."""
     return _page(Trade.user_id == user_id, before, limit)
 
@@ -37,7 +37,7 @@ def bot_result(bot_config_id: int, since: datetime) -> Select[int, Decimal | Non
     )
 
 
-def _page(whose: ColumnElement[bool], before: Position | None, limit: int) -> Select[Trade]:
+def _page(whose: ColumnElement[bool], before: Cursor | None, limit: int) -> Select[Trade]:
     # By the last trade seen, not by OFFSET, which reads all rows that it skips.
     statement = select(Trade).where(whose)
     if before is not None:

@@ -33,12 +33,12 @@ async def test_pages_of_trades(session: AsyncSession, owner: str) -> None:
     await add_trades(session, bot, *({"timestamp": time} for time in times))
     await add_trades(session, await add_bot(session), {"timestamp": NOON})
 
-    def page(before: queries.Position | None) -> Any:
+    def page(before: queries.Cursor | None) -> Any:
         if owner == "bot":
             return queries.trades_of_bot(bot.id, before, limit=2)
         return queries.trades_of_user(bot.user_id, before, limit=2)
 
-    positions: list[queries.Position] = []
+    positions: list[queries.Cursor] = []
     while trades := (await session.scalars(page(positions[-1] if positions else None))).all():
         assert len(trades) <= 2
         positions += [(trade.timestamp, trade.id) for trade in trades]

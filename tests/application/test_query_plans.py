@@ -10,7 +10,7 @@ from models.queries.scheduling import tick_statement
 from tests.support import data
 from tests.support.hot_queries import hot_queries
 from verification import databases
-from verification.plans import explain
+from verification.query_plans import explain
 
 TRADES = 30_000
 PLANS = """

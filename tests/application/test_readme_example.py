@@ -1,8 +1,10 @@
-"""The application in the README serves requests, from a real database."""
+"""The application in the README serves requests and records reports, on a real database."""
 
 import re
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from decimal import Decimal
 from types import ModuleType
 from typing import Annotated, Any
 
@@ -12,6 +14,7 @@ from httpx import ASGITransport, AsyncClient
 from sqlalchemy.ext.asyncio import AsyncSession
 
 import models
+from examples.exchange import LOT, Exchange
 from models import User
 from tests.support import factories
 from tests.trading_bot import ROOT
@@ -74,3 +77,17 @@ async def test_a_request_whose_commit_fails_is_an_error(
     add_user.__annotations__["db"] = example["Session"]
     app.add_api_route("/users", add_user, methods=["POST"])
     assert (await client.post("/users")).status_code == 500
+
+
+async def test_the_state_follows_from_reports(
+    example: dict[str, Any], client: AsyncClient, session: AsyncSession
+) -> None:
+    bot = await factories.add_bot(session)
+    await session.commit()
+    exchange = Exchange(datetime.now(UTC))
+    exchange.new_order("BTCUSDT", "BUY", Decimal(1), "bot-1")
+    reports = exchange.reports
+    states = [await example["on_reports"](bot, reports[:n], dust=LOT) for n in (1, 2, 2)]
+    assert [state.in_position for state in states] == [False, True, True]
+    assert states[-1].current_position_size_coins == exchange.held("bot") == Decimal("0.999")
+    assert states[-1].daily_trades_count == 1

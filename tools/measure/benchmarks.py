@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from tools.measure import layers, writes
 from tools.measure.data import PROJECT, Filled, HotQueries, copied, vacuum
 from verification import databases
-from verification.plans import explain
+from verification.query_plans import explain
 
 RESULTS = "docs/benchmarks.json"
 RELATIONS = text(

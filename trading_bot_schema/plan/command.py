@@ -33,7 +33,7 @@ LOCK_TIMEOUT = 100
 
 
 @dataclass(frozen=True)
-class Plan:
+class UpgradeReport:
     """What a migration would do."""
 
     database: str
@@ -73,7 +73,7 @@ def run(program: str, arguments: Sequence[str]) -> int:
     return 0 if plan.would_run else 1
 
 
-def make_plan(url: URL, target: str = "head") -> Plan:
+def make_plan(url: URL, target: str = "head") -> UpgradeReport:
     """Inspect a database, and return what an upgrade would do.
 
     Raises:
@@ -99,7 +99,7 @@ def make_plan(url: URL, target: str = "head") -> Plan:
         raise CommandError(f"The database cannot be read: {reason(error)}") from error
     if not revisions:
         obstacles = []
-    return Plan(
+    return UpgradeReport(
         database=masked(url),
         at=at,
         to=target,
@@ -110,7 +110,7 @@ def make_plan(url: URL, target: str = "head") -> Plan:
     )
 
 
-def lines(plan: Plan) -> Iterator[str]:
+def lines(plan: UpgradeReport) -> Iterator[str]:
     """Yield a plan, line by line, for a terminal."""
     width = shutil.get_terminal_size((100, 24)).columns
 

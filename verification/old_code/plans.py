@@ -8,8 +8,8 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from verification.databases import execute, sync_engine
 from verification.history import Databases
-from verification.plans import Plan, explain
 from verification.project import before
+from verification.query_plans import QueryPlan, explain
 from verification.roles import as_role
 
 
@@ -59,7 +59,7 @@ def _template(databases: Databases, revision: str) -> str:
     return databases.cached(("workload", revision), create)
 
 
-def _explain(databases: Databases, url: str) -> Mapping[str, Plan]:
+def _explain(databases: Databases, url: str) -> Mapping[str, QueryPlan]:
     """Plan the queries that run on the current schema."""
     assert databases.project.workload is not None
     execute(as_role(url), "VACUUM (ANALYZE)")
@@ -76,6 +76,6 @@ def _explain(databases: Databases, url: str) -> Mapping[str, Plan]:
     return plans
 
 
-def slower(before: Plan, after: Plan) -> bool:
+def slower(before: QueryPlan, after: QueryPlan) -> bool:
     """Return whether a plan scans another table, or reads many more pages, than the earlier."""
     return bool(after.scanned - before.scanned) or after.buffers > 1.5 * before.buffers + 8

@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import CompilerElement
 
 
 @dataclass(frozen=True)
-class Plan:
+class QueryPlan:
     """An executed plan."""
 
     indexes: frozenset[str]
@@ -24,7 +24,7 @@ class Plan:
     milliseconds: float
 
 
-def explain(connection: Connection, statement: Executable) -> Plan:
+def explain(connection: Connection, statement: Executable) -> QueryPlan:
     """Run a statement, roll it back, and return its plan."""
     assert isinstance(statement, CompilerElement)
     compiled = statement.compile(
@@ -37,7 +37,7 @@ def explain(connection: Connection, statement: Executable) -> Plan:
     savepoint.rollback()
     nodes = list(_nodes(result["Plan"]))
     top = nodes[0]
-    return Plan(
+    return QueryPlan(
         indexes=frozenset(node["Index Name"] for node in nodes if "Index Name" in node)
         | frozenset(top.get("Conflict Arbiter Indexes", ())),
         scanned=frozenset(n["Relation Name"] for n in nodes if n["Node Type"] == "Seq Scan"),
