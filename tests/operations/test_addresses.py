@@ -128,7 +128,9 @@ def test_spaces_in_paths_names_and_options(
 
         async def ask() -> str:
             async with engine.connect() as connection:
-                return str(await connection.scalar(text("SELECT current_database()")))
+                connected = str(await connection.scalar(text("SELECT current_database()")))
+            await engine.dispose()
+            return connected
 
         assert asyncio.run(ask()) == name
 
