@@ -69,7 +69,7 @@ def test_locks() -> None:
     "text", ["none that matters.", "EXCLUSIVE LOCK on book.", "book.", "ACCESS EXCLUSIVE.", ""]
 )
 def test_locks_in_another_form(text: str) -> None:
-    with pytest.raises(DocstringError, match=r"is not of the form 'ACCESS EXCLUSIVE on "):
+    with pytest.raises(DocstringError, match=r"of the form 'ACCESS EXCLUSIVE on "):
         locks(text)
 
 

@@ -68,7 +68,7 @@ def test_a_correct_line_passes(text: str, observed: Observation) -> None:
     ("text", "observed", "message", "paste"),
     [
         ("none", ADDS, "It takes ACCESS EXCLUSIVE on staff", BRIEFLY),
-        ("none that matters", ADDS, "is not of the form", BRIEFLY),
+        ("none that matters", ADDS, "of the form", BRIEFLY),
         (
             "SHARE on staff",
             ADDS,
