@@ -153,6 +153,27 @@ SECOND = report(l="2", L="101.5", n="0.002", Y="203", t=8, I=65)
 NEW = report(x="NEW", X="NEW", l="0", z="0", L="0", n="0", N=None, t=-1, Z="0", Y="0", I=63)
 
 
+# faqs/stp_faq.md: what was filled before the order expired remains.
+PREVENTED = SECOND | {"x": "TRADE_PREVENTION", "X": "EXPIRED_IN_MATCH", "l": "0", "n": "0"}
+PREVENTED |= {"N": None, "t": -1, "I": 67, "T": MS + 5, "q": "4.00000000"}
+PREVENTED |= {"v": 3, "A": "1.00000000", "B": "1.00000000", "u": 1, "U": 37}
+PREVENTED_ORDER = order(
+    status="EXPIRED_IN_MATCH", preventedMatchId=3, preventedQuantity="1.00000000"
+)
+# faqs/sor_faq.md: allocations have the trade id -1, and are not in ``myTrades``.
+SOR: Payload = {"usedSor": True, "workingFloor": "SOR"}
+ALLOCATED = [
+    row | {"tradeId": -1, "allocId": number, "matchType": "ONE_PARTY_TRADE_REPORT"}
+    for number, row in enumerate(FILLS)
+]
+ALLOCATIONS: list[Payload] = [
+    {name: value for name, value in row.items() if name not in ("id", "isBestMatch")}
+    | {"allocationId": number, "allocationType": "SOR", "isAllocator": False}
+    for number, row in enumerate(TRADES)
+]
+UNKNOWN = order(cummulativeQuoteQty="-1.00000000")  # rest-api.md, "All orders": some old ones
+
+
 @pytest.mark.parametrize(
     "payloads",
     {
@@ -166,6 +187,15 @@ NEW = report(x="NEW", X="NEW", l="0", z="0", L="0", n="0", N=None, t=-1, Z="0", 
         "a poll, a report, and the answer": [order(), FIRST, answer(FILLS)],
         "a report is lost, and its fill is queried": [SECOND, TRADES[0]],
         "an older poll": [order(executedQty="1", cummulativeQuoteQty="100"), *TRADES],
+        "self-trade prevention, reports": [FIRST, PREVENTED, SECOND],
+        "self-trade prevention, history": [PREVENTED_ORDER, *TRADES],
+        "smart order routing, answer": [answer(ALLOCATED, **SOR)],
+        "smart order routing, reports": [FIRST | {"t": -1, "a": 0}, SECOND | {"t": -1, "a": 1}],
+        "smart order routing, history": [order(**SOR), *ALLOCATIONS],
+        "an allocation with the id of the other fill": [
+            answer([ALLOCATED[0] | {"allocId": 8}, FILLS[1]], **SOR)
+        ],
+        "an unknown quote quantity": [UNKNOWN, *TRADES],
     }.items(),
     ids=lambda item: item[0],
 )
@@ -181,11 +211,14 @@ def test_the_same_order_in_any_shape(payloads: tuple[str, list[Payload]]) -> Non
         [order(), TRADES[1]],
         [answer(FILLS[:1])],
         [answer([])],
+        [UNKNOWN, order()],
         [NEW, SECOND, report(x="EXPIRED", X="EXPIRED", l="0", n="0", N=None, t=-1, I=66)],
     ],
 )
 def test_no_commission_is_stated_unless_all_fills_are_known(payloads: list[Payload]) -> None:
+    key = {"binance_order_id": "testnet-2026-11:BTCUSDT:28"}
     assert trade_values(BOT, *payloads) == VALUES
+    assert trade_values(BOT, *payloads, venue="testnet-2026-11") == VALUES | key
     assert fees(*payloads) is None
 
 
@@ -199,11 +232,8 @@ def test_nothing_filled_is_no_trade(status: str) -> None:
     assert trade_values(BOT, answer([], status=status, **nothing)) is None
     assert trade_values(BOT, NEW | {"X": status, "x": status}, NEW) is None
     assert fees(NEW) == {}
-
-
-def test_an_answer_without_amounts_is_no_trade() -> None:
-    ack = {"symbol": "BTCUSDT", "orderId": 28, "orderListId": -1, "clientOrderId": "bot-1-entry"}
-    assert trade_values(BOT, ack | {"transactTime": MS}) is None
+    ack = {"symbol": "BTCUSDT", "orderId": 28, "clientOrderId": "bot-1-entry", "transactTime": MS}
+    assert trade_values(BOT, ack) is None, "nothing is stated about it"
 
 
 @pytest.mark.parametrize("kind", [*OrderType, "TRAILING_STOP_LIMIT"])
@@ -214,37 +244,6 @@ def test_all_order_types(kind: str, list_id: int) -> None:
     values = trade_values(BOT, order(orderListId=list_id, **changes), *TRADES)
     assert values == trade_values(BOT, report(o=kind, p="110", P="99", g=list_id))
     assert values == VALUES | FEE | {"order_type": kind}
-
-
-def test_self_trade_prevention() -> None:
-    """faqs/stp_faq.md: what was filled before the order expired remains."""
-    prevented = {"v": 3, "A": "1.00000000", "B": "1.00000000", "u": 1, "U": 37, "q": "4.00000000"}
-    expired = SECOND | {"x": "TRADE_PREVENTION", "X": "EXPIRED_IN_MATCH", "l": "0", "n": "0"}
-    expired |= {"N": None, "t": -1, "I": 67, "T": MS + 5, **prevented}
-    stored = order(status="EXPIRED_IN_MATCH", preventedMatchId=3, preventedQuantity="1.00000000")
-    assert trade_values(BOT, FIRST, expired, SECOND) == VALUES | FEE
-    assert trade_values(BOT, stored, *TRADES) == VALUES | FEE
-
-
-def test_smart_order_routing() -> None:
-    """faqs/sor_faq.md: allocations have the trade id -1, and are not in ``myTrades``."""
-    allocations = [
-        row | {"tradeId": -1, "allocId": number, "matchType": "ONE_PARTY_TRADE_REPORT"}
-        for number, row in enumerate(FILLS)
-    ]
-    sor: Payload = {"usedSor": True, "workingFloor": "SOR"}
-    assert trade_values(BOT, answer(allocations, **sor)) == VALUES | FEE
-    reports = [row | {"t": -1, "a": number} for number, row in enumerate((FIRST, SECOND))]
-    assert trade_values(BOT, *reports) == VALUES | FEE
-    history: list[Payload] = [
-        {name: value for name, value in row.items() if name not in ("id", "isBestMatch")}
-        | {"allocationId": number, "allocationType": "SOR", "isAllocator": False}
-        for number, row in enumerate(TRADES)
-    ]
-    assert trade_values(BOT, order(**sor), *history) == VALUES | FEE
-    # One part by an allocation, with the id of the trade that fills the other.
-    mixed = [allocations[0] | {"allocId": 8}, FILLS[1]]
-    assert trade_values(BOT, answer(mixed, **sor)) == VALUES | FEE
 
 
 @pytest.mark.parametrize(
@@ -322,40 +321,28 @@ async def test_extremes_are_recorded_exactly(
     assert values["binance_order_id"] == f"{plain}:{order_id}"
 
 
-def test_orders_of_another_venue() -> None:
-    values = trade_values(BOT, order(), venue="testnet-2026-11")
-    assert values == VALUES | {"binance_order_id": "testnet-2026-11:BTCUSDT:28"}
+EARLY = FIRST | {"T": MS - 5_000}
+CANCELED = SECOND | {"x": "CANCELED", "X": "CANCELED", "C": "bot-1-entry", "T": MS + 60_000}
 
 
 @pytest.mark.parametrize(
-    ("time", "expected"),
-    [(MS, TIME), (MS * 1000 + 456, TIME + timedelta(microseconds=456)), (str(MS), TIME)],
+    ("payloads", "microseconds"),
+    [
+        *(
+            ([payload], microseconds)
+            for time, microseconds in ((MS, 0), (MS * 1000 + 456, 456), (str(MS), 0))
+            for payload in (order(updateTime=time), report(T=time))
+        ),
+        ([answer([]) | {"transactTime": MS * 1000 + 456}], 456),
+        ([NEW, EARLY, SECOND, CANCELED], -5_000_000),
+        ([CANCELED, order(updateTime=MS + 9), EARLY], -5_000_000),
+    ],
 )
-def test_milliseconds_and_microseconds(time: int | str, expected: datetime) -> None:
-    for payload in (order(updateTime=time), answer([]) | {"transactTime": time}, report(T=time)):
-        values = trade_values(BOT, payload)
-        assert values is not None
-        assert values["timestamp"] == expected
-
-
-def test_the_time_is_that_of_the_first_fill() -> None:
-    """Not of the order, nor of its end; however the payloads come."""
-    first = FIRST | {"T": MS - 5_000}
-    canceled = SECOND | {"x": "CANCELED", "X": "CANCELED", "C": "bot-1-entry", "T": MS + 60_000}
-    for payloads in ([NEW, first, SECOND, canceled], [canceled, order(updateTime=MS + 9), first]):
-        values = trade_values(BOT, *payloads)
-        assert values is not None
-        assert values["timestamp"] == TIME - timedelta(seconds=5)
-
-
-def test_an_unknown_quote_quantity() -> None:
-    """rest-api.md, "All orders": negative for some old orders."""
-    old = order(cummulativeQuoteQty="-1.00000000")
-    for payloads in ([old], [old, TRADES[1]]):
-        with pytest.raises(ValueError, match=r"order 28 of BTCUSDT .* pass its fills"):
-            trade_values(BOT, *payloads)
-    assert trade_values(BOT, old, *TRADES) == VALUES | FEE
-    assert trade_values(BOT, old, order()) == VALUES
+def test_the_time_is_that_of_the_first_fill(payloads: list[Payload], microseconds: int) -> None:
+    """Not of the order, nor of its end; in milliseconds or microseconds, in any order."""
+    values = trade_values(BOT, *payloads)
+    assert values is not None
+    assert values["timestamp"] == TIME + timedelta(microseconds=microseconds)
 
 
 @pytest.mark.parametrize(
@@ -367,6 +354,8 @@ def test_an_unknown_quote_quantity() -> None:
         ([order(symbol="ETHUSDT")], "ETHUSDT is not one of a bot for BTC/USDT"),
         ([order(), TRADES[0] | {"orderId": 29}], "about one order, not 2"),
         (TRADES, "pass the order too"),
+        ([UNKNOWN], r"order 28 of BTCUSDT .* pass its fills"),
+        ([UNKNOWN, TRADES[1]], r"order 28 of BTCUSDT .* pass its fills"),
         ([{"orderListId": 1, "orders": [], "orderReports": [order()]}], "no orderId"),
         ([{"e": "listStatus", "s": "BTCUSDT", "g": 2}], "no orderId"),
         ([{"code": -2013, "msg": "Order does not exist."}], "no orderId"),
