@@ -118,7 +118,7 @@ def test_lot_size_and_characters(
     """filters.md, LOT_SIZE; fix-api.md, "Client order ID fields"."""
     with refused(code):
         exchange.new_order(BTCUSDT, "BUY", Decimal(quantity), client_order_id)
-    assert exchange.orders == exchange.reports == []
+    assert (exchange.orders, exchange.reports) == ([], [])
 
 
 @pytest.mark.parametrize(("side", "quantity"), [("BUY", 7), ("SELL", 7)])
@@ -256,7 +256,7 @@ def simulated(seed: int) -> Exchange:
     exchange = Exchange(datetime(2026, 11, 24, tzinfo=UTC))
     simulation = Simulation(exchange, random.Random(seed).choice)  # noqa: S311
     for number in range(30):
-        kind = simulation.choose([{}, {"type": "LIMIT", "price": PRICE}])
+        kind: dict[str, Any] = simulation.choose([{}, {"type": "LIMIT", "price": PRICE}])
         order = (BTCUSDT, simulation.choose(["BUY", "SELL"]), Decimal("0.05208"))
         name = f"bot-{number % 2}-{number}"
         with suppress(ApiError, ConnectionDropped):

@@ -108,6 +108,8 @@ async def versions(engine: AsyncEngine) -> list[Any]:
 def test_an_order_has_one_key(symbol: str, order_id: int | str) -> None:
     assert order_key(symbol, order_id) == "BTCUSDT:28"
     assert order_key(symbol, order_id, "testnet-2026-11") == "testnet-2026-11:BTCUSDT:28"
+    assert order_key("币安人生/USDT", 2**53 + 1) == "币安人生USDT:9007199254740993"
+    assert order_key("1000SATS/USDT", 1) == "1000SATSUSDT:1"
 
 
 NO_KEYS: list[tuple[tuple[Any, ...], str]] = [
@@ -129,11 +131,6 @@ NO_KEYS: list[tuple[tuple[Any, ...], str]] = [
 def test_what_makes_no_key(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         order_key(*arguments)
-
-
-def test_unicode_symbols_and_large_ids() -> None:
-    assert order_key("币安人生/USDT", 2**53 + 1) == "币安人生USDT:9007199254740993"
-    assert order_key("1000SATS/USDT", 1) == "1000SATSUSDT:1"
 
 
 # Values
@@ -309,29 +306,24 @@ async def test_importing_in_bulk(engine: AsyncEngine, record: Call, statements: 
 # The position
 
 
-async def test_entering_and_leaving(engine: AsyncEngine, call: Call, record: Call) -> None:
+async def test_a_position_keeps_its_prices_until_it_ends(
+    engine: AsyncEngine, call: Call, record: Call
+) -> None:
+    prices = {"stop_loss_price": ONE, "max_price_since_entry": Decimal(300)}
     assert await call(queries.reserve_entry, 1)
     assert await position(engine) == (True, None, None)
     await record(BUY | SMALLER)
     assert await position(engine) == (True, 90, 1)
-    prices = {"stop_loss_price": ONE, "max_price_since_entry": Decimal(300)}
     await call(queries.tick, 1, **prices)
-    await record(BUY)
-    # Another order, twice as large as the first, and paid in the coin.
-    await record(
-        NEXT_BUY
-        | {"quantity_filled": Decimal(4), "price": Decimal(70)}
-        | {"commission_amount": Decimal("0.5"), "commission_asset": "BTC"}
-    )
-    assert await position(engine) == (True, 80, Decimal("5.5"))
+    await record(BUY, NEXT_BUY | {"price": Decimal(80)})
+    assert await position(engine) == (True, 90, 4)
     held = await state(engine)
     assert {name: getattr(held, name) for name in prices} == prices
-    rest = Decimal("5.5") - DUST
-    await record(SELL | {"timestamp": NOON + timedelta(hours=3), "quantity_filled": rest})
+    last = NEXT_BUY["timestamp"] + timedelta(hours=1)
+    await record(SELL | {"timestamp": last, "quantity_filled": 2 * TWO - DUST})
     assert await position(engine) == (False, None, DUST)
     left = await state(engine)
     assert {getattr(left, name) for name in prices} == {None}
-    assert (left.daily_pnl, left.daily_trades_count) == (Decimal("-7.5"), 3)
 
 
 @pytest.mark.parametrize("symbol", ["BNB/USDT", "BNBUSDT"])
@@ -366,20 +358,17 @@ async def test_another_position_has_its_own_prices(engine: AsyncEngine, record: 
     assert (held.daily_pnl, held.daily_trades_count) == (Decimal("-7.5"), 3)
 
 
-async def test_trades_of_other_days_do_not_count(engine: AsyncEngine, call: Call) -> None:
-    async with AsyncSession(engine) as session:
-        today = (
-            await session.execute(text("SELECT date_trunc('day', now(), 'UTC')"))
-        ).scalar_one()
+async def test_the_day_begins_at_midnight_in_utc(engine: AsyncEngine, call: Call) -> None:
+    """By default; and dust may be given by symbol."""
+    async with engine.connect() as connection:
+        today: Any = await connection.scalar(text("SELECT date_trunc('day', now(), 'UTC')"))
     yesterday = BUY | {"timestamp": today - timedelta(microseconds=1)}
-    await call(queries.record_trades, [yesterday, SELL | {"timestamp": today}], since=None)
+    trades = [yesterday, SELL | {"timestamp": today, "quantity_filled": ONE}]
+    dust = {"ETHUSDT": DUST, "BTC/USDT": ONE}
+    await call(queries.record_trades, trades, since=None, dust=dust)
     day = await state(engine)
     assert (day.daily_pnl, day.daily_trades_count) == (Decimal("-7.5"), 1)
-
-
-async def test_dust_by_symbol(engine: AsyncEngine, call: Call) -> None:
-    await call(queries.record_trade, BUY, dust={"ETHUSDT": DUST, "BTC/USDT": TWO})
-    assert await position(engine) == (False, None, 2)
+    assert await position(engine) == (False, None, 1)
 
 
 async def test_loaded_states_are_refreshed(call: Call, session: AsyncSession) -> None:
