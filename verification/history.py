@@ -31,6 +31,7 @@ class Databases:
 
     def of(self, project: Project) -> Self:
         """Return databases of a project that has further revisions after the same history."""
+        self.template(self.project.head)  # once, rather than for each of the others
         other = copy(self)
         other.project, other._templates = project, dict(self._templates)
         return other
