@@ -214,9 +214,9 @@ def test_the_same_order_in_any_shape(payloads: tuple[str, list[Payload]]) -> Non
     ],
 )
 def test_no_commission_is_stated_unless_all_fills_are_known(payloads: list[Payload]) -> None:
+    elsewhere = VALUES | {"binance_order_id": "testnet-2026-11:BTCUSDT:28"}
+    assert trade_values(BOT, *payloads, venue="testnet-2026-11") == elsewhere
     assert trade_values(BOT, *payloads) == VALUES
-    elsewhere: Any = trade_values(BOT, *payloads, venue="testnet-2026-11")
-    assert elsewhere == VALUES | {"binance_order_id": "testnet-2026-11:BTCUSDT:28"}
     assert fees(*payloads) is None
 
 
