@@ -304,15 +304,18 @@ def check(database: Database, draw: Draw) -> None:
     run(compare(database, bot, exchange, venue, dust))
 
 
-def run_examples(database: Database, examples: int) -> None:
-    @settings(
-        max_examples=examples,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.explicit, Phase.generate],
-    )
+SETTINGS = settings(
+    max_examples=40,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate],
+)
+
+
+def run_examples(database: Database, examples: int = 40) -> None:
+    @settings(SETTINGS, max_examples=examples)
     @given(st.data())
     def examine(data: st.DataObject) -> None:
         check(database, data.draw)
@@ -321,7 +324,7 @@ def run_examples(database: Database, examples: int) -> None:
 
 
 def test_any_order_of_reports_gives_the_books(database_with_loop: Database) -> None:
-    run_examples(database_with_loop, 40)
+    run_examples(database_with_loop)
 
 
 # Faults: wrong replacements for parts of the operations. The test above must find each.
