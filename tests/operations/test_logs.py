@@ -63,7 +63,7 @@ def test_one_json_object_per_line(alembic_cli: AlembicCli, empty_database: str) 
 
 def test_json_of_errors(alembic_cli: AlembicCli, database: str, revisions: Revisions) -> None:
     revisions.add("probe", 'op.execute("LOCK TABLE users")')
-    limits = ("-x", "lock_timeout=100ms", "-x", "lock_attempts=2", "-x", "log=json")
+    limits = ("-x", "lock_timeout=1s", "-x", "lock_attempts=2", "-x", "log=json")
     with databases.transaction(database, "SELECT FROM users") as reader:
         result = alembic_cli.run(
             "-c", revisions.ini, *limits, "upgrade", "head", database=database

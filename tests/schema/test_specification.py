@@ -9,6 +9,7 @@ from sqlalchemy.orm import RelationshipDirection, RelationshipProperty
 
 from models import Base
 from tests import specification
+from tests.rows import ROWS
 
 DIALECT: Dialect = registry.load("postgresql")()
 SHORT_TYPES = {
@@ -177,3 +178,13 @@ def test_binance_order_id_says_how_to_qualify_it() -> None:
     comment = Base.metadata.tables["trades"].c.binance_order_id.comment
     assert comment is not None
     assert "BTCUSDT:28" in comment
+
+
+def test_rows_have_two_values_of_each_column() -> None:
+    uniform = [
+        name
+        for name, *_ in specification.columns()
+        for table, column in [name.split(".")]
+        if len({row.get(column) for row in ROWS.get(table, [])}) < 2
+    ]
+    assert not uniform, f"tests/rows.py needs two different values of {', '.join(uniform)}"
