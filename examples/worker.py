@@ -87,7 +87,9 @@ class Worker:
                 run again.
         """
         number = await self.record_history(bot)
-        state = await self.state(bot)
+        async with self.session() as session:
+            # Under the lease: another worker may have changed it since.
+            state = await session.get_one(BotState, bot.id)
         if state.in_position and state.entry_price is None:
             await self.settle_entry(bot)
         elif state.in_position:
@@ -97,11 +99,6 @@ class Worker:
         elif self.simulation.choose([True, True, False]):  # the signal
             await self.enter(bot, number)
         return True
-
-    async def state(self, bot: BotConfig) -> BotState:
-        """Read a bot's state, under the lease: another worker may have changed it since."""
-        async with self.session() as session:
-            return await session.get_one(BotState, bot.id)
 
     async def record_history(self, bot: BotConfig) -> int:
         """Record the bot's orders as the exchange knows them; return their number.

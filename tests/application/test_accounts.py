@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -45,19 +45,21 @@ async def forget(engine: AsyncEngine, user_id: int = 1) -> None:
 
 
 async def test_personal_data_is_erased(engine: AsyncEngine, session: AsyncSession) -> None:
-    await forget(engine)
+    """Also in the objects that the session has loaded."""
+    user, bot = await session.get_one(User, 1), await session.get_one(BotConfig, 1)
+    await queries.forget_user(session, 1)
+    assert (bot.name, bot.is_active, user.is_active) == ("erased", False, False)
+    assert bot.updated_at <= datetime.now(UTC)
+    await session.commit()
     stored = await content(engine)
     assert not any(word in stored for word in PERSONAL)
-    user = await session.get_one(User, 1)
-    assert not user.is_active
-    assert "argon" not in user.hashed_password
+    assert not any(word in f"{user.email} {user.hashed_password}" for word in ("ada", "argon"))
     assert (await session.scalars(select(ApiKey.user_id))).all() == [2]
-    bots = (await session.scalars(select(BotConfig).where(BotConfig.user_id == 1))).all()
-    assert [bot.is_active for bot in bots] == [False, False]
+    active = select(BotConfig.is_active).order_by(BotConfig.id)
+    assert (await session.scalars(active)).all() == [False, False, True]
     assert (await session.get_one(BotState, 1)).status == "stopped"
     assert (await session.scalars(select(Trade.user_id))).all() == [1]
-    other = await session.get_one(User, 2)
-    assert other.is_active
+    assert (await session.get_one(User, 2)).is_active
     assert (await session.get_one(BotState, 3)).last_error_message == "x"
 
 
@@ -69,44 +71,33 @@ async def test_erasing_is_idempotent(engine: AsyncEngine) -> None:
     await forget(engine, 2)
 
 
-async def test_loaded_objects_are_updated(session: AsyncSession) -> None:
-    user = await session.get_one(User, 1)
-    bot = await session.get_one(BotConfig, 1)
-    await queries.forget_user(session, 1)
-    assert "ada" not in user.email
-    assert not user.is_active
-    assert bot.name == "erased"
-    assert bot.updated_at <= datetime.now(UTC)
-
-
 @pytest.mark.parametrize("entry_price", [None, 100])
-async def test_an_open_position_prevents_erasure(engine: AsyncEngine, entry_price: Any) -> None:
+@pytest.mark.parametrize(
+    ("remove", "number", "bot"), [(queries.forget_user, 1, 1), (queries.delete_bot, 3, 3)]
+)
+async def test_an_open_position_prevents_it(
+    engine: AsyncEngine, remove: Any, number: int, bot: int, entry_price: Any
+) -> None:
+    """Nothing is changed, and the transaction continues."""
+    position = update(BotState).where(BotState.id == bot)
     async with AsyncSession(engine) as session, session.begin():
-        state = await session.get_one(BotState, 1)
-        state.in_position, state.entry_price = True, entry_price
+        await session.execute(position.values(in_position=True, entry_price=entry_price))
     before = await content(engine)
     async with AsyncSession(engine) as session, session.begin():
-        with pytest.raises(queries.PositionError, match="bot 1"):
-            await queries.forget_user(session, 1)
+        with pytest.raises(queries.PositionError, match=f"bot {bot}"):
+            await remove(session, number)
     assert await content(engine) == before
+    async with AsyncSession(engine) as session, session.begin():
+        await session.execute(position.values(in_position=False))
+        await remove(session, number)
+    assert await content(engine) != before
+
+
+async def test_deleting_a_bot(session: AsyncSession) -> None:
+    await queries.delete_bot(session, 3)
+    assert (await session.scalars(select(BotConfig.id).order_by(BotConfig.id))).all() == [1, 2]
 
 
 async def test_an_unknown_user(engine: AsyncEngine) -> None:
     with pytest.raises(NoResultFound):
         await forget(engine, 99)
-
-
-@pytest.mark.parametrize("entry_price", [None, 100])
-async def test_a_bot_in_position_is_not_deleted(engine: AsyncEngine, entry_price: Any) -> None:
-    async with AsyncSession(engine) as session, session.begin():
-        state = await session.get_one(BotState, 3)
-        state.in_position, state.entry_price = True, entry_price
-    async with AsyncSession(engine) as session, session.begin():
-        with pytest.raises(queries.PositionError, match="bot 3"):
-            await queries.delete_bot(session, 3)
-    async with AsyncSession(engine) as session, session.begin():
-        state = await session.get_one(BotState, 3)
-        state.in_position = False
-        await session.flush()
-        await queries.delete_bot(session, 3)
-        assert await session.get(BotConfig, 3, populate_existing=True) is None

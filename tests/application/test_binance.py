@@ -4,17 +4,15 @@ The payloads have the shapes that "Binance Spot API Docs" publish.
 """
 
 import random
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import accumulate
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from examples.exchange import Fill, milliseconds
+from examples.exchange import milliseconds
 from models import BotConfig, OrderType, Trade, queries
 from models.binance import client_order_id, fees, trade_values
 from tests.application.test_exchange import simulated
@@ -153,6 +151,27 @@ SECOND = report(l="2", L="101.5", n="0.002", Y="203", t=8, I=65)
 NEW = report(x="NEW", X="NEW", l="0", z="0", L="0", n="0", N=None, t=-1, Z="0", Y="0", I=63)
 
 
+# faqs/stp_faq.md: what was filled before the order expired remains.
+PREVENTED = SECOND | {"x": "TRADE_PREVENTION", "X": "EXPIRED_IN_MATCH", "l": "0", "n": "0"}
+PREVENTED |= {"N": None, "t": -1, "I": 67, "T": MS + 5, "q": "4.00000000"}
+PREVENTED |= {"v": 3, "A": "1.00000000", "B": "1.00000000", "u": 1, "U": 37}
+PREVENTED_ORDER = order(
+    status="EXPIRED_IN_MATCH", preventedMatchId=3, preventedQuantity="1.00000000"
+)
+# faqs/sor_faq.md: allocations have the trade id -1, and are not in ``myTrades``.
+SOR: Payload = {"usedSor": True, "workingFloor": "SOR"}
+ALLOCATED = [
+    row | {"tradeId": -1, "allocId": number, "matchType": "ONE_PARTY_TRADE_REPORT"}
+    for number, row in enumerate(FILLS)
+]
+ALLOCATIONS: list[Payload] = [
+    {name: value for name, value in row.items() if name not in ("id", "isBestMatch")}
+    | {"allocationId": number, "allocationType": "SOR", "isAllocator": False}
+    for number, row in enumerate(TRADES)
+]
+UNKNOWN = order(cummulativeQuoteQty="-1.00000000")  # rest-api.md, "All orders": some old ones
+
+
 @pytest.mark.parametrize(
     "payloads",
     {
@@ -166,6 +185,15 @@ NEW = report(x="NEW", X="NEW", l="0", z="0", L="0", n="0", N=None, t=-1, Z="0", 
         "a poll, a report, and the answer": [order(), FIRST, answer(FILLS)],
         "a report is lost, and its fill is queried": [SECOND, TRADES[0]],
         "an older poll": [order(executedQty="1", cummulativeQuoteQty="100"), *TRADES],
+        "self-trade prevention, reports": [FIRST, PREVENTED, SECOND],
+        "self-trade prevention, history": [PREVENTED_ORDER, *TRADES],
+        "smart order routing, answer": [answer(ALLOCATED, **SOR)],
+        "smart order routing, reports": [FIRST | {"t": -1, "a": 0}, SECOND | {"t": -1, "a": 1}],
+        "smart order routing, history": [order(**SOR), *ALLOCATIONS],
+        "an allocation with the id of the other fill": [
+            answer([ALLOCATED[0] | {"allocId": 8}, FILLS[1]], **SOR)
+        ],
+        "an unknown quote quantity": [UNKNOWN, *TRADES],
     }.items(),
     ids=lambda item: item[0],
 )
@@ -181,10 +209,13 @@ def test_the_same_order_in_any_shape(payloads: tuple[str, list[Payload]]) -> Non
         [order(), TRADES[1]],
         [answer(FILLS[:1])],
         [answer([])],
+        [UNKNOWN, order()],
         [NEW, SECOND, report(x="EXPIRED", X="EXPIRED", l="0", n="0", N=None, t=-1, I=66)],
     ],
 )
 def test_no_commission_is_stated_unless_all_fills_are_known(payloads: list[Payload]) -> None:
+    elsewhere = VALUES | {"binance_order_id": "testnet-2026-11:BTCUSDT:28"}
+    assert trade_values(BOT, *payloads, venue="testnet-2026-11") == elsewhere
     assert trade_values(BOT, *payloads) == VALUES
     assert fees(*payloads) is None
 
@@ -199,11 +230,8 @@ def test_nothing_filled_is_no_trade(status: str) -> None:
     assert trade_values(BOT, answer([], status=status, **nothing)) is None
     assert trade_values(BOT, NEW | {"X": status, "x": status}, NEW) is None
     assert fees(NEW) == {}
-
-
-def test_an_answer_without_amounts_is_no_trade() -> None:
-    ack = {"symbol": "BTCUSDT", "orderId": 28, "orderListId": -1, "clientOrderId": "bot-1-entry"}
-    assert trade_values(BOT, ack | {"transactTime": MS}) is None
+    ack = {"symbol": "BTCUSDT", "orderId": 28, "clientOrderId": "bot-1-entry", "transactTime": MS}
+    assert trade_values(BOT, ack) is None, "nothing is stated about it"
 
 
 @pytest.mark.parametrize("kind", [*OrderType, "TRAILING_STOP_LIMIT"])
@@ -214,37 +242,6 @@ def test_all_order_types(kind: str, list_id: int) -> None:
     values = trade_values(BOT, order(orderListId=list_id, **changes), *TRADES)
     assert values == trade_values(BOT, report(o=kind, p="110", P="99", g=list_id))
     assert values == VALUES | FEE | {"order_type": kind}
-
-
-def test_self_trade_prevention() -> None:
-    """faqs/stp_faq.md: what was filled before the order expired remains."""
-    prevented = {"v": 3, "A": "1.00000000", "B": "1.00000000", "u": 1, "U": 37, "q": "4.00000000"}
-    expired = SECOND | {"x": "TRADE_PREVENTION", "X": "EXPIRED_IN_MATCH", "l": "0", "n": "0"}
-    expired |= {"N": None, "t": -1, "I": 67, "T": MS + 5, **prevented}
-    stored = order(status="EXPIRED_IN_MATCH", preventedMatchId=3, preventedQuantity="1.00000000")
-    assert trade_values(BOT, FIRST, expired, SECOND) == VALUES | FEE
-    assert trade_values(BOT, stored, *TRADES) == VALUES | FEE
-
-
-def test_smart_order_routing() -> None:
-    """faqs/sor_faq.md: allocations have the trade id -1, and are not in ``myTrades``."""
-    allocations = [
-        row | {"tradeId": -1, "allocId": number, "matchType": "ONE_PARTY_TRADE_REPORT"}
-        for number, row in enumerate(FILLS)
-    ]
-    sor: Payload = {"usedSor": True, "workingFloor": "SOR"}
-    assert trade_values(BOT, answer(allocations, **sor)) == VALUES | FEE
-    reports = [row | {"t": -1, "a": number} for number, row in enumerate((FIRST, SECOND))]
-    assert trade_values(BOT, *reports) == VALUES | FEE
-    history: list[Payload] = [
-        {name: value for name, value in row.items() if name not in ("id", "isBestMatch")}
-        | {"allocationId": number, "allocationType": "SOR", "isAllocator": False}
-        for number, row in enumerate(TRADES)
-    ]
-    assert trade_values(BOT, order(**sor), *history) == VALUES | FEE
-    # One part by an allocation, with the id of the trade that fills the other.
-    mixed = [allocations[0] | {"allocId": 8}, FILLS[1]]
-    assert trade_values(BOT, answer(mixed, **sor)) == VALUES | FEE
 
 
 @pytest.mark.parametrize(
@@ -322,40 +319,28 @@ async def test_extremes_are_recorded_exactly(
     assert values["binance_order_id"] == f"{plain}:{order_id}"
 
 
-def test_orders_of_another_venue() -> None:
-    values = trade_values(BOT, order(), venue="testnet-2026-11")
-    assert values == VALUES | {"binance_order_id": "testnet-2026-11:BTCUSDT:28"}
+EARLY = FIRST | {"T": MS - 5_000}
+CANCELED = SECOND | {"x": "CANCELED", "X": "CANCELED", "C": "bot-1-entry", "T": MS + 60_000}
 
 
 @pytest.mark.parametrize(
-    ("time", "expected"),
-    [(MS, TIME), (MS * 1000 + 456, TIME + timedelta(microseconds=456)), (str(MS), TIME)],
+    ("payloads", "microseconds"),
+    [
+        *(
+            ([payload], microseconds)
+            for time, microseconds in ((MS, 0), (MS * 1000 + 456, 456), (str(MS), 0))
+            for payload in (order(updateTime=time), report(T=time))
+        ),
+        ([answer([]) | {"transactTime": MS * 1000 + 456}], 456),
+        ([NEW, EARLY, SECOND, CANCELED], -5_000_000),
+        ([CANCELED, order(updateTime=MS + 9), EARLY], -5_000_000),
+    ],
 )
-def test_milliseconds_and_microseconds(time: int | str, expected: datetime) -> None:
-    for payload in (order(updateTime=time), answer([]) | {"transactTime": time}, report(T=time)):
-        values = trade_values(BOT, payload)
-        assert values is not None
-        assert values["timestamp"] == expected
-
-
-def test_the_time_is_that_of_the_first_fill() -> None:
-    """Not of the order, nor of its end; however the payloads come."""
-    first = FIRST | {"T": MS - 5_000}
-    canceled = SECOND | {"x": "CANCELED", "X": "CANCELED", "C": "bot-1-entry", "T": MS + 60_000}
-    for payloads in ([NEW, first, SECOND, canceled], [canceled, order(updateTime=MS + 9), first]):
-        values = trade_values(BOT, *payloads)
-        assert values is not None
-        assert values["timestamp"] == TIME - timedelta(seconds=5)
-
-
-def test_an_unknown_quote_quantity() -> None:
-    """rest-api.md, "All orders": negative for some old orders."""
-    old = order(cummulativeQuoteQty="-1.00000000")
-    for payloads in ([old], [old, TRADES[1]]):
-        with pytest.raises(ValueError, match=r"order 28 of BTCUSDT .* pass its fills"):
-            trade_values(BOT, *payloads)
-    assert trade_values(BOT, old, *TRADES) == VALUES | FEE
-    assert trade_values(BOT, old, order()) == VALUES
+def test_the_time_is_that_of_the_first_fill(payloads: list[Payload], microseconds: int) -> None:
+    """Not of the order, nor of its end; in milliseconds or microseconds, in any order."""
+    values = trade_values(BOT, *payloads)
+    assert values is not None
+    assert values["timestamp"] == TIME + timedelta(microseconds=microseconds)
 
 
 @pytest.mark.parametrize(
@@ -367,6 +352,8 @@ def test_an_unknown_quote_quantity() -> None:
         ([order(symbol="ETHUSDT")], "ETHUSDT is not one of a bot for BTC/USDT"),
         ([order(), TRADES[0] | {"orderId": 29}], "about one order, not 2"),
         (TRADES, "pass the order too"),
+        ([UNKNOWN], r"order 28 of BTCUSDT .* pass its fills"),
+        ([UNKNOWN, TRADES[1]], r"order 28 of BTCUSDT .* pass its fills"),
         ([{"orderListId": 1, "orders": [], "orderReports": [order()]}], "no orderId"),
         ([{"e": "listStatus", "s": "BTCUSDT", "g": 2}], "no orderId"),
         ([{"code": -2013, "msg": "Order does not exist."}], "no orderId"),
@@ -406,17 +393,6 @@ def test_the_client_order_id_is_the_orders_own() -> None:
         assert client_order_id({"info": payload}) == "bot-1-entry"
 
 
-def in_books(fills: Sequence[Fill]) -> tuple[Payload, dict[str, Decimal]]:
-    """Return the amounts and the fees of some fills."""
-    quantity = sum(part.quantity for part in fills)
-    quote = sum((part.quote_quantity for part in fills), Decimal(0))
-    paid: dict[str, Decimal] = {}
-    for part in fills:
-        paid[part.fee_asset] = paid.get(part.fee_asset, Decimal(0)) + part.fee
-    price = (quote / quantity).quantize(Decimal("1e-18"))
-    return {"quantity_filled": quantity, "quote_quantity_filled": quote, "price": price}, paid
-
-
 @pytest.mark.parametrize("seed", range(10))
 def test_simulated_orders_become_what_the_books_say(seed: int) -> None:
     """All reports, and the history, state everything; some reports state no wrong commission."""
@@ -425,19 +401,17 @@ def test_simulated_orders_become_what_the_books_say(seed: int) -> None:
     for stored in exchange.orders:
         reports = [row for row in exchange.reports if row["i"] == stored.id] * 2
         chance.shuffle(reports)
-        values = trade_values(BOT, *reports)
         trades = exchange.my_trades("BTCUSDT", stored.id)
-        assert trade_values(BOT, polls[stored.id], *trades) == values
-        for known in (reports, chance.sample(reports, chance.randint(1, len(reports)))):
-            filled = max(Decimal(row["z"]) for row in known)
-            sums = accumulate(part.quantity for part in stored.fills)
-            fills = [
-                part for part, total in zip(stored.fills, sums, strict=True) if total <= filled
-            ]
-            values = trade_values(BOT, *known)
-            assert (values is None) == (not fills)
-            if values is not None:
-                amounts, paid = in_books(fills)
-                assert values | amounts == values
-                assert fees(*known) in ([paid] if known is reports else [paid, None])
-                assert values["timestamp"] >= stored.fills[0].time
+        whole = trade_values(BOT, *reports)
+        assert whole == trade_values(BOT, polls[stored.id], *trades)
+        assert fees(*reports) == stored.fees
+        if whole is not None:
+            assert whole["quantity_filled"] == stored.executed
+            assert whole["quote_quantity_filled"] == stored.quote_executed
+            assert whole["timestamp"] == stored.fills[0].time
+        some = chance.sample(reports, chance.randint(1, len(reports)))
+        filled = max(Decimal(row["z"]) for row in some)
+        values = trade_values(BOT, *some)
+        assert (values["quantity_filled"] if values else 0) == filled
+        until_then = fees(*(row for row in reports if Decimal(row["z"]) <= filled))
+        assert fees(*some) in (until_then, None)

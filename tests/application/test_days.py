@@ -57,33 +57,17 @@ async def test_refreshing_twice(
         assert (await session.execute(text("SELECT ctid FROM bot_states"))).all() == before
 
 
-async def test_the_bots_of_a_user(engine: AsyncEngine) -> None:
-    async with AsyncSession(engine) as session, session.begin():
-        await session.execute(update(BotState).values(daily_trades_count=9))
-    assert await refresh(engine, MIDNIGHT, 2) == 1
+async def test_the_bots_of_a_user(engine: AsyncEngine, session: AsyncSession) -> None:
+    """Their states are updated, also where the session has loaded them."""
+    await session.execute(update(BotState).values(daily_trades_count=9))
+    state = await session.get_one(BotState, 2)
+    assert await queries.refresh_day(session, MIDNIGHT, 2) == 1
+    assert (state.daily_pnl, state.daily_trades_count) == (Decimal(-8), 2)
+    await session.commit()
     assert await days(engine) == [(0, 9), (-8, 2), (0, 9)]
 
 
-async def test_loaded_states_are_updated(session: AsyncSession) -> None:
-    state = await session.get_one(BotState, 2)
-    await queries.refresh_day(session, MIDNIGHT)
-    assert (state.daily_pnl, state.daily_trades_count) == (Decimal(-8), 2)
-
-
 async def test_refresh_waits_for_a_trade_that_is_not_committed(engine: AsyncEngine) -> None:
-    """The refresh waits for a trade that another day is derived from, and counts it."""
-    sell: Any = ORDER | {"binance_order_id": "BTCUSDT:1", "timestamp": MIDNIGHT, "side": "SELL"}
-    async with AsyncSession(engine) as session, session.begin():
-        await queries.record_trade(
-            session, sell | {"pnl": Decimal(-50)}, dust=Decimal(0), since=ISTANBUL
-        )
-        refreshing = asyncio.create_task(refresh(engine, MIDNIGHT))
-        await wait_for_blocked_sessions(engine)
-    assert await refreshing == 1
-    assert (await days(engine))[1] == (-58, 3)
-
-
-async def test_refresh_does_not_miss_a_state_that_becomes_equal(engine: AsyncEngine) -> None:
     """Its sum from before the wait would seem right after it: 42 less 50 are the other trades."""
     async with AsyncSession(engine) as session, session.begin():
         await session.execute(

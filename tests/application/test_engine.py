@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 
 import models
 from models import User
@@ -31,11 +31,6 @@ async def test_the_default_engine_reads_the_url_when_it_connects(
         assert user.is_active, "an expired attribute would be loaded, which fails"
         assert (await session.scalars(select(User))).one() is user
     await models.engine.dispose()
-
-
-async def test_connections_have_an_application_name(engine: AsyncEngine) -> None:
-    async with engine.connect() as connection:
-        assert await connection.scalar(text("SHOW application_name")) == "trading-bot"
 
 
 async def test_broken_connections_are_replaced(engine: AsyncEngine, database: str) -> None:
@@ -64,17 +59,28 @@ async def test_pooled_connections_are_checked_in_one_round_trip(engine: AsyncEng
     assert statements == ["SELECT"]
 
 
-async def test_options_of_the_caller_take_precedence(database: str) -> None:
-    engine = make_engine(database, pool_size=1, max_overflow=0)
-    assert engine.pool.size() == 1  # type: ignore[attr-defined]
-    await engine.dispose()
-
-
-async def test_other_pools_and_arguments_of_the_driver(database: str) -> None:
-    settings = {"server_settings": {"application_name": "books"}}
-    engine = make_engine(database, poolclass=NullPool, connect_args=settings)
+@pytest.mark.parametrize(
+    ("options", "name", "size"),
+    [
+        ({"pool_size": 1, "max_overflow": 0}, "trading-bot", 1),
+        (
+            {
+                "poolclass": NullPool,
+                "connect_args": {"server_settings": {"application_name": "books"}},
+            },
+            "books",
+            None,
+        ),
+    ],
+)
+async def test_options_of_the_caller_take_precedence(
+    database: str, options: dict[str, Any], name: str, size: int | None
+) -> None:
+    engine = make_engine(database, **options)
     async with engine.connect() as connection:
-        assert await connection.scalar(text("SHOW application_name")) == "books"
+        assert await connection.scalar(text("SHOW application_name")) == name
+    assert (engine.pool.size() if isinstance(engine.pool, QueuePool) else None) == size
+    await engine.dispose()
 
 
 SECOND_LOOP = """

@@ -33,11 +33,8 @@ def test_importing_has_no_side_effect_and_loads_no_driver(
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_every_public_name_exists() -> None:
+def test_public_names() -> None:
     assert all(hasattr(models, name) for name in models.__all__)
     assert models.engine is models.SessionLocal.kw["bind"]
-
-
-def test_an_unknown_name() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Session'"):
         models.Session  # noqa: B018

@@ -97,88 +97,56 @@ def test_what_is_not_the_name_of_a_time_zone(name: str) -> None:
         queries.daily_pnl(1, NOON, name)
 
 
-async def test_reports_end_before_until(session: AsyncSession) -> None:
-    bot = await add_bot(session)
-    fee = {"commission_amount": Decimal(1), "commission_asset": "BNB", "pnl": Decimal(1)}
-    times = [NOON, NOON + timedelta(hours=1), NOON + timedelta(hours=2)]
-    await add_trades(session, bot, *({"timestamp": time, **fee} for time in times))
-    for report in (queries.daily_pnl, queries.pnl_by_symbol, queries.fees_by_asset):
-        assert (await rows(session, report(bot.user_id, NOON, until=times[2])))[0][-1] == 2
-        assert (await rows(session, report(bot.user_id, times[1])))[0][-1] == 2
+async def test_reports_of_a_period(session: AsyncSession) -> None:
+    """From ``since``, up to but not including ``until``; by symbol, and by asset."""
+    bot, other = await add_bot(session), await add_bot(session)
+    trades: list[tuple[BotConfig, int, str, int | None, str | None, int | None]] = [
+        (bot, -1, "BTC/USDT", 100, "BNB", 100),
+        (bot, 0, "BTC/USDT", 1, "BNB", 1),
+        (bot, 0, "SOL/USDT", None, None, None),
+        (bot, 1, "BTC/USDT", 2, "BNB", -3),
+        (bot, 1, "ETH/USDT", 4, "USDT", 4),
+        (bot, 2, "BTC/USDT", 16, "BNB", 16),
+        (other, 1, "BTC/USDT", 8, "BNB", 8),
+    ]
+    for owner, hours, symbol, pnl, asset, fee in trades:
+        values: dict[str, Any] = {"timestamp": NOON + timedelta(hours=hours), "symbol": symbol}
+        values |= {"pnl": pnl, "commission_asset": asset, "commission_amount": fee}
+        await add_trades(session, owner, values)
+    for report, expected in (
+        (queries.daily_pnl, [(NOON.date(), "USDT", 7)]),
+        (queries.pnl_by_symbol, [("BTC/USDT", 3), ("ETH/USDT", 4)]),
+        (queries.fees_by_asset, [("BNB", -2), ("USDT", 4)]),
+    ):
+        statement = report(bot.user_id, NOON, until=NOON + timedelta(hours=2))
+        assert await rows(session, statement) == expected
 
 
-async def test_fees_by_asset(session: AsyncSession) -> None:
-    bot = await add_bot(session)
-    fees = [("BNB", 1), ("BNB", -3), ("USDT", 4), (None, None)]
-    for asset, amount in fees:
-        await add_trades(
-            session,
-            bot,
-            {"timestamp": NOON, "commission_asset": asset, "commission_amount": amount},
-        )
-    result = await rows(session, queries.fees_by_asset(bot.user_id, NOON))
-    assert result == [("BNB", -2), ("USDT", 4)]
-
-
-async def test_pnl_by_symbol(session: AsyncSession) -> None:
-    bot = await add_bot(session)
-    await add_trades(
-        session,
-        bot,
-        {"timestamp": NOON - timedelta(days=2), "pnl": Decimal(100)},
-        {"timestamp": NOON, "pnl": Decimal(1)},
-        {"timestamp": NOON, "pnl": Decimal(2)},
-        {"timestamp": NOON, "pnl": Decimal(4), "symbol": "ETH/USDT"},
-        {"timestamp": NOON, "symbol": "SOL/USDT"},
-    )
-    await add_trades(session, await add_bot(session), {"timestamp": NOON, "pnl": Decimal(8)})
-    result = await rows(session, queries.pnl_by_symbol(bot.user_id, NOON))
-    assert result == [("BTC/USDT", 3), ("ETH/USDT", 4)]
-
-
-async def test_positions_of_a_user(session: AsyncSession) -> None:
+async def test_bots_and_positions_of_a_user(session: AsyncSession) -> None:
     bot = await add_bot(session, in_position=True)
-    flat = factories.bot_config(owner=bot.owner)
-    flat.state = factories.bot_state()
-    session.add(flat)
-    await add_bot(session, in_position=True)
-    await session.flush()
-    (state,) = await session.scalars(queries.positions_of_user(bot.user_id))
-    assert state is bot.state
-    assert state.config is bot
-
-
-async def test_bots_of_a_user(session: AsyncSession) -> None:
-    bot = await add_bot(session)
-    other = factories.bot_config(owner=bot.owner)
-    session.add_all([other, factories.running_bot()])
+    flat = factories.bot_config(owner=bot.owner, state=factories.bot_state())
+    unused = factories.bot_config(owner=bot.owner)
+    session.add_all([flat, unused, factories.running_bot(in_position=True)])
     await session.flush()
     session.expunge_all()
     configs = (await session.scalars(queries.bots_of_user(bot.user_id))).all()
-    assert [(config.id, bool(config.state)) for config in configs] == [
-        (bot.id, True),
-        (other.id, False),
-    ]
+    expected = [(bot.id, True), (flat.id, True), (unused.id, False)]
+    assert [(config.id, bool(config.state)) for config in configs] == expected
+    (state,) = await session.scalars(queries.positions_of_user(bot.user_id))
+    assert state is configs[0].state
+    assert state.config is configs[0]
 
 
-async def test_usable_key(session: AsyncSession) -> None:
+async def test_keys(session: AsyncSession) -> None:
     owner = factories.user()
-    valid = [True, True, False]
-    keys = [factories.api_key(owner=owner, is_valid=is_valid) for is_valid in valid]
-    for key in keys:
+    keys = [factories.api_key(owner=owner, is_valid=is_valid) for is_valid in (True, True, False)]
+    for key in (*keys, factories.api_key(owner=factories.user(), is_valid=True)):
         session.add(key)
         await session.flush()
+    assert (await session.scalars(queries.keys_of_user(owner.id))).all() == keys
     assert (await session.scalars(queries.usable_key(owner.id))).all() == [keys[1]]
     keys[0].is_valid = keys[1].is_valid = False
     assert (await session.scalars(queries.usable_key(owner.id))).all() == []
-
-
-async def test_keys_of_a_user(session: AsyncSession) -> None:
-    owner = factories.user()
-    keys = [factories.api_key(owner=owner) for _ in range(2)]
-    session.add_all([*keys, factories.api_key(owner=factories.user())])
-    await session.flush()
-    assert (await session.scalars(queries.keys_of_user(owner.id))).all() == keys
 
 
 async def test_user_by_email(session: AsyncSession) -> None:

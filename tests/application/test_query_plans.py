@@ -63,8 +63,6 @@ def filled(make_database: Callable[[str], str], migrated_template: str) -> Fille
     url = make_database(migrated_template)
     data.fill(url, dataset)
     data.fill_trades(url, dataset, 0, TRADES)
-    # All running bots are due, however long this takes.
-    databases.execute(url, "UPDATE bot_states SET last_run_at = '2000-01-01Z'")
     data.vacuum(url)
     return databases.sync_engine(url), dataset
 

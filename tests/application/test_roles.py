@@ -96,12 +96,11 @@ async def _use_the_models(url: str) -> None:
     await engine.dispose()
 
 
-def test_the_application_role_can_use_tables_of_later_revisions(roles: Roles) -> None:
+def test_the_application_role_uses_tables_of_later_revisions_and_nothing_else(
+    roles: Roles, subtests: pytest.Subtests
+) -> None:
     assert scalar(roles.app, "INSERT INTO probe DEFAULT VALUES RETURNING id") == 1
     assert scalar(roles.app, "SELECT version_num FROM alembic_version") == "probe"
-
-
-def test_the_application_role_can_do_nothing_else(roles: Roles, subtests: pytest.Subtests) -> None:
     for statement in FORBIDDEN:
         with subtests.test(statement), pytest.raises(psycopg.errors.InsufficientPrivilege):
             databases.execute(roles.app, f"BEGIN; {statement}")  # as LOCK needs a transaction
@@ -110,12 +109,10 @@ def test_the_application_role_can_do_nothing_else(roles: Roles, subtests: pytest
 async def test_the_script_runs_again_and_on_a_migrated_database(
     make_roles: Callable[..., Roles], alembic_cli: AlembicCli, empty_database: str
 ) -> None:
-    assert alembic_cli.run("upgrade", "head", database=empty_database).status == 0
+    alembic_cli.run("upgrade", "head", database=empty_database).succeeded()
     make_roles()
     roles = make_roles()
     await _use_the_models(roles.app)
-    with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        databases.execute(roles.app, "DELETE FROM alembic_version")
     for arguments in (("downgrade", "base"), ("upgrade", "head")):
         alembic_cli.run(*arguments, database=roles.owner).succeeded()
     await _use_the_models(roles.app)

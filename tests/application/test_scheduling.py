@@ -1,8 +1,8 @@
 """A bot is run by one worker at a time, when it is due; bots that no worker runs are listed."""
 
 import asyncio
-import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select, text, update
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, NoResultFound
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import BotConfig, BotState, queries
 from models.database import make_engine
@@ -78,23 +78,6 @@ async def test_two_workers_do_not_get_the_same_bot(engine: AsyncEngine) -> None:
     assert second == ids - first
 
 
-async def test_many_workers_share_the_bots(engine: AsyncEngine) -> None:
-    async with AsyncSession(engine) as session, session.begin():
-        for _ in range(20):
-            await add_bot(session)
-
-    async def work() -> list[int]:
-        claimed = []
-        for _ in range(5):
-            async with AsyncSession(engine) as session, session.begin():
-                claimed += [state.id for state in await queries.claim_due_bots(session, limit=3)]
-        return claimed
-
-    claimed = [*itertools.chain(*await asyncio.gather(*(work() for _ in range(6))))]
-    assert sorted(claimed) == sorted(set(claimed))
-    assert len(claimed) == 20
-
-
 async def lease_count(engine: AsyncEngine) -> int:
     """Return the number of leases in this database."""
     locks = text(
@@ -103,13 +86,6 @@ async def lease_count(engine: AsyncEngine) -> int:
     )
     async with engine.connect() as connection:
         return int((await connection.execute(locks)).scalar_one())
-
-
-async def wait_until_no_lease_is_held(engine: AsyncEngine) -> None:
-    """Wait until the server has detected that connections are closed."""
-    async with asyncio.timeout(30):
-        while await lease_count(engine):  # noqa: ASYNC110 - the server's
-            await asyncio.sleep(0.01)
 
 
 async def test_one_worker_has_the_lease(engine: AsyncEngine) -> None:
@@ -134,30 +110,20 @@ async def test_a_lease_is_for_a_connection_without_a_transaction(engine: AsyncEn
         assert await lease_count(engine) == 0
 
 
-async def leave_open(connection: AsyncConnection) -> None:
-    await connection.execute(text("SELECT 1"))
-
-
-async def abort(connection: AsyncConnection) -> None:
-    with pytest.raises(DBAPIError):
-        await connection.execute(text("SELECT 1 / 0"))
-
-
-async def fail(_: AsyncConnection) -> None:
-    raise LookupError
-
-
-@pytest.mark.parametrize("action", [leave_open, abort, fail])
+@pytest.mark.parametrize("statement", ["SELECT 1", "SELECT 1 / 0"])
+@pytest.mark.parametrize("fails", [False, True])
 async def test_a_lease_ends_with_the_block(
-    engine: AsyncEngine, action: Callable[[AsyncConnection], Awaitable[None]]
+    engine: AsyncEngine, statement: str, fails: bool
 ) -> None:
+    """Whether it left a transaction open, aborted one, or raised an error."""
     async with engine.connect() as connection:
-        try:
+        with suppress(LookupError):
             async with queries.bot_lease(connection, 1) as leased:
                 assert leased
-                await action(connection)
-        except LookupError:
-            pass
+                with suppress(DBAPIError):
+                    await connection.execute(text(statement))
+                if fails:
+                    raise LookupError
         assert not connection.in_transaction()
         assert await lease_count(engine) == 0
 
@@ -176,69 +142,58 @@ async def test_a_lease_ends_with_the_connection(engine: AsyncEngine) -> None:
         assert one.invalidated
 
 
-@pytest.mark.parametrize("during", ["a statement", "a pause"])
-async def test_a_cancelled_worker_keeps_no_lease(engine: AsyncEngine, during: str) -> None:
-    entered = asyncio.Event()
-
-    async def work() -> None:
-        async with engine.connect() as connection, queries.bot_lease(connection, 1):
-            entered.set()
-            if during == "a pause":
-                await asyncio.Event().wait()
-            await connection.execute(text("SELECT pg_sleep(60)"))
-
-    task = asyncio.create_task(work())
-    await entered.wait()
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await wait_until_no_lease_is_held(engine)
+async def hold_lease(engine: AsyncEngine, entered: asyncio.Event, *statements: str) -> None:
+    """Get a lease, execute the statements, and wait until this is cancelled."""
+    async with engine.connect() as connection, queries.bot_lease(connection, 1):
+        entered.set()
+        for statement in statements:
+            await connection.execute(text(statement))
+        await asyncio.Event().wait()
 
 
-async def test_a_worker_that_is_cancelled_as_it_gets_the_lease(engine: AsyncEngine) -> None:
-    async def work() -> None:
-        async with engine.connect() as connection, queries.bot_lease(connection, 1):
-            await asyncio.Event().wait()
-
-    for turns in range(40):  # at every await
-        task = asyncio.create_task(work())
-        for _ in range(turns):
+@pytest.mark.parametrize(
+    ("statements", "delays"),
+    [((), [None]), (("SELECT pg_sleep(60)",), [None]), ((), range(40))],
+    ids=["during a pause", "during a statement", "as it gets the lease"],
+)
+async def test_a_cancelled_worker_keeps_no_lease(
+    engine: AsyncEngine, statements: tuple[str, ...], delays: Iterable[int | None]
+) -> None:
+    for turns in delays:  # of the event loop; None: until it has the lease
+        entered = asyncio.Event()
+        task = asyncio.create_task(hold_lease(engine, entered, *statements))
+        if turns is None:
+            await entered.wait()
+        for _ in range(1 if turns is None else turns):
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    await wait_until_no_lease_is_held(engine)
-
-
-UNATTENDED: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
-    "bot switched off": ({"is_active": False}, {"in_position": True}, True),
-    "owner inactive": ({}, {}, False),
-    "status stopped": ({}, {"status": "stopped"}, True),
-    "status error": ({}, {"status": "error", "in_position": True}, True),
-    "no state row": ({}, {}, True),
-    "last run in the future": ({}, {}, True),
-    "not run for several intervals": ({}, {}, True),
-}
+    # The server has to detect that connections are closed.
+    async with asyncio.timeout(30):
+        while await lease_count(engine):  # noqa: ASYNC110 - the server's
+            await asyncio.sleep(0.01)
 
 
 async def test_unattended_bots(session: AsyncSession) -> None:
     now = (await session.execute(select(func.now()))).scalar_one()
-    expected = []
-    for reason, (config, state, is_active) in UNATTENDED.items():
-        if reason == "not run for several intervals":
-            state |= {"last_run_at": now - timedelta(seconds=301)}
-        if reason == "last run in the future":
-            state |= {"last_run_at": now + timedelta(days=1)}
-        bot = factories.running_bot(**state)
-        for name, value in config.items():
-            setattr(bot, name, value)
-        bot.owner.is_active = is_active
-        if reason == "no state row":
-            bot.state = None
+    late, future = now - timedelta(seconds=301), now + timedelta(days=1)
+    idle = "not run for several intervals"
+    bots: list[tuple[str, BotConfig]] = [
+        ("bot switched off", factories.running_bot(in_position=True)),
+        ("owner inactive", factories.running_bot()),
+        ("status stopped", factories.running_bot(status="stopped")),
+        ("status error", factories.running_bot(status="error", in_position=True)),
+        ("no state row", factories.bot_config(owner=factories.user(), is_active=True)),
+        ("last run in the future", factories.running_bot(last_run_at=future)),
+        (idle, factories.running_bot(last_run_at=late)),
+        (idle, factories.running_bot(last_updated_at=now - timedelta(days=1))),
+    ]
+    bots[0][1].is_active = bots[1][1].owner.is_active = False
+    for _, bot in bots:
         session.add(bot)
         await session.flush()
-        expected.append((bot.id, reason, bot.state is not None))
+    expected = [(bot.id, reason, reason != "no state row") for reason, bot in bots]
     # Not listed: a running bot, with and without a position, and an unused one.
     await add_bot(session, in_position=True, last_run_at=now - timedelta(seconds=299))
     await add_bot(session)
@@ -249,13 +204,6 @@ async def test_unattended_bots(session: AsyncSession) -> None:
     session.expunge_all()
     unattended = await session.execute(queries.unattended_bots())
     assert [(bot.id, reason, bot.state is not None) for bot, reason in unattended] == expected
-
-
-async def test_a_bot_that_never_ran_is_unattended_after_some_time(session: AsyncSession) -> None:
-    bot = await add_bot(session)
-    assert (await session.execute(queries.unattended_bots())).all() == []
-    await session.execute(text("UPDATE bot_states SET last_updated_at = now() - interval '1 day'"))
-    assert [bot_ for bot_, _ in await session.execute(queries.unattended_bots())] == [bot]
 
 
 async def test_a_hung_worker_is_listed(

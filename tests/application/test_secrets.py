@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, select
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
@@ -72,6 +72,9 @@ async def test_failing_insert_with_asyncpg(
     _assert_no_secret(raised.value, caplog.text)
     assert "INSERT INTO" in caplog.text
     assert "parameters hidden" in caplog.text
+    if objects is FAILING["duplicate key"]:
+        message = 'duplicate key value violates unique constraint "ix_users_email"'
+        assert message in str(raised.value), "errors stay useful"
 
 
 @failing
@@ -86,15 +89,6 @@ def test_failing_insert_with_psycopg(
         with pytest.raises(StatementError) as raised:
             session.flush()
     _assert_no_secret(raised.value, caplog.text)
-
-
-async def test_errors_stay_useful(engine: AsyncEngine) -> None:
-    async with AsyncSession(engine) as session:
-        session.add_all([_user(), _user()])
-        with pytest.raises(
-            DBAPIError, match='duplicate key value violates unique constraint "ix_users_email"'
-        ):
-            await session.flush()
 
 
 async def test_echo_of_rows(
@@ -146,24 +140,18 @@ def test_failing_revision(
 URL = f"postgresql://user:{SECRET}@host/db?application_name=bot"
 
 
-async def test_the_applications_engine_does_not_show_the_password() -> None:
-    engine = make_engine(URL)
-    for shown in (repr(engine), str(engine.url), repr(engine.url), repr(engine.pool)):
-        assert SECRET not in shown
+def _assert_no_password(engine: Engine | AsyncEngine) -> None:
+    for shown in (engine, engine.url, engine.pool):
+        assert SECRET not in f"{shown!r} {shown}"
     assert SECRET.encode() not in pickle.dumps(engine.url)
-    await engine.dispose()
 
 
-def test_a_url_does_not_show_the_password() -> None:
+def test_a_url_and_the_applications_engine_do_not_show_the_password() -> None:
+    _assert_no_password(make_engine(URL))
     url = parse(URL)
-    for shown in (repr(url), str(url), masked(url), f"{url}", "%r" % (url,)):  # noqa: UP031
-        assert SECRET not in shown
+    assert SECRET not in f"{url!r} {url} {masked(url)} {'%r' % (url,)}"  # noqa: UP031
 
 
 def test_the_migrators_engine_does_not_show_the_password(database: str) -> None:
-    url = parse(database).set(password=SECRET)
-    with connect(url, Settings()) as connection:
-        engine: Engine = connection.engine
-        for shown in (repr(engine), str(engine.url), repr(engine.url), repr(engine.pool)):
-            assert SECRET not in shown
-        assert SECRET.encode() not in pickle.dumps(engine.url)
+    with connect(parse(database).set(password=SECRET), Settings()) as connection:
+        _assert_no_password(connection.engine)

@@ -63,6 +63,16 @@ async def record(call: Call) -> Call:
     return lambda *reports: call(queries.record_trades, reports)
 
 
+@pytest.fixture
+def statements(engine: AsyncEngine) -> list[str]:
+    """The statements that are executed."""
+    executed: list[str] = []
+    event.listen(
+        engine.sync_engine, "before_cursor_execute", lambda *args: executed.append(args[2])
+    )
+    return executed
+
+
 async def state(engine: AsyncEngine) -> Any:
     async with AsyncSession(engine) as session:
         return await session.get_one(BotState, 1)
@@ -98,33 +108,29 @@ async def versions(engine: AsyncEngine) -> list[Any]:
 def test_an_order_has_one_key(symbol: str, order_id: int | str) -> None:
     assert order_key(symbol, order_id) == "BTCUSDT:28"
     assert order_key(symbol, order_id, "testnet-2026-11") == "testnet-2026-11:BTCUSDT:28"
-
-
-@pytest.mark.parametrize(
-    "order_id", [None, True, 28.0, "nan", "028", -1, 0, "", " 28", "\uff12\uff18", b"28"]
-)
-def test_what_is_not_an_order_id(order_id: Any) -> None:
-    with pytest.raises(ValueError, match="not an order id"):
-        order_key("BTC/USDT", order_id)
-
-
-@pytest.mark.parametrize("symbol", ["", " ", "/", "BTC/", "BTC/USDT:USDT", "BTC/USDT/X", 28, None])
-def test_what_is_not_a_symbol(symbol: Any) -> None:
-    with pytest.raises(ValueError, match="not a symbol"):
-        order_key(symbol, 28)
-
-
-@pytest.mark.parametrize(
-    ("symbol", "venue"), [("BTCUSDT", "US"), ("BTCUSDT", ""), ("B" * 64, None)]
-)
-def test_what_makes_no_key(symbol: str, venue: str | None) -> None:
-    with pytest.raises(ValueError, match=r"venue|64 characters"):
-        order_key(symbol, 28, venue)
-
-
-def test_unicode_symbols_and_large_ids() -> None:
     assert order_key("币安人生/USDT", 2**53 + 1) == "币安人生USDT:9007199254740993"
     assert order_key("1000SATS/USDT", 1) == "1000SATSUSDT:1"
+
+
+NO_KEYS: list[tuple[tuple[Any, ...], str]] = [
+    *(
+        (("BTC/USDT", order_id), "not an order id")
+        for order_id in (None, True, 28.0, "nan", "028", -1, 0, "", " 28", "\uff12\uff18", b"28")
+    ),
+    *(
+        ((symbol, 28), "not a symbol")
+        for symbol in ("", " ", "/", "BTC/", "BTC/USDT:USDT", "BTC/USDT/X", 28, None)
+    ),
+    (("BTCUSDT", 28, "US"), "venue"),
+    (("BTCUSDT", 28, ""), "venue"),
+    (("B" * 64, 28), "64 characters"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), NO_KEYS, ids=str)
+def test_what_makes_no_key(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        order_key(*arguments)
 
 
 # Values
@@ -200,11 +206,7 @@ async def test_there_is_no_such_bot(
 # The trade
 
 
-async def test_a_new_order_takes_three_statements(engine: AsyncEngine, record: Call) -> None:
-    statements: list[str] = []
-    event.listen(
-        engine.sync_engine, "before_cursor_execute", lambda *args: statements.append(args[2])
-    )
+async def test_a_new_order_takes_three_statements(record: Call, statements: list[str]) -> None:
     assert await record(BUY) == [Recorded(1, is_new=True, is_changed=True)]
     assert [statement.split()[0] for statement in statements] == ["SELECT", "INSERT", "WITH"]
 
@@ -238,6 +240,7 @@ async def test_a_redundant_report_writes_nothing(
     ("first", "report", "result"),
     [
         ({}, FEE, FEE),
+        (FEE, FEE | {"commission_amount": Decimal("0.2")}, {"commission_amount": Decimal("0.2")}),
         ({}, {"pnl": Decimal(5)}, {"pnl": Decimal(5)}),
         ({"symbol": "BTCUSDT"}, {"symbol": "BTC/USDT"}, {"symbol": "BTC/USDT"}),
         ({}, {"timestamp": MIDNIGHT}, {"timestamp": MIDNIGHT}),
@@ -275,17 +278,10 @@ async def test_another_order_with_the_same_key(
     async with AsyncSession(engine) as session, session.begin():
         with pytest.raises(OrderConflictError) as caught:
             await queries.record_trades(session, rows, dust=DUST)
-    assert (caught.value.trade_id, caught.value.columns) == (1, list(changes))
+    for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):  # noqa: S301
+        assert (error.trade_id, error.columns) == (1, list(changes))
+        assert str(error) == f"trade 1 has this order id, but other {', '.join(changes)}"
     assert await versions(engine) == before, "all rows or none, and the transaction continues"
-
-
-def test_a_conflict_can_be_pickled() -> None:
-    conflict = pickle.loads(pickle.dumps(OrderConflictError(7, ["side"])))  # noqa: S301
-    assert (str(conflict), conflict.trade_id, conflict.columns) == (
-        "trade 7 has this order id, but other side",
-        7,
-        ["side"],
-    )
 
 
 async def test_trades_on_paper_are_always_new(engine: AsyncEngine, record: Call) -> None:
@@ -295,11 +291,7 @@ async def test_trades_on_paper_are_always_new(engine: AsyncEngine, record: Call)
     assert await position(engine) == (True, 100, 2)
 
 
-async def test_importing_in_bulk(engine: AsyncEngine, record: Call) -> None:
-    statements: list[str] = []
-    event.listen(
-        engine.sync_engine, "before_cursor_execute", lambda *args: statements.append(args[2])
-    )
+async def test_importing_in_bulk(engine: AsyncEngine, record: Call, statements: list[str]) -> None:
     keys = [f"BTCUSDT:{number}" for number in range(1000, 3000)]
     rows = [BUY | {"binance_order_id": key} for key in (*keys, keys[0])]
     *results, again = await record(*rows)
@@ -314,51 +306,24 @@ async def test_importing_in_bulk(engine: AsyncEngine, record: Call) -> None:
 # The position
 
 
-async def test_entering_and_leaving(engine: AsyncEngine, call: Call, record: Call) -> None:
+async def test_a_position_keeps_its_prices_until_it_ends(
+    engine: AsyncEngine, call: Call, record: Call
+) -> None:
+    prices = {"stop_loss_price": ONE, "max_price_since_entry": Decimal(300)}
     assert await call(queries.reserve_entry, 1)
     assert await position(engine) == (True, None, None)
     await record(BUY | SMALLER)
     assert await position(engine) == (True, 90, 1)
-    prices = {"stop_loss_price": ONE, "max_price_since_entry": Decimal(300)}
     await call(queries.tick, 1, **prices)
-    await record(BUY)
-    # Another order, twice as large as the first, and paid in the coin.
-    await record(
-        NEXT_BUY
-        | {"quantity_filled": Decimal(4), "price": Decimal(70)}
-        | {"commission_amount": Decimal("0.5"), "commission_asset": "BTC"}
-    )
-    assert await position(engine) == (True, 80, Decimal("5.5"))
+    await record(BUY, NEXT_BUY | {"price": Decimal(80)})
+    assert await position(engine) == (True, 90, 4)
     held = await state(engine)
     assert {name: getattr(held, name) for name in prices} == prices
-    rest = Decimal("5.5") - DUST
-    await record(SELL | {"timestamp": NOON + timedelta(hours=3), "quantity_filled": rest})
+    last = NEXT_BUY["timestamp"] + timedelta(hours=1)
+    await record(SELL | {"timestamp": last, "quantity_filled": 2 * TWO - DUST})
     assert await position(engine) == (False, None, DUST)
     left = await state(engine)
     assert {getattr(left, name) for name in prices} == {None}
-    assert (left.daily_pnl, left.daily_trades_count) == (Decimal("-7.5"), 3)
-
-
-async def test_an_exit_that_ends_with_a_part_leaves_the_rest(
-    engine: AsyncEngine, record: Call
-) -> None:
-    await record(BUY, SELL | {"quantity_filled": Decimal("0.3")})
-    assert await position(engine) == (True, 100, Decimal("1.7"))
-
-
-async def test_an_entry_that_grows_after_the_exit(engine: AsyncEngine, record: Call) -> None:
-    await record(BUY, SELL, BUY | {"quantity_filled": Decimal("2.3")})
-    assert await position(engine) == (True, 100, Decimal("0.3"))
-
-
-@pytest.mark.parametrize("is_paid_in_the_coin", [False, True])
-async def test_a_fee_that_is_corrected(
-    engine: AsyncEngine, record: Call, is_paid_in_the_coin: bool
-) -> None:
-    asset = "BTC" if is_paid_in_the_coin else "USDT"
-    for fee in ("0.1", "0.2", "0.2"):
-        await record(BUY | {"commission_amount": Decimal(fee), "commission_asset": asset})
-    assert await position(engine) == (True, 100, TWO - Decimal("0.2") * is_paid_in_the_coin)
 
 
 @pytest.mark.parametrize("symbol", ["BNB/USDT", "BNBUSDT"])
@@ -393,20 +358,17 @@ async def test_another_position_has_its_own_prices(engine: AsyncEngine, record: 
     assert (held.daily_pnl, held.daily_trades_count) == (Decimal("-7.5"), 3)
 
 
-async def test_trades_of_other_days_do_not_count(engine: AsyncEngine, call: Call) -> None:
-    async with AsyncSession(engine) as session:
-        today = (
-            await session.execute(text("SELECT date_trunc('day', now(), 'UTC')"))
-        ).scalar_one()
+async def test_the_day_begins_at_midnight_in_utc(engine: AsyncEngine, call: Call) -> None:
+    """By default; and dust may be given by symbol."""
+    async with engine.connect() as connection:
+        today: Any = await connection.scalar(text("SELECT date_trunc('day', now(), 'UTC')"))
     yesterday = BUY | {"timestamp": today - timedelta(microseconds=1)}
-    await call(queries.record_trades, [yesterday, SELL | {"timestamp": today}], since=None)
+    trades = [yesterday, SELL | {"timestamp": today, "quantity_filled": ONE}]
+    dust = {"ETHUSDT": DUST, "BTC/USDT": ONE}
+    await call(queries.record_trades, trades, since=None, dust=dust)
     day = await state(engine)
     assert (day.daily_pnl, day.daily_trades_count) == (Decimal("-7.5"), 1)
-
-
-async def test_dust_by_symbol(engine: AsyncEngine, call: Call) -> None:
-    await call(queries.record_trade, BUY, dust={"ETHUSDT": DUST, "BTC/USDT": TWO})
-    assert await position(engine) == (False, None, 2)
+    assert await position(engine) == (False, None, 1)
 
 
 async def test_loaded_states_are_refreshed(call: Call, session: AsyncSession) -> None:
@@ -415,13 +377,6 @@ async def test_loaded_states_are_refreshed(call: Call, session: AsyncSession) ->
     assert (held.in_position, held.entry_price, held.daily_trades_count) == (True, 100, 1)
     await queries.tick(session, 1, stop_loss_price=ONE)
     assert held.stop_loss_price == 1
-
-
-async def test_a_trade_of_a_bot_without_a_state(engine: AsyncEngine, record: Call) -> None:
-    async with AsyncSession(engine) as session, session.begin():
-        await session.execute(text("DELETE FROM bot_states"))
-    await record(BUY)
-    assert await position(engine) == (True, 100, 2)
 
 
 async def test_rebuilding_positions(engine: AsyncEngine, call: Call, record: Call) -> None:
@@ -495,23 +450,19 @@ async def test_no_entry_is_reserved_after_a_stop_at_the_same_time(
     assert not await reserving
 
 
-async def test_a_bot_without_a_state_cannot_enter(engine: AsyncEngine, call: Call) -> None:
+async def test_a_bot_without_a_state_cannot_enter(
+    engine: AsyncEngine, call: Call, record: Call
+) -> None:
+    """Its trades are recorded nevertheless, and add one."""
     async with AsyncSession(engine) as session, session.begin():
         await session.execute(text("DELETE FROM bot_states"))
     with pytest.raises(PositionError, match="bot 1 has no state"):
         await call(queries.reserve_entry, 1)
+    await record(BUY)
+    assert await position(engine) == (True, 100, 2)
 
 
 # Workers at the same time
-
-
-async def test_workers_wait_for_each_other(engine: AsyncEngine, call: Call) -> None:
-    async with AsyncSession(engine) as one, one.begin():
-        await queries.record_trade(one, BUY, dust=DUST, since=MIDNIGHT)
-        other = asyncio.ensure_future(call(queries.record_trades, [SELL, BUY]))
-        await wait_for_blocked_sessions(engine)
-    assert [result.is_new for result in await other] == [True, False]
-    assert await position(engine) == (False, None, None)
 
 
 async def test_imports_of_the_same_orders_do_not_deadlock(engine: AsyncEngine, call: Call) -> None:

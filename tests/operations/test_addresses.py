@@ -1,9 +1,6 @@
 """Each way to write an address in a URL leads both drivers to the same server, or is refused."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +9,8 @@ import pytest
 from sqlalchemy import make_url, text
 
 from models.database import make_engine
+from tests.support import commandline
 from tests.support.alembic_cli import AlembicCli, Result
-from tests.trading_bot import ROOT
 from trading_bot_schema import embedded
 from trading_bot_schema.drivers import asyncpg_arguments, libpq_arguments
 from trading_bot_schema.url import DatabaseURLError, parse, rendered
@@ -126,43 +123,22 @@ def test_spaces_in_paths_names_and_options(
             assert connection.execute("SHOW statement_timeout").fetchone() == ("59s",)
         engine = make_engine(url)
 
-        async def ask() -> str:
+        async def ask() -> None:
             async with engine.connect() as connection:
-                connected = str(await connection.scalar(text("SELECT current_database()")))
+                assert await connection.scalar(text("SELECT current_database()")) == name
             await engine.dispose()
-            return connected
 
-        assert asyncio.run(ask()) == name
-
-
-def psql(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "trading_bot_schema",
-            "postgres",
-            "psql",
-            "--no-psqlrc",
-            "-At",
-            *arguments,
-        ],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": f"embedded:///{home}", **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        asyncio.run(ask())
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ((), "postgres"),
-        (("books",), "books"),
-        (("--dbname=books",), "books"),
-        (("--dbname", "dbname=books"), "books"),
+        ((), "postgres\n"),
+        (("books",), "books\n"),
+        (("--dbname=books",), "books\n"),
+        (("--dbname", "dbname=books"), "books\n"),
+        (("no_such_database",), ""),
     ],
 )
 def test_psql_runs_in_the_database_that_it_is_given(
@@ -170,8 +146,12 @@ def test_psql_runs_in_the_database_that_it_is_given(
 ) -> None:
     server = rendered(embedded.start(spaced_home))
     with databases.database(server, "books"):
-        variables = {"PGHOST": "nowhere.invalid", "PGDATABASE": "template1", "PGSERVICE": "none"}
-        result = psql(spaced_home, "-c", "SELECT current_database()", *arguments, **variables)
-        assert (result.stdout, result.returncode) == (f"{expected}\n", 0), result.stderr
-        result = psql(spaced_home, "-c", "SELECT 1", "no_such_database")
-        assert result.returncode != 0
+        result = commandline.run(
+            *("trading_bot_schema", "postgres", "psql", "--no-psqlrc", "-At"),
+            *("-c", "SELECT current_database()", *arguments),
+            DATABASE_URL=f"embedded:///{spaced_home}",
+            PGHOST="nowhere.invalid",
+            PGDATABASE="template1",
+            PGSERVICE="none",
+        )
+        assert (result.stdout, result.status == 0) == (expected, bool(expected)), result.stderr

@@ -20,7 +20,6 @@ from tests.trading_bot import ROOT
 from trading_bot_schema import embedded
 from trading_bot_schema.drift.catalogue import snapshot
 from verification import databases
-from verification.databases import version
 
 SECRET = "hunter2"  # noqa: S105
 HASH = "$argon2id$v=19$m=65536,t=3,p=4$c2VjcmV0"
@@ -104,8 +103,7 @@ def _assert_no_secret(result: Result) -> None:
 )
 def test_bad_url(refused: Callable[..., str], url: str, messages: list[str]) -> None:
     line = refused(url)
-    for message in messages:
-        assert message in line
+    assert all(message in line for message in messages), line
 
 
 def test_refused_port(refused: Callable[..., str]) -> None:
@@ -118,20 +116,19 @@ def test_refused_port(refused: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", [{"database": "no_such_database"}, {"username": "no_such_user", "password": SECRET}]
+    ("part", "message"),
+    [
+        ({"database": "no_such_database"}, 'database "no_such_database" does not exist'),
+        ({"username": "no_such_user", "password": SECRET}, "no_such_user"),
+        ({"password": f"{SECRET}@%/"}, 'password authentication failed for user "bot"'),
+    ],
 )
-def test_unknown_database_or_user(
-    refused: Callable[..., str], server: str, part: dict[str, str]
+def test_unknown_database_or_user_or_wrong_password(
+    refused: Callable[..., str], password_server: str, part: dict[str, str], message: str
 ) -> None:
-    line = refused(make_url(server).set(**part).render_as_string(hide_password=False))  # type: ignore[arg-type]
-    assert next(iter(part.values())) in line
-    assert "Check DATABASE_URL" in line
-
-
-def test_wrong_password(refused: Callable[..., str], password_server: str) -> None:
-    url = make_url(password_server).set(password=f"{SECRET}@%/")
+    url = make_url(password_server).set(**part)  # type: ignore[arg-type]
     line = refused(url.render_as_string(hide_password=False))
-    assert 'password authentication failed for user "bot"' in line
+    assert message in line
     assert "Check DATABASE_URL" in line
 
 
@@ -190,13 +187,22 @@ def test_unknown_revision(
     refused: Callable[..., str], database: str, arguments: str, messages: list[str]
 ) -> None:
     line = refused(database, *arguments.split(" "))
-    for message in messages:
-        assert message in line
-    assert version(database) == HEAD
+    assert all(message in line for message in messages)
+    assert databases.version(database) == HEAD
 
 
 @pytest.mark.parametrize(
-    "arguments", [("upgrade", "head"), ("downgrade", "base"), ("current",), ("check",)]
+    "arguments",
+    [
+        ("upgrade", "head"),
+        ("downgrade", "base"),
+        ("current",),
+        ("check",),
+        ("-x", "ahead=accept", "downgrade", "base"),
+        ("-x", "ahead=accept", "downgrade", "-1"),
+        ("-x", "ahead=accept", "upgrade", "+1"),
+        ("-x", "ahead=accept", "check"),
+    ],
 )
 def test_database_at_an_unknown_revision(
     refused: Callable[..., str], database: str, arguments: tuple[str, ...]
@@ -221,13 +227,8 @@ def test_table_exists(refused: Callable[..., str], empty_database: str) -> None:
     assert snapshot(empty_database) == before
 
 
-@pytest.fixture
-def home(reachable_directory: Path) -> Path:
-    """A directory for an embedded server."""
-    return reachable_directory / "server"
-
-
-def test_unwritable_data_directory(refused: Callable[..., str], home: Path) -> None:
+def test_unwritable_data_directory(refused: Callable[..., str], reachable_directory: Path) -> None:
+    home = reachable_directory / "server"
     # No user, not even root, can write below a file.
     home.write_text("not a directory")
     for path in (home, home / "deeper" / "server"):
@@ -237,7 +238,8 @@ def test_unwritable_data_directory(refused: Callable[..., str], home: Path) -> N
     assert home.read_text() == "not a directory"
 
 
-def test_corrupted_data_directory(refused: Callable[..., str], home: Path) -> None:
+def test_corrupted_data_directory(refused: Callable[..., str], reachable_directory: Path) -> None:
+    home = reachable_directory / "server"
     embedded.start(home)
     embedded.stop(home)
     version_file = home.resolve() / "data" / "PG_VERSION"

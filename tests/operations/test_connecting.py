@@ -114,8 +114,7 @@ def test_a_role_without_a_free_connection(alembic_cli: AlembicCli, limited: str)
     with psycopg.connect(limited):
         upgrade = alembic_cli.start("upgrade", "head", database=limited)
         wait_for_retry(upgrade)
-    result = upgrade.result().succeeded()
-    assert "too many connections for role" in result.messages[0]
+    assert "too many connections for role" in upgrade.result().succeeded().messages[0]
 
 
 def test_a_role_without_a_second_connection(

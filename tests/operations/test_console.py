@@ -28,14 +28,10 @@ def test_progress(alembic_cli: AlembicCli, empty_database: str) -> None:
     assert lines[-1].startswith(f"At {HISTORY[-1].revision} (head): postgresql://")
     assert str(url.database) in lines[-1]
     assert "hunter2" not in shown
+    again = alembic_cli.run("upgrade", "head", database=password).stderr
+    assert [line.partition("] ")[2] for line in again.splitlines()] == [lines[0], lines[-1]]
     shown = alembic_cli.run("downgrade", "base", database=empty_database).stderr
     assert "At base: postgresql://" in shown
-
-
-def test_nothing_to_do(alembic_cli: AlembicCli, database: str) -> None:
-    shown = alembic_cli.run("upgrade", "head", database=database).stderr
-    assert "Running" not in shown
-    assert f"At {HISTORY[-1].revision} (head)" in shown
 
 
 def test_quiet(alembic_cli: AlembicCli, empty_database: str) -> None:

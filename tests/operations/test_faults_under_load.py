@@ -56,21 +56,11 @@ class Bot:
             self.progress.set()
 
 
-async def _make_bots(engine: AsyncEngine) -> list[BotConfig]:
-    bots = [factories.bot_config(state=factories.bot_state()) for _ in range(BOTS)]
-    async with AsyncSession(engine, expire_on_commit=False) as session:
-        session.add(factories.user(bot_configs=bots))
-        await session.commit()
-    return bots
-
-
-def _kill_a_connection(url: str) -> None:
-    databases.execute(
-        url,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND application_name = 'trading-bot'"
-        " ORDER BY random() LIMIT 1",
-    )
+KILL_A_CONNECTION = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND application_name = 'trading-bot'"
+    " ORDER BY random() LIMIT 1"
+)
 
 
 @pytest.fixture
@@ -86,7 +76,11 @@ async def test_trading_continues(
 ) -> None:
     revisions.add("probe_1", ADD_COLUMN.format("trades", "probe"))
     revisions.add("probe_2", CONCURRENT_INDEX)
-    bots = [Bot(engine, config) for config in await _make_bots(engine)]
+    configs = [factories.bot_config(state=factories.bot_state()) for _ in range(BOTS)]
+    async with AsyncSession(engine, expire_on_commit=False) as session:
+        session.add(factories.user(bot_configs=configs))
+        await session.commit()
+    bots = [Bot(engine, config) for config in configs]
     stop = asyncio.Event()
 
     async def run(bot: Bot) -> None:
@@ -109,19 +103,16 @@ async def test_trading_continues(
             asyncio.to_thread(alembic_cli.run, *arguments, database=database)
         )
         for _ in range(KILLS):
-            await asyncio.to_thread(_kill_a_connection, database)
+            await asyncio.to_thread(databases.execute, database, KILL_A_CONNECTION)
             await committed_more()
-        result = await upgrade
+        (await upgrade).succeeded()
         await committed_more()
         stop.set()
-    assert result.status == 0, result.output
     assert databases.version(database) == "probe_2"
 
     failures = sum(bot.failures for bot in bots)
-    lost = len(bots[0].committed)
     await bots[0].trade(break_connection=True)
     assert sum(bot.failures for bot in bots) == failures + 1
-    assert len(bots[0].committed) == lost
 
     # The pool returns only working connections, up to its limit.
     for bot in bots:

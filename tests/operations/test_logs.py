@@ -39,25 +39,22 @@ def test_every_line_of_a_log_has_a_timestamp(alembic_cli: AlembicCli, database: 
 def test_one_json_object_per_line(alembic_cli: AlembicCli, empty_database: str) -> None:
     url = make_url(empty_database).set(password=PASSWORD)
     password = url.render_as_string(hide_password=False)
-    result = alembic_cli.run("upgrade", "head", database=password, environment=JSON)
-    assert result.status == 0
+    result = alembic_cli.run("upgrade", "head", database=password, environment=JSON).succeeded()
     assert PASSWORD not in result.stderr
     target, *steps, finished = json_lines(result)
     for number, revision in enumerate(HISTORY):
         started, done = steps[2 * number : 2 * number + 2]
-        for step in (started, done):
-            assert step["revision"] == revision.revision
-            assert step["direction"] == "upgrade"
-        assert started["event"] == "started"
-        assert done["event"] == "done"
+        for step, event in ((started, "started"), (done, "done")):
+            shown = (step["event"], step["revision"], step["direction"])
+            assert shown == (event, revision.revision, "upgrade")
         assert isinstance(done["seconds"], float)
     assert (target["event"], finished["event"], finished["revision"]) == (
         "target",
         "finished",
         HEAD,
     )
-    assert str(url.database) in str(target["target"])
-    assert str(url.database) in str(finished["target"])
+    for line in (target, finished):
+        assert str(url.database) in str(line["target"])
     for line in (target, *steps, finished):
         assert line["level"] == "INFO"
         assert line["message"]
