@@ -16,10 +16,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import ProgrammingError
+
+# Python searches the directory of a script for modules, rather than the current one.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from examples.exchange import ConnectionDropped, Exchange, Simulation
 from examples.worker import DUST, Worker

@@ -16,6 +16,8 @@ from typing import TypeVar
 
 import psycopg
 
+from tests.support.waiting import wait_for
+
 START = datetime(2024, 1, 1, tzinfo=UTC)
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT", "XRP/USDT", "ETH/BTC", "PEPE/USDT")
 TRADE_COLUMNS = (
@@ -26,6 +28,8 @@ HELD = Decimal("0.00123")
 """Size of every position; half of the running bots have one."""
 CHUNK = 10_000
 """Trades sent at a time."""
+
+ALL_VISIBLE = "SELECT relallvisible = relpages FROM pg_class WHERE oid = 'trades'::regclass"
 
 T = TypeVar("T")
 Progress = Callable[[range], Iterable[int]]
@@ -182,9 +186,18 @@ def fill_trades(
 
 
 def vacuum(url: str) -> None:
-    """Vacuum and analyze the database, as autovacuum would have."""
+    """Vacuum and analyze the database, as autovacuum would have.
+
+    Rows become visible to all only when no replication slot of the server needs older ones, such
+    as one that another test is creating.
+    """
     with _connect(url, autocommit=True) as connection:
-        connection.execute("VACUUM (ANALYZE)")
+
+        def is_visible() -> bool:
+            connection.execute("VACUUM (ANALYZE)")
+            return connection.execute(ALL_VISIBLE).fetchone() == (True,)
+
+        wait_for(is_visible)
 
 
 def _connect(url: str, *, autocommit: bool = False) -> psycopg.Connection:
