@@ -23,9 +23,9 @@ from verification.query_plans import QueryPlan, explain
 
 RUNS = 5
 RELATIONS = text(
-    "SELECT relname, pg_table_size(oid) / 1e6 FROM pg_class"
+    "SELECT relname, pg_table_size(oid) / 1e6::float FROM pg_class"
     " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i')"
-    " AND pg_table_size(oid) > 50000 ORDER BY 2 DESC"
+    " AND pg_table_size(oid) > 50000"
 )
 Rows = list[list[str]]
 
@@ -34,7 +34,7 @@ def tables(sizes: Iterable[Filled]) -> Iterator[str]:
     """Measure databases with numbers of trades, the smallest first, and yield the tables."""
     costs: defaultdict[str, defaultdict[str, list[QueryPlan | None]]]
     costs = defaultdict(lambda: defaultdict(list))
-    megabytes: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    megabytes: defaultdict[str, dict[str, float]] = defaultdict(dict)
     inserts, calls, ticks, upgrades, transactions = Rows(), Rows(), Rows(), Rows(), Rows()
     for trades, url, statements in sizes:
         number = f"{trades / 1e6:g} M"
@@ -47,14 +47,16 @@ def tables(sizes: Iterable[Filled]) -> Iterator[str]:
                 vacuum(database)
                 with databases.sync_engine(database).connect() as connection:
                     for name, size in connection.execute(RELATIONS):
-                        megabytes[name][revision] = f"{size:,.1f}"
+                        megabytes[name][revision] = size
                     for name, statement in statements.items():
                         costs[name][revision].append(cost(connection, statement))
             transactions += ([number, *row] for row in asyncio.run(writes.over_driver(head)))
-            inserts += ([number, *row] for row in writes.inserts(initial, head))
+            # Before the inserts, of which no bot could have made so many.
             calls += ([number, *row] for row in writes.in_one_call(head))
+            inserts += ([number, *row] for row in writes.inserts(initial, head))
             ticks += ([number, *row] for row in writes.heap_only_ticks(urls))
     numbers, last = [number for number, _ in upgrades], number
+    queries = sorted(costs.items(), key=lambda item: int(item[0].partition(" ")[0]))
     pages = " | ".join(
         f"{revision} {heading}:"
         for revision in ("initial", "head")
@@ -65,12 +67,12 @@ def tables(sizes: Iterable[Filled]) -> Iterator[str]:
             f"query | rows: | {pages}",
             (
                 [name, _rows(at["head"]), *_pages(at["initial"]), *_pages(at["head"])]
-                for name, at in costs.items()
+                for name, at in queries
             ),
         ),
         f"Plans at {last} trades": table(
             "query | initial | head",
-            ([name, _plan(at["initial"]), _plan(at["head"])] for name, at in costs.items()),
+            ([name, _plan(at["initial"]), _plan(at["head"])] for name, at in queries),
         ),
         "Inserts": table(
             "trades before | how | initial, rows/s: | head, rows/s: | head / initial:", inserts
@@ -81,9 +83,12 @@ def tables(sizes: Iterable[Filled]) -> Iterator[str]:
         "Ticks": table("trades | ticks | revision | heap-only:", ticks),
         f"Sizes in MB at {last} trades": table(
             "table or index | initial: | head:",
-            ([name, at.get("initial", ""), at.get("head", "")] for name, at in megabytes.items()),
+            (
+                [name, *(f"{at[r]:,.1f}" if r in at else "" for r in ("initial", "head"))]
+                for name, at in sorted(megabytes.items(), key=lambda item: -max(item[1].values()))
+            ),
         ),
-        "Upgrade from initial to head": table("trades | seconds:", upgrades),
+        "Upgrade from initial to head": table("trades: | seconds:", upgrades),
         "Milliseconds of a transaction over the raw driver": table(
             "trades | transaction | asyncpg: | models.queries: | ratio:", transactions
         ),

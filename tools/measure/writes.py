@@ -133,6 +133,7 @@ def inserts(initial: str, head: str) -> Iterator[list[str]]:
 def in_one_call(url: str) -> Iterator[list[str]]:
     """Yield the rows per second in a transaction for each, and in one call, and their ratio."""
     for what, (prepare, number, one, every) in CALLS.items():
+        vacuum(url)
 
         async def singly(engine: AsyncEngine, rows: Rows, one: Call = one) -> None:
             for row in rows:
