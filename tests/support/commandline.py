@@ -25,7 +25,8 @@ def _python(*arguments: str, cwd: Path, environment: Mapping[str, str]) -> Resul
     process = subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
-        env=os.environ | environment,
+        # Bytecode makes the next process start in half the time.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
