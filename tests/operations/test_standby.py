@@ -1,7 +1,5 @@
 """A streaming standby answers queries, and refuses writes and migrations."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,12 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import User, queries
 from models.database import make_engine
-from tests.operations.landed import PROJECT
-from tests.support import commandline
-from tests.support.alembic_cli import Result
+from tests.operations.landed import HISTORY, PROJECT
+from tests.support.alembic_cli import AlembicCli, Result
 from tests.support.factories import MINIMAL_ROWS
 from tests.support.waiting import wait_for
 from trading_bot_schema import embedded
+from trading_bot_schema.url import rendered
 from verification import databases
 from verification.databases import scalar
 from verification.inserting import insert
@@ -40,38 +38,31 @@ class Servers(NamedTuple):
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Servers]:
-    home = Path(tempfile.mkdtemp(prefix="standby-"))
-    home.chmod(0o755)  # the servers may run as another account
-    try:
-        primary = embedded.start(home / "primary", FAST)
-    except embedded.EmbeddedError as error:
-        shutil.rmtree(home, ignore_errors=True)
-        pytest.skip(str(error))
-    account = embedded._account()
-    copy = embedded._prepare(home / "standby", account) / "data"
-    result = embedded._run(
-        account,
-        embedded.programs(account) / "pg_basebackup",
-        *("-h", primary.query["host"], "-p", primary.query["port"], "-U", primary.username),
-        *("--checkpoint=fast", "--no-sync", "--write-recovery-conf", "-D", copy),
-    )
-    assert result.returncode == 0, result.stderr
-    standby = embedded.start(home / "standby", FAST)
-    yield Servers(*(url.render_as_string(hide_password=False) for url in (primary, standby)))
-    for name in ("standby", "primary"):
-        embedded.stop(home / name)
-        shutil.rmtree((home / name).resolve(), ignore_errors=True)
-    shutil.rmtree(home, ignore_errors=True)
+    """A primary with a user, before the last revision, and its standby."""
+    with embedded.temporary(FAST) as primary:
+        standby = Path(str(primary.query["host"])).with_name("standby")
+        account = embedded._account()
+        copy = embedded._prepare(standby, account) / "data"
+        result = embedded._run(
+            account,
+            embedded.programs(account) / "pg_basebackup",
+            *("-h", primary.query["host"], "-p", primary.query["port"], "-U", primary.username),
+            *("--checkpoint=fast", "--no-sync", "--write-recovery-conf", "-D", copy),
+        )
+        assert result.returncode == 0, result.stderr
+        servers = Servers(rendered(primary), rendered(embedded.start(standby, FAST)))
+        PROJECT.migrate(servers.primary, HISTORY[-2].revision)
+        with psycopg.connect(servers.primary) as connection:
+            insert(connection, "users", MINIMAL_ROWS["users"])
+        servers.wait()
+        yield servers
+        embedded.stop(standby)
 
 
-async def test_a_standby_answers_queries_and_refuses_writes(servers: Servers) -> None:
-    PROJECT.migrate(servers.primary)
-    with psycopg.connect(servers.primary) as connection:
-        user = insert(connection, "users", MINIMAL_ROWS["users"])
-    servers.wait()
+async def test_the_application_can_read(servers: Servers) -> None:
     engine = make_engine(servers.standby)
     async with AsyncSession(engine) as session:
-        assert await session.scalar(select(User.email)) == user["email"]
+        assert await session.scalar(select(User.email)) == MINIMAL_ROWS["users"]["email"]
         session.add(User(**MINIMAL_ROWS["users"]))
         with pytest.raises(DBAPIError, match="read-only"):
             await session.flush()
@@ -81,44 +72,24 @@ async def test_a_standby_answers_queries_and_refuses_writes(servers: Servers) ->
     await engine.dispose()
 
 
-def test_upgrading_a_standby_is_refused(servers: Servers) -> None:
-    PROJECT.migrate(servers.primary)
-    PROJECT.migrate(servers.primary, "-1")
-    servers.wait()
-    before = databases.version(servers.standby)
-    result = commandline.run("alembic", "upgrade", "head", DATABASE_URL=servers.standby)
-    assert result.status > 0
-    assert "read-only" in result.stderr
-    assert "This server is a standby: point DATABASE_URL at the primary." in result.stderr
-    assert databases.version(servers.standby) == before
-    PROJECT.migrate(servers.primary)
-    servers.wait()
-    assert databases.version(servers.standby) == databases.version(servers.primary) != before
-
-
-def test_plan_and_drift_on_a_standby(
-    servers: Servers, package_command: Callable[..., Result]
+def test_the_commands(
+    servers: Servers, alembic_cli: AlembicCli, package_command: Callable[..., Result]
 ) -> None:
-    PROJECT.migrate(servers.primary)
-    PROJECT.migrate(servers.primary, "-1")
-    servers.wait()
+    message = alembic_cli.run("upgrade", "head", database=servers.standby).refusal()
+    assert "read-only" in message
+    assert "This server is a standby: point DATABASE_URL at the primary." in message
+    assert databases.version(servers.standby) == HISTORY[-2].revision
+
     result = package_command("plan", database=servers.standby)
     assert result.status == 1
     assert "this server is a standby" in result.stdout
-    arguments = ("drift", "--scratch", servers.primary)
-    package_command(*arguments, database=servers.standby).succeeded()
-    databases.execute(servers.primary, "ALTER TABLE trades ALTER price DROP NOT NULL")
-    servers.wait()
-    result = package_command(*arguments, database=servers.standby)
-    databases.execute(servers.primary, "ALTER TABLE trades ALTER price SET NOT NULL")
-    assert result.status == 1
-    assert "TABLE public.trades:" in result.stdout
-
-
-def test_plan_on_the_primary_shows_the_lag_of_the_standby(
-    servers: Servers, package_command: Callable[..., Result]
-) -> None:
-    PROJECT.migrate(servers.primary)
-    PROJECT.migrate(servers.primary, "-1")
     result = package_command("plan", database=servers.primary)
     assert "is a standby that has yet to replay" in result.stdout
+
+    drift = ("drift", "--scratch", servers.primary)
+    package_command(*drift, database=servers.standby).succeeded()
+    databases.execute(servers.primary, "ALTER TABLE trades ALTER price DROP NOT NULL")
+    servers.wait()
+    result = package_command(*drift, database=servers.standby)
+    assert result.status == 1
+    assert "TABLE public.trades:" in result.stdout
