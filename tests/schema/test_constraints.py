@@ -116,7 +116,7 @@ ck_trades_pnl_not_nan
 
 Case = tuple[str, str, dict[str, Any], dict[str, Any]]
 
-# Ada has the row with id 1 of each table; a user and a bot of another user have the id 7.
+# The user Ada and her bot have the id 1; another user and that one's bot have the id 1000.
 KEYS: list[Case] = [
     ("ix_users_email", "users", {"email": "ada@example.com"}, {"email": "Ada@example.com"}),
     (
@@ -140,8 +140,8 @@ KEYS: list[Case] = [
     (
         "fk_trades_bot_config_id_user_id_bot_configs",
         "trades",
-        {"user_id": 7},
-        {"bot_config_id": 7, "user_id": 7},
+        {"user_id": 1000},
+        {"bot_config_id": 1000, "user_id": 1000},
     ),
 ]
 
@@ -165,9 +165,9 @@ def populated(database_at: Databases) -> str:
     with psycopg.connect(url) as connection:
         add(connection, "users", email="ada@example.com")
         add(connection, "bot_configs")
-        add(connection, "users", id=7)
-        add(connection, "bot_configs", id=7, user_id=7)
-        add(connection, "trades", binance_order_id="BTCUSDT:1", bot_config_id=7, user_id=7)
+        add(connection, "users", id=1000)
+        add(connection, "bot_configs", id=1000, user_id=1000)
+        add(connection, "trades", binance_order_id="BTCUSDT:1", bot_config_id=1000, user_id=1000)
     return url
 
 
@@ -234,13 +234,13 @@ def test_enums_have_the_specified_members() -> None:
 
 
 def test_a_bot_with_trades_keeps_its_owner(connection: Connection) -> None:
-    connection.execute("UPDATE bot_configs SET user_id = 7 WHERE id = 1")
+    connection.execute("UPDATE bot_configs SET user_id = 1000 WHERE id = 1")
     connection.execute("UPDATE bot_configs SET user_id = 1 WHERE id = 1")
     add(connection, "trades")
     with pytest.raises(
         psycopg.errors.ForeignKeyViolation, match="fk_trades_bot_config_id_user_id_bot_configs"
     ):
-        connection.execute("UPDATE bot_configs SET user_id = 7 WHERE id = 1")
+        connection.execute("UPDATE bot_configs SET user_id = 1000 WHERE id = 1")
 
 
 @pytest.mark.parametrize(
