@@ -5,7 +5,6 @@ databases), else an embedded one without durability.
 """
 
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -128,15 +127,15 @@ def migrated_template(database_at: Databases) -> str:
 
 
 @pytest.fixture
-def empty_database(server: str) -> Iterator[str]:
-    """URL of a database without tables."""
+def empty_database(server: str, make_role: Callable[..., str]) -> Iterator[str]:
+    """URL of a database without tables; it is dropped before roles, which may own objects."""
     with databases.database(server, f"test_{uuid4().hex}") as url:
         yield url
 
 
 @pytest.fixture
-def database(server: str, migrated_template: str) -> Iterator[str]:
-    """URL of a database at the head revision."""
+def database(server: str, migrated_template: str, make_role: Callable[..., str]) -> Iterator[str]:
+    """URL of a database at the head revision; it is dropped before roles."""
     with databases.database(server, f"test_{uuid4().hex}", migrated_template) as url:
         yield url
 
@@ -238,10 +237,9 @@ def probe(revisions: Revisions, owned_databases: Databases) -> Probe:
 @pytest.fixture
 def reachable_directory() -> Iterator[Path]:
     """A directory that the server's account can access, unlike pytest's own."""
-    path = Path(tempfile.mkdtemp())
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
 
 
 @pytest.fixture

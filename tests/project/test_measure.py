@@ -1,7 +1,6 @@
 """A rehearsal measures what the application waits for, on a copy only."""
 
 import re
-from typing import NamedTuple
 
 import pytest
 from sqlalchemy import make_url
@@ -41,18 +40,11 @@ STATEMENTS = {
 }
 
 
-class Rehearsed(NamedTuple):
-    url: str
-    steps: dict[str, dict[str, str]]
-    """The cells of the first table, by step and heading."""
-
-
 def arguments(scratch: str) -> tuple[str, ...]:
-    return ("tools.measure", "rehearse", "--scratch", scratch, "--rate", "20", "--settle", "0.5")
+    return ("tools.measure", "rehearse", "--scratch", scratch, "--rate", "20", "--settle", "0.3")
 
 
-@pytest.fixture(scope="module")
-def rehearsed(database_at: Databases) -> Rehearsed:
+def test_what_the_application_waits_for(database_at: Databases) -> None:
     """The pending revisions, then the statements, rehearsed on a database with a trade."""
     url = database_at.at(HISTORY[0].revision)
     databases.execute(url, *ROWS)
@@ -62,41 +54,24 @@ def rehearsed(database_at: Databases) -> Rehearsed:
         re.split(r" *\| +", line) for line in output.split("\n\n")[0].splitlines()
     ]
     names = [*(revision.revision for revision in HISTORY[1:]), *STATEMENTS]
-    steps = [dict(zip(heading, row, strict=True)) for row in rows]
-    return Rehearsed(url, dict(zip(names, steps, strict=False)))
+    cells = (dict(zip(heading, row, strict=True)) for row in rows)
+    steps = dict(zip(names, cells, strict=False))
 
-
-def test_the_pending_revisions_run(rehearsed: Rehearsed) -> None:
-    assert databases.version(rehearsed.url) == HEAD
+    assert databases.version(url) == HEAD
     for revision in HISTORY[1:]:
-        step = rehearsed.steps[revision.revision]
-        assert f"`{revision.revision}` " in step["step"]
-        assert step["failed"] == "0"
-
-
-@pytest.mark.parametrize(
-    ("statement", "reads"), [("reads and writes wait", True), ("writes wait", False)]
-)
-def test_what_waits_for_a_lock(rehearsed: Rehearsed, statement: str, reads: bool) -> None:
-    step = rehearsed.steps[statement]
-    for access, blocked in (("read blocked", reads), ("write blocked", True)):
-        milliseconds, _, table = step[access].partition(" ms")
-        assert (int(milliseconds) >= 100, table) == (blocked, ", trades" * blocked), step
-
-
-def test_a_statement_that_fails_is_the_last(rehearsed: Rehearsed) -> None:
-    assert "division by zero" in rehearsed.steps["fails"]["step"]
-    assert "not run" not in rehearsed.steps
-
-
-def test_statements_of_the_application_that_fail_are_counted(rehearsed: Rehearsed) -> None:
-    assert rehearsed.steps["writes wait"]["failed"] == "0"
-    assert int(rehearsed.steps["the application fails"]["failed"]) > 1
-
-
-def test_the_application_writes_meanwhile(rehearsed: Rehearsed) -> None:
+        assert f"`{revision.revision}` " in steps[revision.revision]["step"]
+        assert steps[revision.revision]["failed"] == "0"
+    for statement, reads in (("reads and writes wait", True), ("writes wait", False)):
+        for access, blocked in (("read blocked", reads), ("write blocked", True)):
+            milliseconds, _, table = steps[statement][access].partition(" ms")
+            assert (int(milliseconds) >= 100, table) == (blocked, ", trades" * blocked), output
+    # A statement that fails is the last, unlike those of the application.
+    assert steps["writes wait"]["failed"] == "0"
+    assert int(steps["the application fails"]["failed"]) > 1
+    assert "division by zero" in steps["fails"]["step"]
+    assert "not run" not in steps
     trades = "SELECT count(*) FROM renamed WHERE binance_order_id ~ '^REHEARSAL:'"
-    assert databases.scalar(rehearsed.url, trades) > 1
+    assert databases.scalar(url, trades) > 1
 
 
 def test_the_applications_database_is_refused(database_at: Databases) -> None:
