@@ -13,7 +13,6 @@ COMMAND = "python -m tools.document"
 GENERATED = {
     "diagram": ("README.md", "erDiagram"),
     "data-dictionary": ("docs/data-dictionary.md", "| column | type |"),
-    "benchmarks": ("docs/benchmarks.md", "| query | rows |"),
     "schema": ("docs/schema.sql", "CREATE TABLE "),
 }
 TABLES = """
