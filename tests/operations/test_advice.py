@@ -2,54 +2,13 @@
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from uuid import uuid4
+from collections.abc import Callable
 
-import psycopg
 import pytest
 from sqlalchemy import make_url
 
 from tests.support.alembic_cli import AlembicCli, Result
-from tests.support.probe_revisions import ADD_COLUMN, Revisions
 from verification import databases
-
-GID = f"it's {uuid4().hex}"
-
-
-@contextmanager
-def prepared(url: str, statement: str) -> Iterator[None]:
-    """Leave a prepared transaction, unless the block ends it."""
-    literal = GID.replace("'", "''")
-    with psycopg.connect(url) as connection:
-        connection.execute(statement.encode())
-        connection.execute(f"PREPARE TRANSACTION '{literal}'".encode())
-    try:
-        yield
-    finally:
-        if databases.scalar(url, "SELECT count(*) FROM pg_prepared_xacts WHERE gid = %s", GID):
-            databases.execute(url, f"ROLLBACK PREPARED '{literal}'")
-
-
-@pytest.mark.parametrize("attempts", [1, 2])
-def test_a_prepared_transaction_that_blocks(
-    alembic_cli: AlembicCli, database: str, revisions: Revisions, attempts: int
-) -> None:
-    revisions.add("probe", ADD_COLUMN.format("users", "probe"))
-    arguments = ("-c", revisions.ini, "-x", "lock_timeout=500ms", "-x")
-    with prepared(database, "LOCK TABLE users"):
-        result = alembic_cli.run(
-            *arguments, f"lock_attempts={attempts}", "upgrade", "head", database=database
-        )
-        message = result.messages[-1]
-        assert (
-            "Tried once, for 0.5 s." if attempts == 1 else "Tried 2 times, for 0.5 s each."
-        ) in message
-        assert "pg_terminate_backend" not in message
-        statement = re.search(r"ROLLBACK PREPARED '(?:[^']|'')*'", message)
-        assert statement, message
-        databases.execute(database, statement[0])
-    alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database).succeeded()
 
 
 @pytest.fixture

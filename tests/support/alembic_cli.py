@@ -9,7 +9,7 @@ Alembic's first line (a missing driver) and of terminals start an interpreter in
 import multiprocessing
 import os
 import signal
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -21,7 +21,7 @@ from typing import Self
 from alembic.config import main
 
 from tests.support.fault_injection import stop_before_change
-from tests.support.waiting import SECONDS
+from tests.support.waiting import SECONDS, wait_for
 from tests.trading_bot import ROOT
 
 _processes = multiprocessing.get_context("forkserver")
@@ -87,11 +87,20 @@ class Command:
     def stderr(self) -> str:
         return self._streams[1].read_text()
 
+    def until(self, message: str) -> Self:
+        """Wait until it has printed a message on stderr."""
+        wait_for(lambda: message in self.stderr())
+        return self
+
     def result(self) -> Result:
         """Wait for the end, and return the result."""
         self._process.join(SECONDS)
         assert self._process.exitcode is not None, "the command does not end"
         return Result(self._process.exitcode, self._streams[0].read_text(), self.stderr())
+
+
+Alembic = Callable[..., Command]
+"""The fixture ``alembic``: starts a command, with settings."""
 
 
 class AlembicCli:
