@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -207,6 +209,25 @@ def test_statement_timeout(alembic: Alembic, database: str, revisions: Revisions
     assert "canceling statement due to statement timeout" in message
     assert "-x statement_timeout=" in message
     assert version(database) == HEAD
+
+
+def test_another_role_than_the_owner_is_refused_with_the_role_to_migrate_as(
+    alembic: Alembic, empty_database: str, make_role: Callable[..., str]
+) -> None:
+    # A role whose name needs quoting in SQL and in a shell.
+    application, owner = make_role(), make_role(" Owner's")
+    databases.execute(
+        empty_database,
+        f'GRANT ALL ON SCHEMA public TO "{owner}"',
+        f'ALTER DEFAULT PRIVILEGES FOR ROLE "{owner}" GRANT SELECT ON TABLES TO {application}',
+    )
+    alembic(databases.as_role(empty_database, owner)).result().succeeded()
+    message = alembic(empty_database, "downgrade -1").result().refusal()
+    advice = re.search("`-x (role=.*?)`", message)
+    assert advice, message
+    ((name, role),) = (word.split("=", 1) for word in shlex.split(advice[1]))
+    alembic(empty_database, "downgrade -1", **{name: role}).result().succeeded()
+    databases.execute(empty_database, f'DROP OWNED BY "{owner}"', f"DROP OWNED BY {application}")
 
 
 def test_stamp_purge_is_all_or_nothing(alembic: Alembic, database: str) -> None:

@@ -2,7 +2,7 @@
 
 ``multiprocessing`` forks them from a server that has imported Alembic, which takes two seconds,
 once. Each process has its own streams, environment and exit status. Tests of errors before
-Alembic's first line (a missing driver) and of terminals start an interpreter instead:
+Alembic's first line (a missing driver) start an interpreter instead:
 :mod:`tests.support.commandline`.
 """
 
@@ -117,10 +117,11 @@ class AlembicCli:
         environment: Mapping[str, str] | None = None,
         stop_before: int | None = None,
         ignoring: Collection[signal.Signals] = (),
+        terminal: Path | None = None,
     ) -> Command:
         """Start ``alembic`` with arguments, to stop before the nth change.
 
-        It ignores the signals in ``ignoring``, as under ``nohup``.
+        It ignores the signals in ``ignoring``, as under ``nohup``; ``terminal`` is its stderr.
         """
         target = {} if database is None else {"DATABASE_URL": database}
         variables = {**os.environ, **target, **(environment or {})}
@@ -130,7 +131,8 @@ class AlembicCli:
             stream.touch()
         control, other_end = _processes.Pipe()
         with other_end:
-            process_arguments = (arguments, variables, streams, other_end, stop_before, ignoring)
+            targets = [streams[0], terminal or streams[1]]
+            process_arguments = (arguments, variables, targets, other_end, stop_before, ignoring)
             process = _processes.Process(target=_run, args=process_arguments, daemon=True)
             process.start()
         return Command(process, streams, control)
