@@ -5,7 +5,6 @@ databases), else an embedded one without durability.
 """
 
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -21,7 +20,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models.database import make_engine
 from tests.support.alembic_cli import AlembicCli, Result
-from tests.support.drift import ReferenceSchema
 from tests.support.probe_revisions import Probe, Revisions
 from tests.trading_bot import HEAD, PROJECT
 from trading_bot_schema import __main__, embedded
@@ -116,27 +114,21 @@ def conformance(database_at: Databases) -> Conformance:
 
 
 @pytest.fixture(scope="session")
-def reference_schema(make_database: Callable[..., str], database_at: Databases) -> ReferenceSchema:
-    """The reference of the command ``drift``: ``reference_schema.differences(snapshot(url))``."""
-    return ReferenceSchema(make_database, database_at.at(HEAD))
-
-
-@pytest.fixture(scope="session")
 def migrated_template(database_at: Databases) -> str:
     """Name of a database at the head revision, to copy."""
     return database_at.template(HEAD)
 
 
 @pytest.fixture
-def empty_database(server: str) -> Iterator[str]:
-    """URL of a database without tables."""
+def empty_database(server: str, make_role: Callable[..., str]) -> Iterator[str]:
+    """URL of a database without tables; it is dropped before roles, which may own objects."""
     with databases.database(server, f"test_{uuid4().hex}") as url:
         yield url
 
 
 @pytest.fixture
-def database(server: str, migrated_template: str) -> Iterator[str]:
-    """URL of a database at the head revision."""
+def database(server: str, migrated_template: str, make_role: Callable[..., str]) -> Iterator[str]:
+    """URL of a database at the head revision; it is dropped before roles."""
     with databases.database(server, f"test_{uuid4().hex}", migrated_template) as url:
         yield url
 
@@ -238,10 +230,9 @@ def probe(revisions: Revisions, owned_databases: Databases) -> Probe:
 @pytest.fixture
 def reachable_directory() -> Iterator[Path]:
     """A directory that the server's account can access, unlike pytest's own."""
-    path = Path(tempfile.mkdtemp())
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def asyncpg_arguments(url: URL) -> dict[str, Any]:
     hosts = str(options.pop("host", url.host or "")).split(",")
     if hosts != [""]:
         arguments["host"] = hosts  # a list, as it would look for a port in an address such as ::1
-    if port := options.pop("port", None):
+    if port := options.pop("port", str(url.port or "")):
         arguments["port"] = [int(number) for number in port.split(",")]
     if options.pop(POOLER, None):
         # asyncpg then uses only the unnamed statement, and prepares it each time, since the next

@@ -62,7 +62,7 @@ def start(home: Path, settings: Mapping[str, str] | None = None) -> URL:
     _check_platform()
     home = Path(os.path.abspath(home))  # noqa: PTH100 - keeps the link that root's data may be
     try:
-        with _lock(home):
+        with _lock(home.parent):  # which leaves no file
             return _start(home, settings or {})
     except OSError as error:
         raise EmbeddedError(
@@ -116,46 +116,29 @@ def temporary(
     _remove_abandoned(parent or Path(tempfile.gettempdir()))
     directory = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=parent))
     directory.chmod(0o755)  # the server may run as another account
-    home, owner = directory / "server", _owned(directory)
-    try:
+    home, owner = directory / "server", directory / "owner"
+    owner.touch(mode=0o600)
+    with _lock(owner, wait=False):
         try:
-            url = start(home, settings)
-        except KeyboardInterrupt:
-            # It may still be starting, and would then not be stopped, but outlive its files.
-            start(home, settings)
-            raise
-        yield url
-    finally:
-        stop(home)
-        _remove(directory)
-        os.close(owner)
-
-
-def _owned(directory: Path) -> int:
-    """Lock a file in a directory until this process ends; return its descriptor.
-
-    Raises:
-        BlockingIOError: Another process has locked it.
-    """
-    import fcntl
-
-    descriptor = os.open(directory / "owner", os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
+            try:
+                url = start(home, settings)
+            except KeyboardInterrupt:
+                # It may still be starting, and would then not be stopped, but outlive its files.
+                start(home, settings)
+                raise
+            yield url
+        finally:
+            stop(home)
+            _remove(directory)
 
 
 def _remove_abandoned(parent: Path) -> None:
     """Stop the temporary servers whose processes have ended, and delete their files."""
-    for owner_file in parent.glob(f"{TEMPORARY_PREFIX}*/owner"):
-        with suppress(OSError, EmbeddedError):  # in use, or another account's
-            owner = _owned(owner_file.parent)
-            stop(owner_file.parent / "server")
-            _remove(owner_file.parent)
-            os.close(owner)
+    for owner in parent.glob(f"{TEMPORARY_PREFIX}*/owner"):
+        # In use, or another account's.
+        with suppress(OSError, EmbeddedError), _lock(owner, wait=False):
+            stop(owner.parent / "server")
+            _remove(owner.parent)
 
 
 def _remove(directory: Path) -> None:
@@ -186,7 +169,7 @@ def _start(home: Path, settings: Mapping[str, str]) -> URL:
     binaries = programs(account)
     home = _prepare(home, account)
     data, log, sockets = home / "data", home / "log", _sockets(home, account)
-    if _pg_isready(binaries, sockets) != 0:
+    if not _is_ready(binaries, sockets):
         if not data.exists():
             _initialise(binaries, account, data, durable=settings.get("fsync") != "off")
         options = {
@@ -201,7 +184,7 @@ def _start(home: Path, settings: Mapping[str, str]) -> URL:
         completed = _run(account, binaries / "pg_ctl", *command, data=data)
         # An interrupted start may have left a server that is still starting up, and pg_ctl does
         # not wait for a server that it did not start itself.
-        if completed.returncode != 0 and not _becomes_ready(binaries, sockets):
+        if completed.returncode != 0 and not _is_ready(binaries, sockets, START_SECONDS):
             reason = _reason(log, completed)
             if "postmaster.pid" in reason:
                 advice = f"if no PostgreSQL runs there, delete {data / 'postmaster.pid'}"
@@ -247,26 +230,28 @@ def _initialise(programs: Path, account: str | None, data: Path, *, durable: boo
     fresh.rename(data)
 
 
-def _becomes_ready(programs: Path, sockets: Path) -> bool:
-    deadline = time.monotonic() + START_SECONDS
+def _is_ready(programs: Path, sockets: Path, seconds: float = 0) -> bool:
+    """Return whether the server accepts connections, for which one that starts is waited for."""
+    deadline = time.monotonic() + seconds
+    check = (programs / "pg_isready", "-q", "-h", sockets, "-p", 5432)
     # 1: the server rejects connections, such as during startup; 2: no response.
-    while (status := _pg_isready(programs, sockets)) == 1 and time.monotonic() < deadline:
+    while (status := _run(None, *check).returncode) == 1 and time.monotonic() < deadline:
         time.sleep(0.05)
     return status == 0
 
 
-def _pg_isready(programs: Path, sockets: Path) -> int:
-    return _run(None, programs / "pg_isready", "-q", "-h", sockets, "-p", 5432).returncode
-
-
 @contextmanager
-def _lock(home: Path) -> Iterator[None]:
-    """Let one process at a time start the server; a lock on the parent leaves no file."""
+def _lock(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Lock a file or a directory, of which one process at a time has the lock.
+
+    Raises:
+        BlockingIOError: Another process has it, and this one is not to wait.
+    """
     import fcntl
 
-    descriptor = os.open(home.parent, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(descriptor)
@@ -306,9 +291,7 @@ def _copy_of(package: Path) -> Path:
         for directory in (package, package.with_name(f"{package.name}.libs")):
             if directory.exists():
                 shutil.copytree(directory, fresh / directory.name)
-        for path in (fresh, *fresh.rglob("*")):
-            executable = path.is_dir() or path.parent.name == "bin"
-            path.chmod(0o755 if executable else 0o644)
+        _run(None, "chmod", "-R", "a+rX", fresh)
         try:
             fresh.rename(copy)
         except OSError:  # another process was faster
@@ -325,15 +308,8 @@ def _account() -> str | None:
     try:
         pwd.getpwnam(ACCOUNT)
     except KeyError:
-        command = (
-            "useradd",
-            "--system",
-            "--user-group",
-            "--no-create-home",
-            *("--shell", "/usr/sbin/nologin"),
-            ACCOUNT,
-        )
-        completed = _run(None, *command)
+        options = ("--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin")
+        completed = _run(None, "useradd", *options, ACCOUNT)
         if completed.returncode not in (0, 9):  # 9: it exists by now
             raise EmbeddedError(
                 "PostgreSQL does not run as root, and the account"

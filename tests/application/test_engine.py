@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -59,26 +60,33 @@ async def test_pooled_connections_are_checked_in_one_round_trip(engine: AsyncEng
     assert statements == ["SELECT"]
 
 
+NULL_POOL = {
+    "poolclass": NullPool,
+    "connect_args": {"server_settings": {"application_name": "books"}},
+}
+NAMED = {
+    "connect_args": {
+        "statement_cache_size": 0,
+        "prepared_statement_cache_size": 0,
+        "prepared_statement_name_func": lambda: f"custom_{uuid4().hex}",
+    },
+}
+
+
 @pytest.mark.parametrize(
-    ("options", "name", "size"),
+    ("options", "query", "answer", "size"),
     [
-        ({"pool_size": 1, "max_overflow": 0}, "trading-bot", 1),
-        (
-            {
-                "poolclass": NullPool,
-                "connect_args": {"server_settings": {"application_name": "books"}},
-            },
-            "books",
-            None,
-        ),
+        ({"pool_size": 1, "max_overflow": 0}, "SHOW application_name", "trading-bot", 1),
+        (NULL_POOL, "SHOW application_name", "books", None),
+        (NAMED, "SELECT left(min(name), 7) FROM pg_prepared_statements", "custom_", 5),
     ],
 )
 async def test_options_of_the_caller_take_precedence(
-    database: str, options: dict[str, Any], name: str, size: int | None
+    database: str, options: dict[str, Any], query: str, answer: str, size: int | None
 ) -> None:
     engine = make_engine(database, **options)
     async with engine.connect() as connection:
-        assert await connection.scalar(text("SHOW application_name")) == name
+        assert await connection.scalar(text(query)) == answer
     assert (engine.pool.size() if isinstance(engine.pool, QueuePool) else None) == size
     await engine.dispose()
 

@@ -4,25 +4,20 @@ Each case runs the real command line twice, the second time with every logger at
 """
 
 import re
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from socketserver import BaseRequestHandler, TCPServer
 from threading import Thread
+from typing import Any
 
 import pytest
 from sqlalchemy import make_url
 
-from tests.operations.landed import HEAD
-from tests.support import commandline
-from tests.support.alembic_cli import AlembicCli, Result
+from tests.support.alembic_cli import AlembicCli
 from tests.trading_bot import ROOT
 from trading_bot_schema import embedded
-from trading_bot_schema.drift.catalogue import snapshot
-from verification import databases
 
 SECRET = "hunter2"  # noqa: S105
-HASH = "$argon2id$v=19$m=65536,t=3,p=4$c2VjcmV0"
 
 
 @pytest.fixture(scope="session")
@@ -44,92 +39,59 @@ def debug_ini(tmp_path_factory: pytest.TempPathFactory) -> str:
 def refused(alembic_cli: AlembicCli, debug_ini: str) -> Callable[..., str]:
     """Run a command that must fail, and return its message."""
 
-    def run(database: str | None, *arguments: str) -> str:
-        arguments = arguments or ("upgrade", "head")
+    def run(database: str) -> str:
+        arguments = ("-x", "connect_wait=0", "upgrade", "head")
         result = alembic_cli.run(*arguments, database=database)
         debug = alembic_cli.run("-c", debug_ini, *arguments, database=database)
-        _assert_no_secret(debug)
-        return _message(result)
+        line = result.refusal()
+        assert line.startswith("ERROR [alembic.util.messaging] "), line
+        assert SECRET not in result.output + debug.output
+        return line
 
     return run
-
-
-def _message(result: Result) -> str:
-    line = result.refusal()
-    assert line.startswith("ERROR [alembic.util.messaging] "), line
-    assert "Traceback" not in result.output
-    _assert_no_secret(result)
-    return line
-
-
-def _assert_no_secret(result: Result) -> None:
-    assert SECRET not in result.output
-    assert HASH not in result.output
 
 
 @pytest.mark.parametrize(
     ("url", "messages"),
     [
-        pytest.param("", ["DATABASE_URL is set but empty", "unset it"], id="empty"),
-        pytest.param(
-            f"postgresql:/user:{SECRET}@host/db",
-            ["malformed", "It should look like postgresql://user:password@host:5432/database"],
-            id="malformed",
-        ),
-        pytest.param(
-            f"postgresql://user:{SECRET}@host:port/db", ["malformed"], id="malformed-port"
-        ),
-        pytest.param(
+        ("", ["DATABASE_URL is set but empty", "unset it"]),
+        (
             f"postgresql://user:@1@{SECRET}@host/db",
-            ["malformed", "write @ as %40"],
-            id="malformed-password",
+            [
+                "malformed. It should look like postgresql://user:password@host:5432/database",
+                "write @ as %40",
+            ],
         ),
-        pytest.param(
-            f"mysql://user:{SECRET}@host/db",
-            ["starts with mysql://", "Start it with one of: postgresql://"],
-            id="dialect",
+        (f"postgresql://user:{SECRET}@host.invalid/db", ["host.invalid", "Check DATABASE_URL"]),
+        (
+            f"postgresql://user:{SECRET}@127.0.0.1:1/db",
+            ["Connection refused", "Check that it is up, and host and port in DATABASE_URL."],
         ),
-        pytest.param(
-            f"postgresql+pg8000://user:{SECRET}@host/db",
-            ["starts with postgresql+pg8000://", "Start it with one of: postgresql://"],
-            id="driver",
+        (
+            {"database": "no_such_database"},
+            ['database "no_such_database" does not exist', "Check DATABASE_URL"],
         ),
-        pytest.param(
-            f"postgresql://user:{SECRET}@host.invalid/db",
-            ["host.invalid", "Check DATABASE_URL"],
-            id="unknown-host",
+        (
+            {"username": "no_such_user", "password": SECRET},
+            ["no_such_user", "Check DATABASE_URL"],
+        ),
+        (
+            {"password": f"{SECRET}@%/"},
+            ['password authentication failed for user "bot"', "Check DATABASE_URL"],
         ),
     ],
 )
-def test_bad_url(refused: Callable[..., str], url: str, messages: list[str]) -> None:
-    line = refused(url)
-    assert all(message in line for message in messages), line
-
-
-def test_refused_port(refused: Callable[..., str]) -> None:
-    with socket.socket() as bound:  # but not listening
-        bound.bind(("127.0.0.1", 0))
-        url = f"postgresql://user:{SECRET}@127.0.0.1:{bound.getsockname()[1]}/db"
-        line = refused(url, "-x", "connect_wait=0", "upgrade", "head")
-    assert "Connection refused" in line
-    assert "Check that it is up, and host and port in DATABASE_URL." in line
-
-
-@pytest.mark.parametrize(
-    ("part", "message"),
-    [
-        ({"database": "no_such_database"}, 'database "no_such_database" does not exist'),
-        ({"username": "no_such_user", "password": SECRET}, "no_such_user"),
-        ({"password": f"{SECRET}@%/"}, 'password authentication failed for user "bot"'),
-    ],
-)
-def test_unknown_database_or_user_or_wrong_password(
-    refused: Callable[..., str], password_server: str, part: dict[str, str], message: str
+def test_bad_url(
+    refused: Callable[..., str],
+    password_server: str,
+    url: str | dict[str, Any],
+    messages: list[str],
 ) -> None:
-    url = make_url(password_server).set(**part)  # type: ignore[arg-type]
-    line = refused(url.render_as_string(hide_password=False))
-    assert message in line
-    assert "Check DATABASE_URL" in line
+    """A URL, or what is other than in that of a server."""
+    if isinstance(url, dict):
+        url = make_url(password_server).set(**url).render_as_string(hide_password=False)
+    line = refused(url)
+    assert [message for message in messages if message not in line] == [], line
 
 
 class WithoutEncryption(BaseRequestHandler):
@@ -150,81 +112,6 @@ def test_encryption_required_but_not_offered(refused: Callable[..., str]) -> Non
         server.shutdown()
     assert "server does not support SSL, but SSL was required" in line
     assert "sslmode" in line
-
-
-def test_missing_privilege(
-    refused: Callable[..., str], empty_database: str, make_role: Callable[..., str]
-) -> None:
-    role = make_role()
-    databases.execute(empty_database, f"ALTER ROLE {role} PASSWORD '{SECRET}'")
-    url = make_url(empty_database).set(username=role, password=SECRET)
-    line = refused(url.render_as_string(hide_password=False))
-    assert "permission denied for schema public" in line
-    assert "as one with the CREATE privilege" in line
-    assert snapshot(empty_database).columns == {}
-
-
-def test_read_only_server(refused: Callable[..., str], empty_database: str, server: str) -> None:
-    name = make_url(empty_database).database
-    databases.execute(server, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    line = refused(empty_database)
-    assert "cannot execute CREATE TABLE in a read-only transaction" in line
-    assert "see default_transaction_read_only" in line
-    assert "standby" not in line
-    assert snapshot(empty_database).columns == {}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "messages"),
-    [
-        ("upgrade nosuch", ["Can't locate revision identified by 'nosuch'", "`alembic history`"]),
-        ("downgrade nosuch", ["Can't locate revision identified by 'nosuch'"]),
-        ("upgrade ", ["There is no such revision"]),
-        ("upgrade head+1", ["There is no such revision"]),
-    ],
-)
-def test_unknown_revision(
-    refused: Callable[..., str], database: str, arguments: str, messages: list[str]
-) -> None:
-    line = refused(database, *arguments.split(" "))
-    assert all(message in line for message in messages)
-    assert databases.version(database) == HEAD
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("upgrade", "head"),
-        ("downgrade", "base"),
-        ("current",),
-        ("check",),
-        ("-x", "ahead=accept", "downgrade", "base"),
-        ("-x", "ahead=accept", "downgrade", "-1"),
-        ("-x", "ahead=accept", "upgrade", "+1"),
-        ("-x", "ahead=accept", "check"),
-    ],
-)
-def test_database_at_an_unknown_revision(
-    refused: Callable[..., str], database: str, arguments: tuple[str, ...]
-) -> None:
-    databases.execute(database, "UPDATE alembic_version SET version_num = 'future'")
-    before = snapshot(database)
-    line = refused(database, *arguments)
-    assert "The database is at revision future, which is not among the migrations here" in line
-    assert f"whose head is {HEAD}" in line
-    assert "Deploy that version, or downgrade with it first." in line
-    assert "-x ahead=accept" in line
-    assert "stamp" not in line
-    assert snapshot(database) == before
-
-
-def test_table_exists(refused: Callable[..., str], empty_database: str) -> None:
-    databases.execute(empty_database, f"CREATE TABLE users AS SELECT '{HASH}' AS hashed_password")
-    before = snapshot(empty_database)
-    line = refused(empty_database)
-    assert 'relation "users" already exists' in line
-    assert "Use an empty database, or" in line
-    assert snapshot(empty_database) == before
 
 
 def test_unwritable_data_directory(refused: Callable[..., str], reachable_directory: Path) -> None:
@@ -253,19 +140,6 @@ def test_corrupted_data_directory(refused: Callable[..., str], reachable_directo
         assert f"to start afresh without its data, delete {home}" in line
 
 
-def test_missing_driver(tmp_path: Path, empty_database: str) -> None:
-    # In a new interpreter: the command line of the other tests has the drivers loaded.
-    name = "No module named 'psycopg'"
-    (tmp_path / "psycopg.py").write_text(f"raise ModuleNotFoundError({name!r})")
-    result = commandline.run(
-        *("alembic", "upgrade", "head"), DATABASE_URL=empty_database, PYTHONPATH=str(tmp_path)
-    )
-    line = _message(result)
-    assert name in line
-    assert "pip install" in line
-    assert snapshot(empty_database).columns == {}
-
-
 def test_debug_logging_is_enabled(
     alembic_cli: AlembicCli, debug_ini: str, empty_database: str
 ) -> None:
@@ -280,4 +154,4 @@ def test_traceback_on_request(alembic_cli: AlembicCli) -> None:
         "--raiseerr", "upgrade", "head", database=f"postgresql://user:{SECRET}@host.invalid/db"
     )
     assert "Traceback (most recent call last)" in result.stderr
-    _assert_no_secret(result)
+    assert SECRET not in result.output

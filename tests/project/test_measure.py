@@ -1,7 +1,6 @@
 """A rehearsal measures what the application waits for, on a copy only."""
 
 import re
-from typing import NamedTuple
 
 import pytest
 from sqlalchemy import make_url
@@ -41,62 +40,38 @@ STATEMENTS = {
 }
 
 
-class Rehearsed(NamedTuple):
-    url: str
-    steps: dict[str, dict[str, str]]
-    """The cells of the first table, by step and heading."""
-
-
 def arguments(scratch: str) -> tuple[str, ...]:
-    return ("tools.measure", "rehearse", "--scratch", scratch, "--rate", "20", "--settle", "0.5")
+    return ("tools.measure", "rehearse", "--scratch", scratch, "--settle", "0.5")
 
 
-@pytest.fixture(scope="module")
-def rehearsed(database_at: Databases) -> Rehearsed:
-    """The pending revisions, then the statements, rehearsed on a database with a trade."""
+def test_a_rehearsal(database_at: Databases) -> None:
     url = database_at.at(HISTORY[0].revision)
     databases.execute(url, *ROWS)
     sql = [argument for statement in STATEMENTS.values() for argument in ("--sql", statement)]
-    output = commandline.run(*arguments(url), *sql).succeeded().stdout
     heading, _, *rows = [
-        re.split(r" *\| +", line) for line in output.split("\n\n")[0].splitlines()
+        re.split(r" *\| +", line)
+        for line in commandline.run(*arguments(url), *sql).succeeded().stdout.splitlines()
     ]
     names = [*(revision.revision for revision in HISTORY[1:]), *STATEMENTS]
-    steps = [dict(zip(heading, row, strict=True)) for row in rows]
-    return Rehearsed(url, dict(zip(names, steps, strict=False)))
+    steps = {
+        name: dict(zip(heading, row, strict=True)) for name, row in zip(names, rows, strict=False)
+    }
 
-
-def test_the_pending_revisions_run(rehearsed: Rehearsed) -> None:
-    assert databases.version(rehearsed.url) == HEAD
+    assert databases.version(url) == HEAD
     for revision in HISTORY[1:]:
-        step = rehearsed.steps[revision.revision]
+        step = steps[revision.revision]
         assert f"`{revision.revision}` " in step["step"]
         assert step["failed"] == "0"
-
-
-@pytest.mark.parametrize(
-    ("statement", "reads"), [("reads and writes wait", True), ("writes wait", False)]
-)
-def test_what_waits_for_a_lock(rehearsed: Rehearsed, statement: str, reads: bool) -> None:
-    step = rehearsed.steps[statement]
-    for access, blocked in (("read blocked", reads), ("write blocked", True)):
-        milliseconds, _, table = step[access].partition(" ms")
-        assert (int(milliseconds) >= 100, table) == (blocked, ", trades" * blocked), step
-
-
-def test_a_statement_that_fails_is_the_last(rehearsed: Rehearsed) -> None:
-    assert "division by zero" in rehearsed.steps["fails"]["step"]
-    assert "not run" not in rehearsed.steps
-
-
-def test_statements_of_the_application_that_fail_are_counted(rehearsed: Rehearsed) -> None:
-    assert rehearsed.steps["writes wait"]["failed"] == "0"
-    assert int(rehearsed.steps["the application fails"]["failed"]) > 1
-
-
-def test_the_application_writes_meanwhile(rehearsed: Rehearsed) -> None:
-    trades = "SELECT count(*) FROM renamed WHERE binance_order_id ~ '^REHEARSAL:'"
-    assert databases.scalar(rehearsed.url, trades) > 1
+    for statement, waits in {
+        "reads and writes wait": [True, True],
+        "writes wait": [False, True],
+    }.items():
+        step = steps[statement]
+        assert [int(wait) >= 100 for wait in step["trades"].split(" / ")] == waits, step
+        assert (step["users"], step["failed"]) == ("0 / 0", "0"), step
+    assert int(steps["the application fails"]["failed"]) > 1
+    assert "division by zero" in steps["fails"]["step"]
+    assert "not run" not in steps, "a statement that fails is the last"
 
 
 def test_the_applications_database_is_refused(database_at: Databases) -> None:
@@ -114,7 +89,7 @@ def test_the_applications_database_is_refused(database_at: Databases) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--to", "nosuch"), "ERROR No such revision or branch 'nosuch'"),
+        ((), " has nothing to run."),
         (("--write",), "--write needs generated data"),
     ],
 )

@@ -1,39 +1,33 @@
-"""The wheel migrates without a checkout."""
+"""The wheel migrates without a checkout, with its own models only."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from zipfile import ZipFile
 
 import pytest
-from sqlalchemy import inspect
 
 from tests.support import commandline
-from tests.trading_bot import PROJECT, ROOT
+from tests.support.alembic_cli import AlembicCli, Result
+from tests.trading_bot import HISTORY, ROOT
 from verification import databases
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("wheel")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of the unpacked wheel, as after an installation."""
+    directory = tmp_path_factory.mktemp("site-packages")
     commandline.run(
         "hatchling", "build", "--target", "wheel", "--directory", str(directory)
     ).succeeded()
     (wheel,) = directory.glob("*.whl")
-    return wheel
-
-
-@pytest.fixture
-def installed(wheel: Path, tmp_path: Path) -> Path:
-    """Directory of the unpacked wheel, as after an installation."""
-    directory = tmp_path / "site-packages"
-    with ZipFile(wheel) as archive:
-        archive.extractall(directory)
+    shutil.unpack_archive(wheel, directory, "zip")
     return directory
 
 
-def test_the_wheel_has_the_models_and_the_migrations(wheel: Path) -> None:
-    with ZipFile(wheel) as archive:
-        contents = {name for name in archive.namelist() if ".dist-info/" not in name}
+def test_the_wheel_has_the_models_and_the_migrations(installed: Path) -> None:
+    (record,) = installed.glob("*.dist-info/RECORD")
+    names = {line.split(",")[0] for line in record.read_text().splitlines()}
+    contents = {name for name in names if ".dist-info/" not in name}
     modules = (
         path
         for package in ("models", "trading_bot_schema")
@@ -54,78 +48,107 @@ def test_the_wheel_has_the_models_and_the_migrations(wheel: Path) -> None:
     }
 
 
+APPLICATION = """
+from alembic import command
+from trading_bot_schema.configuration import alembic_config
+
+for revision in ("base", "head", "-1"):
+    (command.upgrade if revision == "head" else command.downgrade)(alembic_config(), revision)
+command.current(alembic_config())
+"""
+ENGINE = """
+import asyncio
+from models import engine
+asyncio.run(engine.connect().start())
+"""
+
+
 def test_migrating_without_a_checkout(
-    installed: Path, tmp_path: Path, empty_database: str
-) -> None:
-    environment = {"PYTHONPATH": str(installed), "DATABASE_URL": empty_database}
-    for command in ("upgrade head", "check", "downgrade base", "upgrade head", "history"):
-        result = commandline.run(
-            "trading_bot_schema", *command.split(), cwd=tmp_path, **environment
-        ).succeeded()
-    assert "(head)" in result.stdout
-    with databases.sync_engine(empty_database).connect() as connection:
-        assert "trades" in inspect(connection).get_table_names()
-
-
-def test_plan_and_drift_without_a_checkout_for_a_role_that_may_only_read(
     installed: Path,
     tmp_path: Path,
-    database: str,
+    empty_database: str,
     server: str,
     make_role: Callable[..., str],
 ) -> None:
-    PROJECT.migrate(database, "-1")
-    url = databases.as_role(database, make_role(member_of="pg_read_all_data"))
-    environment = {"PYTHONPATH": str(installed), "DATABASE_URL": url}
-    result = commandline.run("trading_bot_schema", "plan", cwd=tmp_path, **environment).succeeded()
-    assert "It would run." in result.stdout
-    arguments = ("trading_bot_schema", "drift", "--scratch", server)
-    result = commandline.run(*arguments, cwd=tmp_path, **environment).succeeded()
-    assert "No drift" in result.stdout
+    """By command and by an application; then ``plan`` and ``drift``, by a role that only reads."""
+    reader = databases.as_role(empty_database, make_role(member_of="pg_read_all_data"))
+    (tmp_path / "application.py").write_text(APPLICATION)
+    for url, command, output in (
+        (empty_database, ("trading_bot_schema", "upgrade", "head"), ""),
+        (empty_database, ("trading_bot_schema", "check"), "No new upgrade operations detected."),
+        (empty_database, ("application",), f"{HISTORY[-2].revision}\n"),
+        (reader, ("trading_bot_schema", "plan"), "It would run."),
+        (reader, ("trading_bot_schema", "drift", "--scratch", server), "No drift"),
+    ):
+        result = commandline.run(
+            *command, cwd=tmp_path, PYTHONPATH=str(installed), DATABASE_URL=url
+        ).succeeded()
+        assert output in result.stdout
 
 
-def test_an_application_can_migrate(installed: Path, tmp_path: Path, empty_database: str) -> None:
-    (tmp_path / "application.py").write_text(
-        "from alembic import command\n"
-        "from trading_bot_schema.configuration import alembic_config\n"
-        "command.upgrade(alembic_config(), 'head')\n"
-        "command.current(alembic_config())\n"
-    )
+BASE = "from sqlalchemy.orm import DeclarativeBase"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "command"),
+    [
+        ("models.py", "x = 1\n", "upgrade head"),
+        ("models.py", "import no_such_module\n", "upgrade head"),
+        ("models/__init__.py", f"{BASE} as Base\n", "upgrade head"),
+        ("models/__init__.py", f"{BASE}\nclass Base(DeclarativeBase): pass\n", "check"),
+    ],
+    ids=["a module", "a module that fails", "a package", "a package with a Base"],
+)
+def test_other_models_in_the_working_directory_are_refused(
+    installed: Path, tmp_path: Path, empty_database: str, name: str, text: str, command: str
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(text)
     result = commandline.run(
-        "application", cwd=tmp_path, PYTHONPATH=str(installed), DATABASE_URL=empty_database
-    ).succeeded()
-    assert "(head)" in result.stdout
-
-
-@pytest.mark.parametrize("variable", ["OTHER", "DATABSE_URL"])
-def test_there_is_no_default_database(installed: Path, tmp_path: Path, variable: str) -> None:
-    environment = {"PYTHONPATH": str(installed), variable: "embedded:///.postgres"}
-    result = commandline.run("trading_bot_schema", "upgrade", "head", cwd=tmp_path, **environment)
-    assert result.status != 0
-    assert "DATABASE_URL is not set. Set it to postgresql://" in result.stderr
-    assert "Traceback" not in result.stderr
-    (tmp_path / "application.py").write_text(
-        "import asyncio\nfrom models import engine\nasyncio.run(engine.connect().start())\n"
+        *("trading_bot_schema", *command.split()),
+        cwd=tmp_path,
+        DATABASE_URL=empty_database,
+        PYTHONPATH=str(installed),
     )
-    result = commandline.run("application", cwd=tmp_path, **environment)
-    assert "DatabaseURLError: DATABASE_URL is not set." in result.stderr
+    message = result.refusal()
+    assert f"The module models is {tmp_path / name}, which hides" in message
+    assert str(installed / "models") in message
+    assert "Run this in another directory, or rename that module." in message
+    assert "pip install" not in message
+
+
+def test_there_is_no_default_database(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "application.py").write_text(ENGINE)
+    for command, message in (
+        (("trading_bot_schema", "upgrade", "head"), "ERROR"),
+        (("application",), "trading_bot_schema.url.DatabaseURLError:"),
+    ):
+        result = commandline.run(
+            *command,
+            cwd=tmp_path,
+            PYTHONPATH=str(installed),
+            DATABSE_URL="embedded:///.postgres",
+        )
+        assert result.status != 0
+        (line,) = (line for line in result.stderr.splitlines() if "DATABASE_URL is" in line)
+        assert message in line
+        assert "not set. Set it to postgresql://" in line
+        assert ("Traceback" in result.stderr) == (command == ("application",))
     assert not (tmp_path / ".postgres").exists()
 
 
-def test_the_same_command_in_a_checkout(database: str) -> None:
+def test_the_same_command_in_a_checkout(database: str, alembic_cli: AlembicCli) -> None:
     result = commandline.run("trading_bot_schema", "current", DATABASE_URL=database)
-    alembic = commandline.run("alembic", "current", DATABASE_URL=database)
+    alembic = alembic_cli.run("current", database=database)
     assert result.stdout == alembic.stdout != ""
 
 
-def test_no_command() -> None:
-    result = commandline.run("trading_bot_schema")
+def test_no_command(package_command: Callable[..., Result]) -> None:
+    result = package_command(database="")
     assert result.status == 2
     assert "too few arguments" in result.stderr
 
 
-def test_a_public_index_refuses_the_wheel(wheel: Path) -> None:
-    with ZipFile(wheel) as archive:
-        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        metadata = archive.read(name).decode()
-    assert "\nClassifier: Private :: Do Not Upload\n" in metadata
+def test_a_public_index_refuses_the_wheel(installed: Path) -> None:
+    (metadata,) = installed.glob("*.dist-info/METADATA")
+    assert "\nClassifier: Private :: Do Not Upload\n" in metadata.read_text()

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 
 from models import Base
 from tools import ROOT
-from tools.document import benchmarks
 from tools.document.data_dictionary import dictionary
 from tools.document.diagram import diagram
 from tools.markdown import page, read
@@ -31,11 +30,6 @@ def _data_dictionary() -> Texts:
     return {"docs/data-dictionary.md": "\n".join([*dictionary(Base.metadata, HEADING), ""])}
 
 
-def _benchmarks() -> Texts:
-    path = "docs/benchmarks.md"
-    return {path: page(path, "benchmarks", benchmarks.lines(), COMMAND)}
-
-
 def _schema() -> Texts:
     from tools.document import schema  # the only one that needs the drivers
 
@@ -45,7 +39,6 @@ def _schema() -> Texts:
 DOCUMENTS: Mapping[str, Callable[[], Texts]] = {
     "diagram": _diagram,
     "data-dictionary": _data_dictionary,
-    "benchmarks": _benchmarks,
     "schema": _schema,
 }
 NEEDS_SERVER = "schema"

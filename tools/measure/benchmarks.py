@@ -1,134 +1,125 @@
-"""The cost of queries, writes and commands, at each size: ``docs/benchmarks.json``.
+"""The cost of queries and writes at each number of trades: the tables in ``docs/benchmarks.md``.
 
 Runs that are compared are run in turn, so that other load on the machine affects all of them, and
 their ratio is the median of the pairs.
 """
 
 import asyncio
-import json
-import os
-import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from statistics import median
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.base import Executable
 
-from tools.measure import layers, writes
-from tools.measure.data import PROJECT, Filled, HotQueries, copied, vacuum
+from tools.markdown import table
+from tools.measure import writes
+from tools.measure.data import PROJECT, Filled, copied, vacuum
 from verification import databases
-from verification.query_plans import explain
+from verification.query_plans import QueryPlan, explain
 
-RESULTS = "docs/benchmarks.json"
+RUNS = 5
 RELATIONS = text(
-    "SELECT relname, round(pg_table_size(oid) / 1e6, 1)::float FROM pg_class"
+    "SELECT relname, pg_table_size(oid) / 1e6::float FROM pg_class"
     " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i')"
     " AND pg_table_size(oid) > 50000"
 )
-IMPORTS = (
-    "import sqlalchemy.orm, sqlalchemy.dialects.postgresql",
-    "import models",
-    "import models.database",
-)
-ALEMBIC = (sys.executable, "-m", "alembic", "upgrade", "head")
-COMMANDS = {
-    **{f'python -c "{code}"': (sys.executable, "-c", code) for code in IMPORTS},
-    "alembic upgrade head --sql": (*ALEMBIC, "--sql"),
-    "alembic upgrade head, nothing to do": ALEMBIC,
-}
-COMMAND_RUNS = 11
-Results = dict[str, Any]
+Rows = list[list[str]]
 
 
-def measure(sizes: Iterable[Filled]) -> Results:
-    """Return the measurements of databases with numbers of trades, the smallest first."""
-    results: Results = {"trades": [], "upgrade seconds": [], "queries": {}, "megabytes": {}}
-    results |= {"inserts": [], "imports": [], "rounds": [], "ticks": []}
+def tables(sizes: Iterable[Filled]) -> Iterator[str]:
+    """Measure databases with numbers of trades, the smallest first, and yield the tables."""
+    costs: defaultdict[str, defaultdict[str, list[QueryPlan | None]]]
+    costs = defaultdict(lambda: defaultdict(list))
+    megabytes: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    inserts, calls, ticks, upgrades, transactions = Rows(), Rows(), Rows(), Rows(), Rows()
     for trades, url, statements in sizes:
+        number = f"{trades / 1e6:g} M"
         with copied(url) as initial, copied(url) as head:
             start = time.perf_counter()
             PROJECT.migrate(head)
-            results["upgrade seconds"].append(round(time.perf_counter() - start, 1))
-            results["trades"].append(trades)
+            upgrades.append([number, f"{time.perf_counter() - start:.1f}"])
             urls = {"initial": initial, "head": head}
-            for revision in urls:
-                vacuum(urls[revision])
-                add_sizes(results["megabytes"], revision, urls[revision])
-                add_costs(results["queries"], revision, urls[revision], statements)
-            if "layers" not in results:
-                results["layers"] = asyncio.run(layers.measure(head))
-                results["commands"] = commands(head)
-            results["inserts"] += [{"trades": trades} | row for row in writes.inserts(urls)]
-            results["imports"].append({"trades": trades} | writes.imports(head))
-            results["rounds"].append({"trades": trades} | writes.rounds(head))
-            ticks = writes.heap_only_ticks(urls)
-            results["ticks"] += [{"trades": trades} | row for row in ticks]
-    return results
+            for revision, database in urls.items():
+                vacuum(database)
+                with databases.sync_engine(database).connect() as connection:
+                    for name, size in connection.execute(RELATIONS):
+                        megabytes[name][revision] = size
+                    for name, statement in statements.items():
+                        costs[name][revision].append(cost(connection, statement))
+            transactions += ([number, *row] for row in asyncio.run(writes.over_driver(head)))
+            # Before the inserts, of which no bot could have made so many.
+            calls += ([number, *row] for row in writes.in_one_call(head))
+            inserts += ([number, *row] for row in writes.inserts(initial, head))
+            ticks += ([number, *row] for row in writes.heap_only_ticks(urls))
+    numbers, last = [number for number, _ in upgrades], number
+    queries = sorted(costs.items(), key=lambda item: int(item[0].partition(" ")[0]))
+    pages = " | ".join(
+        f"{revision} {heading}:"
+        for revision in ("initial", "head")
+        for heading in (*numbers, "growth", f"{last}, ms")
+    )
+    sections: dict[str, Iterable[str]] = {
+        "Pages read by each query": table(
+            f"query | rows: | {pages}",
+            (
+                [name, _rows(at["head"]), *_pages(at["initial"]), *_pages(at["head"])]
+                for name, at in queries
+            ),
+        ),
+        f"Plans at {last} trades": table(
+            "query | initial | head",
+            ([name, _plan(at["initial"]), _plan(at["head"])] for name, at in queries),
+        ),
+        "Inserts": table(
+            "trades before | how | initial, rows/s: | head, rows/s: | head / initial:", inserts
+        ),
+        "In one call": table(
+            "trades before | what | one by one, rows/s: | in one call, rows/s: | ratio:", calls
+        ),
+        "Ticks": table("trades | ticks | revision | heap-only:", ticks),
+        f"Sizes in MB at {last} trades": table(
+            "table or index | initial: | head:",
+            (
+                [name, *(f"{at[r]:,.1f}" if r in at else "" for r in ("initial", "head"))]
+                for name, at in sorted(megabytes.items(), key=lambda item: -max(item[1].values()))
+            ),
+        ),
+        "Upgrade from initial to head": table("trades: | seconds:", upgrades),
+        "Milliseconds of a transaction over the raw driver": table(
+            "trades | transaction | asyncpg: | models.queries: | ratio:", transactions
+        ),
+    }
+    for title, section in sections.items():
+        yield from ("", f"### {title}", "", *section)
 
 
-def add_costs(queries: Results, revision: str, url: str, statements: HotQueries) -> None:
-    """Add the rows and pages of the statements that run at the revision.
-
-    Plans and milliseconds are those of the last size.
-    """
-    with databases.sync_engine(url).connect() as connection:
-        for name, statement in statements.items():
-            try:
-                explain(connection, statement)  # to read the catalogue and the pages into memory
-            except DBAPIError:
-                connection.rollback()
-                continue
-            plan = explain(connection, statement)
-            connection.rollback()
-            seconds = []
-            for _ in range(max(3, min(30, int(2000 / plan.milliseconds)))):
-                start = time.perf_counter()
-                result = connection.execute(statement)
-                if result.returns_rows:
-                    result.all()
-                connection.rollback()
-                seconds.append(time.perf_counter() - start)
-            query = queries.setdefault(name, {}).setdefault(revision, {"rows": [], "pages": []})
-            query["rows"].append(plan.rows)
-            query["pages"].append(plan.buffers)
-            query["milliseconds"] = round(1000 * statistics.median(seconds), 1)
-            query["plan"] = " ← ".join(plan.steps)
+def cost(connection: Connection, statement: Executable) -> QueryPlan | None:
+    """Return a plan with its median milliseconds; None if the statement needs a later revision."""
+    try:
+        explain(connection, statement)  # to read the catalogue and the pages into memory
+    except DBAPIError:
+        connection.rollback()
+        return None
+    plans = [explain(connection, statement) for _ in range(RUNS)]
+    connection.rollback()
+    return replace(plans[0], milliseconds=median(plan.milliseconds for plan in plans))
 
 
-def add_sizes(megabytes: Results, revision: str, url: str) -> None:
-    """Add the sizes of tables and indexes; they are those of the last size."""
-    with databases.sync_engine(url).connect() as connection:
-        for name, size in connection.execute(RELATIONS):
-            megabytes.setdefault(name, {})[revision] = size
+def _rows(plans: Sequence[QueryPlan | None]) -> str:
+    return " / ".join(dict.fromkeys(f"{plan.rows:,}" for plan in plans if plan))
 
 
-def commands(url: str) -> dict[str, float]:
-    """Return the median milliseconds of commands, on a database at the head revision."""
-    environment = os.environ | {"DATABASE_URL": url}
-    seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(COMMAND_RUNS):
-        for name, command in COMMANDS.items():
-            start = time.perf_counter()
-            subprocess.run(command, env=environment, capture_output=True, check=True)  # noqa: S603
-            seconds[name].append(time.perf_counter() - start)
-    return {name: round(1000 * statistics.median(runs)) for name, runs in seconds.items()}
+def _pages(plans: Sequence[QueryPlan | None]) -> Iterator[str]:
+    """Yield the pages at each size, their growth, and the last milliseconds."""
+    first, last = plans[0], plans[-1]
+    yield from (f"{plan.buffers:,}" if plan else "" for plan in plans)
+    yield f"{last.buffers / first.buffers:.1f}" if first and last else ""
+    yield f"{last.milliseconds:.1f}" if last else ""
 
 
-def dumped(results: Results) -> str:
-    """Return JSON, with a line for each entry of each part."""
-
-    def text(value: object) -> str:
-        return json.dumps(value, ensure_ascii=False)
-
-    parts = []
-    for name, part in results.items():
-        if isinstance(part, dict):
-            entries = ",\n".join(f"{text(key)}: {text(value)}" for key, value in part.items())
-            parts.append(f"{text(name)}: {{\n{entries}\n}}")
-        else:
-            entries = ",\n".join(map(text, part))
-            parts.append(f"{text(name)}: [\n{entries}\n]")
-    return "{\n" + ",\n".join(parts) + "\n}\n"
+def _plan(plans: Sequence[QueryPlan | None]) -> str:
+    return " ← ".join(plans[-1].steps) if plans[-1] else ""

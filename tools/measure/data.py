@@ -1,7 +1,7 @@
 """Databases with generated trades, on a server with the durability of production."""
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 from uuid import uuid4
 
@@ -20,7 +20,6 @@ SETTINGS = {
     "checkpoint_timeout": "1h",
     "autovacuum": "off",  # It would run at any moment; vacuum() is called instead.
 }
-
 
 HotQueries = Mapping[str, Executable]
 Filled = tuple[int, str, HotQueries]
@@ -43,11 +42,9 @@ def filled(sizes: Iterable[int], **settings: str) -> Generator[Filled]:
                 yield trades, url, workload.statements()
 
 
-@contextmanager
-def copied(url: str) -> Iterator[str]:
-    """Yield the URL of a copy of a database, and drop it."""
-    with databases.database(url, f"copy_{uuid4().hex[:8]}", str(make_url(url).database)) as copy:
-        yield copy
+def copied(url: str) -> AbstractContextManager[str]:
+    """Create a copy of a database, yield its URL, and drop it."""
+    return databases.database(url, f"copy_{uuid4().hex[:8]}", str(make_url(url).database))
 
 
 def vacuum(url: str) -> None:

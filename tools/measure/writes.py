@@ -1,56 +1,58 @@
-"""The cost of inserts and ticks, which change the databases."""
+"""The cost of writes, which change the databases, and what the application adds to the driver."""
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from itertools import count
-from statistics import median
+from statistics import median, mode
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, select, text
+from psycopg.rows import dict_row
+from sqlalchemy import Connection, event, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import BotConfig
 from models.database import make_engine
-from models.queries import Prices, record_trade, record_trades, tick, ticks
+from models.queries import record_trade, record_trades, tick, ticks, trades_of_bot
 from models.queries.scheduling import tick_statement
 from tools.measure.data import vacuum
 from verification import databases
 
-ROUNDS = 7
-IMPORTED = 2_000
-ROUND = 500
+ROUNDS = 5
+TRANSACTIONS = 400
 NUMBERS = count(time.time_ns())
 """Numbers of orders that are not in the database."""
-DUST = Decimal("1e-5")
+KEY = "BTCUSDT:"
 Rows = list[Any]
-Insert = Callable[[AsyncEngine, Any, Rows], Awaitable[None]]
-"""Inserts rows through an engine, or through a connection of asyncpg."""
+Statement = tuple[str, tuple[Any, ...]]
 Run = Callable[[], Awaitable[float | None]]
 """Returns the seconds of what is compared, if that is not the whole run."""
+Write = Callable[[AsyncEngine, Rows], Awaitable[None]]
+Call = Callable[[AsyncSession, Any], Awaitable[object]]
 
 
-async def in_turn(runs: Mapping[str, Run], rounds: int) -> dict[str, list[float]]:
-    """Run each once a round; return the seconds, by name."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            measured = await run()
-            seconds[name].append(measured or time.perf_counter() - start)
-    return seconds
+async def in_turn(first: Run, second: Run, rounds: int) -> tuple[float, float, float]:
+    """Run two in turn; return their median seconds, and the median of the ratios of the pairs."""
+
+    async def timed(run: Run) -> float:
+        start = time.perf_counter()
+        return await run() or time.perf_counter() - start
+
+    pairs = [(await timed(first), await timed(second)) for _ in range(rounds)]
+    ratio = median(one / other for one, other in pairs)
+    return median(one for one, _ in pairs), median(other for _, other in pairs), ratio
 
 
 def new_trades(url: str, number: int) -> Rows:
     """Return the first trades as new ones: with the keys of new orders, and of today."""
-    query = text("SELECT * FROM trades ORDER BY id LIMIT :number")
-    with databases.sync_engine(url).connect() as connection:
-        rows = [dict(row) for row in connection.execute(query, {"number": number}).mappings()]
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        rows = connection.execute("SELECT * FROM trades ORDER BY id LIMIT %s", [number]).fetchall()
     for row in rows:
         del row["id"]
         row["timestamp"] = datetime.now(UTC)
@@ -59,140 +61,193 @@ def new_trades(url: str, number: int) -> Rows:
     return rows
 
 
-async def one_by_one(_: AsyncEngine, raw: Any, rows: Rows) -> None:
-    """Insert with a commit for each."""
-    insert = await raw.prepare(_insert(rows))
-    for row in rows:
-        await insert.fetch(*row.values())
+def active_bots(url: str, number: int | None = None) -> Rows:
+    """Return the ids of bots that are switched on."""
+    with databases.sync_engine(url).connect() as connection:
+        query = select(BotConfig.id).where(BotConfig.is_active).limit(number)
+        return [*connection.scalars(query)]
 
 
-async def in_batches(_: AsyncEngine, raw: Any, rows: Rows) -> None:
-    """Insert with a commit for a thousand."""
-    for start in range(0, len(rows), 1_000):
-        values = [tuple(row.values()) for row in rows[start : start + 1_000]]
-        await raw.executemany(_insert(rows), values)
+async def in_batches(engine: AsyncEngine, rows: Rows, size: int) -> None:
+    """Insert with a commit for each batch."""
+    numbers = ", ".join(f"${number}" for number, _ in enumerate(rows[0], 1))
+    insert = f"INSERT INTO trades ({', '.join(rows[0])}) VALUES ({numbers})"  # noqa: S608
+    async with _driver(engine) as raw:
+        for start in range(0, len(rows), size):
+            batch = rows[start : start + size]
+            await raw.executemany(insert, [tuple(row.values()) for row in batch])
 
 
-async def by_copy(_: AsyncEngine, raw: Any, rows: Rows) -> None:
+async def by_copy(engine: AsyncEngine, rows: Rows) -> None:
     """Insert all in one COPY."""
     values = (tuple(row.values()) for row in rows)
-    await raw.copy_records_to_table("trades", records=values, columns=[*rows[0]])
+    async with _driver(engine) as raw:
+        await raw.copy_records_to_table("trades", records=values, columns=[*rows[0]])
 
 
-async def singly(engine: AsyncEngine, _: Any, rows: Rows) -> None:
-    """Record with a transaction for each."""
-    for row in rows:
-        async with AsyncSession(engine) as session, session.begin():
-            await record_trade(session, row, dust=DUST)
+async def in_transaction(engine: AsyncEngine, call: Call, argument: Any) -> None:
+    """Call a function of :mod:`models.queries` in a transaction of its own."""
+    async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
+        await call(session, argument)
 
 
-async def together(engine: AsyncEngine, _: Any, rows: Rows) -> None:
-    """Record all in one call."""
-    async with AsyncSession(engine) as session, session.begin():
-        await record_trades(session, rows, dust=DUST)
+async def record_one(session: AsyncSession, trade: Any) -> None:
+    """Record a trade."""
+    await record_trade(session, trade, dust=Decimal("1e-5"))
 
 
-def _insert(rows: Rows) -> str:
-    values = ", ".join(f"${number}" for number, _ in enumerate(rows[0], 1))
-    return f"INSERT INTO trades ({', '.join(rows[0])}) VALUES ({values})"  # noqa: S608
+async def record_all(session: AsyncSession, trades: Rows) -> None:
+    """Record trades in one call."""
+    await record_trades(session, trades, dust=Decimal("1e-5"))
 
 
-INSERTS: Mapping[str, tuple[Insert, int]] = {
-    "one by one": (one_by_one, 2_000),
-    "in batches": (in_batches, 20_000),
+async def tick_one(session: AsyncSession, bot: int) -> None:
+    """Tick a bot."""
+    await tick(session, bot, stop_loss_price=Decimal(bot))
+
+
+async def tick_all(session: AsyncSession, bots: Rows) -> None:
+    """Tick bots in one call."""
+    await ticks(session, {bot: {"stop_loss_price": Decimal(bot)} for bot in bots})
+
+
+INSERTS: Mapping[str, tuple[Write, int]] = {
+    "one by one": (partial(in_batches, size=1), 2_000),
+    "in batches": (partial(in_batches, size=1_000), 20_000),
     "by COPY": (by_copy, 100_000),
 }
 """Ways to insert, each with a number of rows."""
-IMPORTS = {"record_trade": singly, "record_trades": together}
+CALLS: Mapping[str, tuple[Callable[..., Rows], int, Call, Call]] = {
+    "2,000 orders: `record_trade`, `record_trades`": (new_trades, 2_000, record_one, record_all),
+    "rounds of 500 ticks: `tick`, `ticks`": (active_bots, 500, tick_one, tick_all),
+}
 
 
-def inserts(urls: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows per second of each way to insert, by revision."""
-    for how, (insert, number) in INSERTS.items():
-        runs = {name: partial(_seconds, insert, number, url) for name, url in urls.items()}
-        yield {"how": how} | throughput(number, asyncio.run(in_turn(runs, ROUNDS)))
+def inserts(initial: str, head: str) -> Iterator[list[str]]:
+    """Yield the rows per second of each way to insert, by revision, and their ratio."""
+    for how, (write, number) in INSERTS.items():
+        *speeds, ratio = compared(new_trades, number, (initial, write), (head, write))
+        yield [how, *(f"{speed:,.0f}" for speed in speeds), f"{ratio:.0%}"]
 
 
-def imports(url: str) -> dict[str, float]:
-    """Return the reports per second in a transaction for each, and in one call for all."""
-    runs = {name: partial(_seconds, run, IMPORTED, url) for name, run in IMPORTS.items()}
-    return throughput(IMPORTED, asyncio.run(in_turn(runs, ROUNDS)))
+def in_one_call(url: str) -> Iterator[list[str]]:
+    """Yield the rows per second in a transaction for each, and in one call, and their ratio."""
+    for what, (prepare, number, one, every) in CALLS.items():
+        vacuum(url)
+
+        async def singly(engine: AsyncEngine, rows: Rows, one: Call = one) -> None:
+            for row in rows:
+                await in_transaction(engine, one, row)
+
+        async def at_once(engine: AsyncEngine, rows: Rows, every: Call = every) -> None:
+            await in_transaction(engine, every, rows)
+
+        *speeds, ratio = compared(prepare, number, (url, singly), (url, at_once))
+        yield [what, *(f"{speed:,.0f}" for speed in speeds), f"{ratio:.1f}"]
 
 
-async def _seconds(insert: Insert, number: int, url: str) -> float:
-    engine, rows = make_engine(url), new_trades(url, number)
-    async with engine.connect() as connection:
-        raw = (await connection.get_raw_connection()).driver_connection
-        start = time.perf_counter()
-        await insert(engine, raw, rows)
-        seconds = time.perf_counter() - start
-    await engine.dispose()
-    return seconds
-
-
-def rounds(url: str) -> dict[str, float]:
-    """Return the ticks per second in a transaction for each, and in one call for a round."""
-
-    async def one_by_one(engine: AsyncEngine, prices: Mapping[int, Prices]) -> None:
-        for bot, price in prices.items():
-            async with AsyncSession(engine) as session, session.begin():
-                await tick(session, bot, **price)
-
-    async def at_once(engine: AsyncEngine, prices: Mapping[int, Prices]) -> None:
-        async with AsyncSession(engine) as session, session.begin():
-            await ticks(session, prices)
-
-    async def seconds(write: Callable[..., Awaitable[None]]) -> float:
-        engine = make_engine(url)
-        async with engine.connect() as connection:
-            bots = await connection.scalars(
-                select(BotConfig.id).where(BotConfig.is_active).limit(ROUND)
-            )
-            prices: dict[int, Prices] = {bot: {"stop_loss_price": Decimal(bot)} for bot in bots}
-        start = time.perf_counter()
-        await write(engine, prices)
-        duration = time.perf_counter() - start
-        await engine.dispose()
-        return duration
-
-    runs = {"tick": partial(seconds, one_by_one), "ticks": partial(seconds, at_once)}
-    return throughput(ROUND, asyncio.run(in_turn(runs, ROUNDS)))
-
-
-def throughput(number: int, seconds: Mapping[str, list[float]]) -> dict[str, float]:
+def compared(
+    prepare: Callable[[str, int], Rows],
+    number: int,
+    first: tuple[str, Write],
+    second: tuple[str, Write],
+) -> tuple[float, float, float]:
     """Return the rows per second of two ways, and how many times the second is as fast."""
-    first, second = seconds.values()
-    ratios = [a / b for a, b in zip(first, second, strict=True)]
-    speeds = {how: round(number / median(runs)) for how, runs in seconds.items()}
-    return speeds | {"ratio": round(median(ratios), 2)}
+
+    async def run(url: str, write: Write) -> float:
+        engine, rows = make_engine(url), prepare(url, number)
+        await (await engine.connect()).close()
+        start = time.perf_counter()
+        await write(engine, rows)
+        seconds = time.perf_counter() - start
+        await engine.dispose()
+        return seconds / len(rows)
+
+    one, other, ratio = asyncio.run(in_turn(partial(run, *first), partial(run, *second), ROUNDS))
+    return 1 / one, 1 / other, ratio
 
 
-def heap_only_ticks(urls: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+async def over_driver(url: str) -> list[list[str]]:
+    """Return the milliseconds of the SQL of transactions through asyncpg alone, and of all."""
+    engine = make_engine(url)
+    reports = new_trades(url, 1_000)
+    bot = mode(report["bot_config_id"] for report in reports)
+
+    async def record(session: AsyncSession, trade: Any) -> None:
+        new = trade | {"symbol": "BTC/USDT", "binance_order_id": f"{KEY}{next(NUMBERS)}"}
+        # So that the bot stays flat: its position would grow with each run.
+        await record_trade(session, new, dust=Decimal(10) ** 9)
+
+    async def page(session: AsyncSession, bot: int) -> None:
+        (await session.scalars(trades_of_bot(bot))).all()
+
+    rows = []
+    for name, call, argument in (
+        ("record_trade", record, reports[0]),
+        ("tick", tick_one, bot),
+        ("page of 50", page, bot),
+    ):
+        transaction = partial(in_transaction, engine, call, argument)
+        sent = await _sent(engine, transaction)
+        async with _driver(engine) as raw:
+            replay = partial(_replay, raw, sent)
+            whole, driver, ratio = await in_turn(transaction, replay, TRANSACTIONS)
+        rows.append([name, f"{1000 * driver:.2f}", f"{1000 * whole:.2f}", f"{ratio:.1f}"])
+    await engine.dispose()
+    return rows
+
+
+async def _replay(raw: Any, statements: list[Statement]) -> None:
+    order = f"{KEY}{next(NUMBERS)}"
+    async with raw.transaction():
+        for sql, parameters in statements:
+            await raw.fetch(sql, *(order if str(p).startswith(KEY) else p for p in parameters))
+
+
+async def _sent(engine: AsyncEngine, run: Callable[[], Awaitable[None]]) -> list[Statement]:
+    """Return the statements that SQLAlchemy hands to asyncpg."""
+    sent: list[Statement] = []
+
+    def record(_: Any, __: Any, sql: str, parameters: tuple[Any, ...], *___: Any) -> None:
+        sent.append((sql, parameters))
+
+    event.listen(engine.sync_engine, "before_cursor_execute", record)
+    await run()
+    event.remove(engine.sync_engine, "before_cursor_execute", record)
+    return sent
+
+
+@asynccontextmanager
+async def _driver(engine: AsyncEngine) -> AsyncIterator[Any]:
+    """Yield a connection of asyncpg itself."""
+    async with engine.connect() as connection:
+        yield (await connection.get_raw_connection()).driver_connection
+
+
+def heap_only_ticks(urls: Mapping[str, str]) -> Iterator[list[str]]:
     """Yield the share of ticks that wrote to no index, also where a snapshot retains old rows.
 
     Every running bot ticks once a round, in any order.
     """
     statement = tick_statement(frozenset({"stop_loss_price"}))
-    for snapshot in (False, True):
+    for beside, rounds in (("alone", ROUNDS), ("beside a snapshot", 1)):
         for revision, url in urls.items():
             vacuum(url)
+            bots = active_bots(url)
             engine = databases.sync_engine(url).execution_options(isolation_level="AUTOCOMMIT")
             with engine.connect() as connection, psycopg.connect(url) as reader:
-                if snapshot:
+                if beside != "alone":
                     reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                     reader.execute("SELECT FROM bot_states")
-                bots = [*connection.scalars(select(BotConfig.id).where(BotConfig.is_active))]
                 before = _updates(connection)
-                for _ in range(1 if snapshot else ROUNDS):
+                for _ in range(rounds):
                     random.shuffle(bots)
                     for bot in bots:
                         price = random.randint(1, 9)  # noqa: S311
                         connection.execute(statement, {"bot": bot, "stop_loss_price": price})
                 after = _updates(connection)
             updates, heap_only = (b - a for a, b in zip(before, after, strict=True))
-            beside = "beside a snapshot" if snapshot else "alone"
-            share = round(heap_only / updates, 4)
-            yield {"beside": beside, "revision": revision, "heap-only": share}
+            yield [beside, revision, f"{heap_only / updates:.1%}"]
 
 
 def _updates(connection: Connection) -> tuple[int, ...]:

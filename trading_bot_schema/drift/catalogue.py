@@ -266,8 +266,7 @@ def snapshot(url: URL | str, without: Set[tuple[str, str]] = frozenset()) -> Cat
 
 def major_version(connection: Connection) -> int:
     """Return the major version of the server, such as 18."""
-    major, *_ = connection.dialect.server_version_info or (0,)
-    return int(major)
+    return int((connection.dialect.server_version_info or (0,))[0])
 
 
 def _snapshot(url: URL, connection: Connection, without: Set[tuple[str, str]]) -> Catalogue:

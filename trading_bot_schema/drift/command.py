@@ -3,9 +3,15 @@
 import argparse
 from collections.abc import Sequence
 
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
 from trading_bot_schema.configuration import alembic_config, configured_target
-from trading_bot_schema.drift.comparison import compare
+from trading_bot_schema.drift import scratch
+from trading_bot_schema.drift.catalogue import snapshot
+from trading_bot_schema.drift.comparison import built, differences_from, restored
 from trading_bot_schema.drift.expected import IGNORABLE
+from trading_bot_schema.migrator.plan import newer_version
 from trading_bot_schema.target import connectable
 
 
@@ -38,12 +44,21 @@ def run(program: str, arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(arguments)
     elsewhere = connectable(options.scratch) if options.scratch else None
-    result = compare(configured_target(alembic_config()), elsewhere, set(options.ignore))
-    for table in sorted(result.unknown):
-        print(f"TABLE {table}: unknown, as this role may not read it (GRANT SELECT, USAGE)")  # noqa: T201
-    if result.differences:
-        print(result.differences)  # noqa: T201
-    if result.differences or result.unknown:
+    config = alembic_config()
+    live = snapshot(configured_target(config))
+    if newer := newer_version(live.revisions or [], ScriptDirectory.from_config(config)):
+        raise CommandError(f"{newer} Run this with that version.")
+    with scratch.server(live.server, elsewhere) as server, built(server, live) as reference:
+        report = differences_from(
+            reference, live, set(options.ignore), lambda: restored(server, reference)
+        )
+    for schema, name in sorted(live.unreadable):
+        unknown = "unknown, as this role may not read it (GRANT SELECT, USAGE)"
+        print(f"TABLE {schema}.{name}: {unknown}")  # noqa: T201
+    if report:
+        print(report)  # noqa: T201
+    if report or live.unreadable:
         return 1
-    print(f"No drift: this is what the migrations build at {', '.join(result.revisions)}.")  # noqa: T201
+    revisions = ", ".join(live.revisions or ["base"])
+    print(f"No drift: this is what the migrations build at {revisions}.")  # noqa: T201
     return 0

@@ -5,6 +5,7 @@ PostgreSQL prints expressions restored from a dump, and the kinds that the opera
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 
@@ -81,20 +82,15 @@ def as_migrated(reference: Catalogue, restored: Catalogue, live: Catalogue) -> C
 
 def _granted(expected: Objects, actual: Objects, roles: Roles) -> dict[str, list[str]]:
     """Return the grants of docs/roles.sql, as pg_dump prints them."""
-    grants: dict[str, list[str]] = {}
-
-    def grant(name: str, line: str) -> None:
-        grants.setdefault(name, []).append(line)
-
+    grants = defaultdict[str, list[str]](list)
     schema = "ACL SCHEMA public"
     creates = f"GRANT ALL ON SCHEMA public TO {OWNER};"
     # An owner without an application role may have it too.
     if not roles.owner_is_superuser and (roles.applications or creates in actual.get(schema, "")):
-        grant(schema, creates)
+        grants[schema].append(creates)
     for role in roles.applications:
-        grant(schema, f"GRANT USAGE ON SCHEMA public TO {role};")
-        grant(
-            "DEFAULT ACL public.DEFAULT PRIVILEGES FOR TABLES",
+        grants[schema].append(f"GRANT USAGE ON SCHEMA public TO {role};")
+        grants["DEFAULT ACL public.DEFAULT PRIVILEGES FOR TABLES"].append(
             f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} IN SCHEMA public"
             f" GRANT SELECT,INSERT,DELETE,UPDATE ON TABLES TO {role};",
         )
@@ -102,9 +98,8 @@ def _granted(expected: Objects, actual: Objects, roles: Roles) -> dict[str, list
             if match := _TABLE.match(name):
                 read_only = match[1] == "alembic_version"
                 privileges = "SELECT" if read_only else "SELECT,INSERT,DELETE,UPDATE"
-                grant(
-                    f"ACL public.TABLE {match[1]}",
-                    f"GRANT {privileges} ON TABLE public.{match[1]} TO {role};",
+                grants[f"ACL public.TABLE {match[1]}"].append(
+                    f"GRANT {privileges} ON TABLE public.{match[1]} TO {role};"
                 )
     return grants
 

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from uuid import uuid4
 
-import psycopg
 from alembic import command
 from alembic.util import CommandError
-from sqlalchemy import URL, text
+from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from trading_bot_schema import embedded, migrator
@@ -72,18 +71,13 @@ def migrate(url: URL, revisions: Iterable[str]) -> None:
         CommandError: They fail.
     """
     config = alembic_config()
-    with migrator.connect(url, migrator.Settings(connect_wait=0)) as connection:
+    with _connected(url, "The scratch database cannot be migrated") as connection:
         config.attributes["connection"] = connection
-        try:
-            command.stamp(config, "base")
+        command.stamp(config, "base")
+        connection.commit()
+        for revision in revisions:
+            command.upgrade(config, revision)
             connection.commit()
-            for revision in revisions:
-                command.upgrade(config, revision)
-                connection.commit()
-        except DBAPIError as error:
-            raise CommandError(
-                f"The scratch database cannot be migrated: {reason(error)}"
-            ) from error
 
 
 def restore(url: URL, objects: Mapping[str, str]) -> None:
@@ -92,23 +86,26 @@ def restore(url: URL, objects: Mapping[str, str]) -> None:
     Raises:
         CommandError: They cannot be created.
     """
-    with migrator.connect(url, migrator.Settings(connect_wait=0)) as connection:
-        try:
-            connection.execute(text("SET search_path = ''"))
-            for name, sql in objects.items():
-                if not _NOT_SQL.search(name):
-                    connection.connection.cursor().execute(sql)
-            connection.commit()
-        except (DBAPIError, psycopg.Error) as error:
-            raise CommandError(f"The scratch database cannot be restored: {error}") from error
+    with _connected(url, "The scratch database cannot be restored") as connection:
+        connection.execute(text("SET search_path = ''"))
+        for name, sql in objects.items():
+            if not _NOT_SQL.search(name):
+                connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
+        connection.commit()
 
 
 def _execute(server: URL, statement: str) -> None:
-    with migrator.connect(server, migrator.Settings(connect_wait=0)) as connection:
+    failure = "A scratch database cannot be created or dropped"
+    with _connected(server, failure) as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(text(statement))
+
+
+@contextmanager
+def _connected(url: URL, failure: str) -> Iterator[Connection]:
+    """Yield a connection whose errors are one of the command."""
+    with migrator.connect(url, migrator.Settings(connect_wait=0)) as connection:
         try:
-            connection.execute(text(statement))
+            yield connection
         except DBAPIError as error:
-            raise CommandError(
-                f"A scratch database cannot be created or dropped: {reason(error)}"
-            ) from error
+            raise CommandError(f"{failure}: {reason(error)}") from error
