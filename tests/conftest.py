@@ -20,7 +20,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models.database import make_engine
 from tests.support.alembic_cli import AlembicCli, Result
-from tests.support.drift import ReferenceSchema
 from tests.support.probe_revisions import Probe, Revisions
 from tests.trading_bot import HEAD, PROJECT
 from trading_bot_schema import __main__, embedded
@@ -112,12 +111,6 @@ def owned_databases(role_databases: RoleDatabases) -> Databases:
 def conformance(database_at: Databases) -> Conformance:
     """The conformance check: ``conformance.drift(url)`` returns differences from the models."""
     return Conformance(database_at)
-
-
-@pytest.fixture(scope="session")
-def reference_schema(make_database: Callable[..., str], database_at: Databases) -> ReferenceSchema:
-    """The reference of the command ``drift``: ``reference_schema.differences(snapshot(url))``."""
-    return ReferenceSchema(make_database, database_at.at(HEAD))
 
 
 @pytest.fixture(scope="session")

@@ -31,9 +31,11 @@ def start(home: Path, **settings: str) -> str:
     return embedded.start(home, SETTINGS | settings).render_as_string()
 
 
-def wait_for_retry(command: Command) -> None:
-    """Wait until the command logs a retry."""
+def waiting(alembic_cli: AlembicCli, url: str, *arguments: str) -> Command:
+    """Start a command; wait until it logs a retry."""
+    command = alembic_cli.start(*arguments, database=url)
     wait_for(lambda: "Trying again for " in command.stderr())
+    return command
 
 
 def assert_success(command: Command) -> str:
@@ -47,8 +49,7 @@ def assert_success(command: Command) -> str:
 def test_a_server_that_is_down_and_then_starts(alembic_cli: AlembicCli, home: Path) -> None:
     url = start(home)
     embedded.stop(home)
-    upgrade = alembic_cli.start("upgrade", "head", database=url)
-    wait_for_retry(upgrade)
+    upgrade = waiting(alembic_cli, url, "upgrade", "head")
     # A standby that accepts no queries until it is promoted.
     data = home.resolve() / "data"
     (data / "standby.signal").touch()
@@ -56,8 +57,7 @@ def test_a_server_that_is_down_and_then_starts(alembic_cli: AlembicCli, home: Pa
     if account:
         shutil.chown(data / "standby.signal", account)
     start(home, hot_standby="off")
-    current = alembic_cli.start("current", database=url)
-    wait_for_retry(current)
+    current = waiting(alembic_cli, url, "current")
     result = embedded._run(account, embedded.programs(account) / "pg_ctl", "promote", data=data)
     assert result.returncode == 0, result.stderr
     assert "Check that it is up, and host and port in DATABASE_URL." in assert_success(upgrade)
@@ -90,8 +90,7 @@ def test_no_free_connection(
     with ExitStack() as others:
         for _ in range(connections):
             others.enter_context(psycopg.connect(url))
-        upgrade = alembic_cli.start("upgrade", "head", database=url)
-        wait_for_retry(upgrade)
+        upgrade = waiting(alembic_cli, url, "upgrade", "head")
     message = assert_success(upgrade)
     assert reason in message
     assert "All connections that it allows are in use" in message

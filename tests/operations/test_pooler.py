@@ -6,7 +6,7 @@ With a real PgBouncer, where it is installed.
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import Event, Semaphore
 
 import psycopg
@@ -39,12 +39,11 @@ def state_of_sessions(url: str, number: int = 4) -> set[tuple[object, ...]]:
         " current_setting('idle_in_transaction_session_timeout'), current_user = session_user,"
         " (SELECT count(*) FROM pg_prepared_statements)"
     )
-    connections = [psycopg.connect(url, autocommit=True) for _ in range(number)]
-    try:
+    with ExitStack() as stack:
+        connections = [
+            stack.enter_context(psycopg.connect(url, autocommit=True)) for _ in range(number)
+        ]
         return {connection.execute(query).fetchone() or () for connection in connections}
-    finally:
-        for connection in connections:
-            connection.close()
 
 
 def session_locks(url: str) -> int:

@@ -143,19 +143,14 @@ def fill(url: str, dataset: Dataset) -> None:
             "INSERT INTO api_keys (user_id, encrypted_api_key, encrypted_secret_key)"
             " SELECT id, repeat('k', 100), repeat('s', 2000) FROM users, generate_series(1, 2)"
         )
-        running = set(dataset.running)
-        with connection.cursor().copy(
-            "COPY bot_configs (user_id, name, symbol, timeframe, is_active, stop_loss_perc,"
+        connection.execute(
+            "INSERT INTO bot_configs (user_id, name, symbol, timeframe, is_active, stop_loss_perc,"
             " take_profit_perc, ema_fast, ema_slow, rsi_period, rsi_oversold, rsi_overbought)"
-            " FROM STDIN"
-        ) as copy:
-            for number, (owner, symbol) in enumerate(
-                zip(dataset.owners, dataset.symbols, strict=True), 1
-            ):
-                active = number in running
-                copy.write_row(
-                    (owner, f"Bot {number}", symbol, "1m", active, 2, 5, 9, 21, 14, 30, 70)
-                )
+            " SELECT owner, 'Bot ' || id, symbol, '1m', id = ANY (%s::int[]), 2, 5, 9, 21, 14, 30,"
+            " 70 FROM unnest(%s::int[], %s::text[]) WITH ORDINALITY b (owner, symbol, id)"
+            " ORDER BY id",
+            [dataset.running, dataset.owners, dataset.symbols],
+        )
         # Half of the running bots hold a position; all are due, however late they are claimed.
         connection.execute(
             "INSERT INTO bot_states (id, status, in_position, entry_price,"
