@@ -90,8 +90,8 @@ def test_no_free_connection(
     with ExitStack() as others:
         for _ in range(connections):
             others.enter_context(psycopg.connect(url))
-        upgrade = waiting(alembic_cli, url, "upgrade", "head")
-    message = assert_success(upgrade)
+        current = waiting(alembic_cli, url, "current")  # which needs no second connection
+    message = assert_success(current)
     assert reason in message
     assert "All connections that it allows are in use" in message
     assert "DATABASE_URL" not in message
