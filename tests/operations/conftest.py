@@ -1,15 +1,19 @@
 """Fixtures that replace those of the whole suite, with the landed revisions only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.operations.landed import HEAD, PROJECT
+from tests.support.alembic_cli import Alembic, AlembicCli, Command
 from tests.support.drift import ReferenceSchema
 from tests.support.probe_revisions import Revisions
 from trading_bot_schema import configuration
+from trading_bot_schema.migrator.lock import LOCK_KEY
 from verification import Databases
+from verification.databases import transaction
 
 
 @pytest.fixture(autouse=True)
@@ -41,3 +45,25 @@ def migrated_template(database_at: Databases) -> str:
 def revisions(tmp_path: Path) -> Revisions:
     """A copy of the landed revisions, to which a test can add others."""
     return Revisions(PROJECT, tmp_path)
+
+
+@pytest.fixture
+def alembic(alembic_cli: AlembicCli, revisions: Revisions) -> Alembic:
+    """Start a command with the added revisions: ``alembic(url, "upgrade +1", lock_timeout="1s")``.
+
+    In a test whose revisions do not matter, it has the landed ones.
+    """
+
+    def start(url: str, command: str = "upgrade head", **settings: object) -> Command:
+        options = [f"-x{name}={value}" for name, value in settings.items()]
+        return alembic_cli.start("-c", revisions.ini, *options, *command.split(), database=url)
+
+    return start
+
+
+@pytest.fixture
+def other_migrator(database: str) -> Iterator[psycopg.Connection]:
+    """A session that has the migrator's lock of the database."""
+    lock, options = f"SELECT pg_advisory_lock({LOCK_KEY})", {"application_name": "deploy-7"}
+    with transaction(database, lock, autocommit=True, **options) as connection:
+        yield connection

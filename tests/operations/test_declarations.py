@@ -1,6 +1,7 @@
-"""With ``refuse``, a revision whose declaration cannot be read is refused; ``plan`` says so.
+"""What docstrings declare to break old code or to lose rows is warned of, or refused on request.
 
-That is also so where Python drops docstrings (``PYTHONOPTIMIZE=2``), which declare everything.
+A revision whose declaration cannot be read is refused then, too, and ``plan`` says so. All of it
+also works where Python drops docstrings (``PYTHONOPTIMIZE=2``), as the revisions here do.
 """
 
 import json
@@ -9,40 +10,157 @@ from collections.abc import Callable
 import pytest
 from alembic.config import Config
 
-from tests.operations.landed import HEAD, PROJECT
-from tests.support import commandline
-from tests.support.alembic_cli import AlembicCli, Result
-from tests.support.probe_revisions import Revisions
+from tests.operations.landed import HEAD
+from tests.support.alembic_cli import Alembic, Result
+from tests.support.probe_revisions import ADD_COLUMN, DROP_COLUMN, Revisions
+from trading_bot_schema.drift.catalogue import snapshot
 from trading_bot_schema.plan import command
 from verification import databases
 
-USER = "INSERT INTO users (email, hashed_password) VALUES ('a@b.c', 'hash')"
 LOCKS = "Locks: ACCESS EXCLUSIVE on users."
 OLD_CODE = "Old code: works."
 DOWNGRADE = "Downgrade: keeps all data."
+FAILS_ONCE = "Old code: fails once: users."
+CONTRACT = "Old code: breaks: insert into users, select\nusers.probe. It is not used."
+BREAKAGE = "breaks old code: insert into users, select users.probe."
+INSERT = (
+    "INSERT INTO users (email, hashed_password)"
+    " SELECT n || '@example.com', 'hash' FROM generate_series(1, 20) n"
+)
+
+Declare = Callable[..., None]
 
 
-def test_guards_without_docstrings(database: str, revisions: Revisions) -> None:
-    databases.execute(database, USER)
-    revisions.add(
-        "contract", 'op.execute("SELECT 1")', docstring="A probe.\n\nOld code: breaks: all of it."
-    )
+@pytest.fixture
+def declare(revisions: Revisions) -> Declare:
+    """Add revisions with lines in their docstrings: ``declare(name=line)``."""
 
-    def run(*command: str) -> Result:
-        return commandline.run(*command, DATABASE_URL=database, PYTHONOPTIMIZE="2")
+    def add(upgrade: str = "pass", downgrade: str = "pass", **lines: str) -> None:
+        for name, line in lines.items():
+            docstring = f"A probe.\n\n{line}\n"
+            revisions.add(name, upgrade, downgrade, code="__doc__ = None", docstring=docstring)
 
-    alembic = ("alembic", "-c", revisions.ini)
-    refused = run(*alembic, "-x", "lose=refuse", "downgrade", "base")
-    assert "This downgrade loses users (" in refused.refusal()
-    stopped = run(*alembic, "-x", "contract=refuse", "upgrade", "head")
-    assert "breaks old code: all of it. Stopping before it" in stopped.succeeded().stderr
+    return add
+
+
+# Old code.
+
+
+def test_a_warning_before_a_revision_that_breaks_old_code(
+    alembic: Alembic, database: str, declare: Declare
+) -> None:
+    declare(expand=FAILS_ONCE, contract=CONTRACT)
+    result = alembic(database).result().succeeded()
+    (message,) = result.messages
+    assert message.endswith(f"Revision contract {BREAKAGE} That code must not run any more.")
+    assert "Running upgrade expand -> contract" in result.stderr.partition(message)[2]
+    assert databases.version(database) == "contract"
+    # A downgrade is not refused.
+    result = alembic(database, "downgrade -2", contract="refuse").result().succeeded()
+    assert result.messages == []
     assert databases.version(database) == HEAD
-    PROJECT.migrate(database, "-1")
-    plan = run("trading_bot_schema", "plan", "--json").succeeded()
-    (revision,) = json.loads(plan.stdout)["revisions"]
-    assert revision["title"]
-    assert revision["locks"]
-    assert revision["unknown"] == []
+
+
+@pytest.mark.parametrize("variable", ["", "refuse"])
+def test_the_first_of_two_deploy_jobs_stops_before_it(
+    alembic: Alembic,
+    database: str,
+    declare: Declare,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+) -> None:
+    declare(expand=FAILS_ONCE, contract=CONTRACT)
+    settings = {} if variable else {"contract": "refuse"}
+    for _ in range(2):  # The second time, no revision precedes it.
+        with monkeypatch.context() as environment:
+            environment.setenv("MIGRATION_CONTRACT", variable or "warn")
+            (message,) = alembic(database, **settings).result().succeeded().messages
+        assert f"{BREAKAGE} Stopping before it, as contract=refuse says." in message
+        assert databases.version(database) == "expand"
+    alembic(database).result().succeeded()
+    assert databases.version(database) == "contract"
+
+
+def test_a_compatible_revision_after_it_is_refused(
+    alembic: Alembic, database: str, declare: Declare
+) -> None:
+    declare(expand=FAILS_ONCE, contract=CONTRACT, needed=OLD_CODE)
+    message = alembic(database, contract="refuse").result().refusal()
+    assert f"Revision contract {BREAKAGE}" in message
+    assert "but revision needed follows" in message
+    assert "Nothing is changed." in message
+    assert databases.version(database) == HEAD
+
+
+@pytest.mark.parametrize("contract", ["warn", "refuse"])
+def test_an_empty_database_has_no_old_code(
+    alembic: Alembic, empty_database: str, declare: Declare, contract: str
+) -> None:
+    declare(contract=CONTRACT)
+    assert alembic(empty_database, contract=contract).result().succeeded().messages == []
+    assert databases.version(empty_database) == "contract"
+
+
+@pytest.mark.parametrize("line", ["", "Old code: breaks insert.", f"{OLD_CODE}\n{CONTRACT}"])
+def test_what_breaks_old_code_is_not_declared(
+    alembic: Alembic, database: str, declare: Declare, line: str
+) -> None:
+    declare(expand=OLD_CODE, probe=line)
+    message = alembic(database, contract="refuse").result().refusal()
+    assert "Revision probe: " in message
+    assert "it may break old code, and contract=refuse says that it must not." in message
+    assert databases.version(database) == HEAD
+
+
+# Lost rows.
+
+
+def test_a_downgrade_that_loses_rows(
+    alembic: Alembic, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    databases.execute(database, INSERT, "ANALYZE users")
+    before = snapshot(database)
+    refused = "This downgrade loses users (about 20 rows), and lose=refuse says"
+    assert refused in alembic(database, "downgrade base", lose="refuse").result().refusal()
+    with monkeypatch.context() as environment:
+        environment.setenv("MIGRATION_LOSE", "refuse")
+        assert refused in alembic(database, "downgrade base").result().refusal()
+    assert (snapshot(database), databases.version(database)) == (before, HEAD)
+    # Renamed since, the table has the rows all the same.
+    databases.execute(database, "ALTER TABLE users RENAME TO people")
+    message = alembic(database, "downgrade base", lose="refuse").result().refusal()
+    assert "users (there is no table of that name now)" in message
+
+
+def test_without_the_guard_there_is_a_warning(alembic: Alembic, database: str) -> None:
+    databases.execute(database, INSERT)
+    result = alembic(database, "downgrade base").result().succeeded()
+    (message,) = result.messages
+    assert message.endswith("This downgrade loses users (some rows).")
+    assert "Running downgrade" not in result.stderr.partition(message)[0]
+    assert databases.version(database) is None
+
+
+def test_what_loses_nothing_is_not_refused(alembic: Alembic, database: str) -> None:
+    # The head revision keeps all data, and empty tables have none.
+    for name in ("downgrade -1", "downgrade base", "upgrade head"):
+        assert alembic(database, name, lose="refuse").result().succeeded().messages == []
+
+
+@pytest.mark.parametrize(("analyze", "rows"), [("SELECT", "some"), ("ANALYZE users", "about 20")])
+def test_a_column_is_lost_with_its_rows(
+    alembic: Alembic, database: str, declare: Declare, analyze: str, rows: str
+) -> None:
+    declare(
+        ADD_COLUMN.format("users", "probe"),
+        DROP_COLUMN.format("users", "probe"),
+        probe="Downgrade: loses users.probe.",
+    )
+    alembic(database, lose="refuse").result().succeeded()
+    databases.execute(database, INSERT, analyze)
+    message = alembic(database, "downgrade -1", lose="refuse").result().refusal()
+    assert f"loses users.probe ({rows} rows)" in message
+    assert databases.version(database) == "probe"
 
 
 @pytest.mark.parametrize(
@@ -53,54 +171,19 @@ def test_guards_without_docstrings(database: str, revisions: Revisions) -> None:
         "Downgrade: loses: users.",
         "Downgrade: loses the users that have no mail.",
         "Downgrade: loses nothing at all",
-        "Downgrade: keeps most.",
         "downgrade: loses users.",
-        "Downgrade: keeps all data.\nDowngrade: loses users.",
+        f"{DOWNGRADE}\nDowngrade: loses users.",
     ],
 )
-def test_what_a_downgrade_loses(
-    alembic_cli: AlembicCli, database: str, revisions: Revisions, line: str
+def test_what_a_downgrade_loses_is_not_declared(
+    alembic: Alembic, database: str, declare: Declare, line: str
 ) -> None:
-    docstring = f"A probe.\n\n{OLD_CODE}\n{line}\n"
-    revisions.add("probe", 'op.execute("SELECT 1")', docstring=docstring)
-    arguments = ("-c", revisions.ini, "-x", "lose=refuse")
-    alembic_cli.run(*arguments, "upgrade", "head", database=database).succeeded()
-    message = alembic_cli.run(*arguments, "downgrade", "-1", database=database).refusal()
+    declare(probe=line)
+    databases.execute(database, "UPDATE alembic_version SET version_num = 'probe'")
+    message = alembic(database, "downgrade -1", lose="refuse").result().refusal()
     assert "what revision probe does not declare (" in message
     assert "lose=refuse says that it must not. Nothing is changed." in message
     assert databases.version(database) == "probe"
-
-
-def test_a_table_that_is_not_there_by_the_declared_name(
-    alembic_cli: AlembicCli, database: str
-) -> None:
-    """Renamed since, it has the rows all the same."""
-    databases.execute(database, USER, "ALTER TABLE users RENAME TO people")
-    arguments = ("-x", "lose=refuse", "downgrade", "base")
-    message = alembic_cli.run(*arguments, database=database).refusal()
-    assert "users (there is no table of that name now)" in message
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "",
-        "Old code: break: insert into users.",
-        "Old code: breaks insert.",
-        "Old code: fine.",
-        "Old code: works.\nOld code: breaks: insert into users.",
-    ],
-)
-def test_whether_old_code_works(
-    alembic_cli: AlembicCli, database: str, revisions: Revisions, line: str
-) -> None:
-    revisions.add("expand", 'op.execute("SELECT 1")', docstring=f"A probe.\n\n{OLD_CODE}\n")
-    revisions.add("probe", 'op.execute("SELECT 2")', docstring=f"A probe.\n\n{line}\n")
-    arguments = ("-c", revisions.ini, "-x", "contract=refuse", "upgrade", "head")
-    message = alembic_cli.run(*arguments, database=database).refusal()
-    assert "Revision probe: " in message
-    assert "it may break old code, and contract=refuse says that it must not." in message
-    assert databases.version(database) == HEAD
 
 
 @pytest.mark.parametrize(
@@ -117,14 +200,16 @@ def test_whether_old_code_works(
 def test_plan(
     database: str,
     revisions: Revisions,
+    declare: Declare,
     package_command: Callable[..., Result],
     monkeypatch: pytest.MonkeyPatch,
     lines: tuple[str, ...],
     unknown: str,
 ) -> None:
-    revisions.add("probe", "pass", docstring="\n".join(("A probe.", "", *lines, "")))
+    declare(probe="\n".join(lines))
     monkeypatch.setattr(command, "alembic_config", lambda: Config(revisions.ini))
-    plan = package_command("plan", "--json", database=database).succeeded()
-    (obstacle,) = json.loads(plan.stdout)["obstacles"]
+    plan = json.loads(package_command("plan", "--json", database=database).succeeded().stdout)
+    assert [revision["title"] for revision in plan["revisions"]] == ["A probe."]
+    (obstacle,) = plan["obstacles"]
     assert obstacle["effect"] == "unknown"
     assert obstacle["description"].startswith(f"probe: {unknown}")

@@ -1,25 +1,41 @@
-"""An interrupted migration is applied completely or not at all, and can be run again."""
+"""An interrupted migration is applied completely or not at all, and can be run again.
+
+A signal ends it with a one-line error: SIGINT (Ctrl-C), SIGTERM (the end of a container or job) or
+SIGHUP (the end of a terminal).
+"""
 
 import itertools
+import os
+import re
+import shutil
 import signal
+import subprocess
+import sys
+from argparse import Namespace
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic import command
+from alembic.config import Config
 from sqlalchemy.exc import OperationalError, PendingRollbackError
 
-from tests.operations.landed import HISTORY, PROJECT
-from tests.support.alembic_cli import AlembicCli
+from tests.operations.landed import HEAD, HISTORY, PROJECT
+from tests.support.alembic_cli import Alembic, AlembicCli
 from tests.support.fault_injection import before_change
 from tests.support.probe_revisions import (
+    ADD_COLUMN,
     CONCURRENT_INDEX,
     DROP_CONCURRENT_INDEX,
     Revisions,
 )
-from tests.support.waiting import wait_for
+from tests.support.waiting import SECONDS, wait_for
+from tests.trading_bot import ROOT
 from trading_bot_schema.drift.catalogue import snapshot
+from trading_bot_schema.migrator.lock import LOCK_KEY
+from trading_bot_schema.signals import end_cleanly
 from verification import Databases, databases
-from verification.databases import scalar, version
+from verification.databases import scalar, transaction, version
 from verification.project import before
 
 STEPS = [
@@ -47,26 +63,29 @@ def state(url: str) -> State:
     return {name: text for name, text in objects if "alembic_version" not in name}, version(url)
 
 
-def is_applied_or_unchanged(url: str, name: str, before: State, expected: State) -> bool:
-    """Return whether the migration was applied completely or not at all.
+CATALOGS = (
+    "class",
+    "attribute",
+    "attrdef",
+    "constraint",
+    "index",
+    "description",
+    "type",
+    "depend",
+)
+ROWS = " UNION ALL ".join(f"SELECT c::text AS row FROM pg_{name} c" for name in CATALOGS)
 
-    Outside transactions, a part may be applied, as long as ``alembic_version`` is unchanged.
-    """
-    revision = (expected if name == "upgrade" else before)[1]
-    if revision in OUTSIDE_TRANSACTIONS and version(url) == before[1]:
-        return True
-    return state(url) in (before, expected)
+
+def fingerprint(url: str) -> tuple[str, str | None]:
+    """Read what a change of the schema would change, in less time than its objects."""
+    return scalar(url, f"SELECT md5(string_agg(row, '' ORDER BY row)) FROM ({ROWS})"), version(url)
 
 
 OTHERS = (
     " FROM pg_stat_activity WHERE datname = current_database()"
     " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
 )
-
-
-def terminate_other_sessions(url: str, excluded: int = 0) -> None:
-    """Terminate all other sessions except one."""
-    scalar(url, f"SELECT count(pg_terminate_backend(pid)) {OTHERS} AND pid <> %s", excluded)
+TERMINATE = f"SELECT count(pg_terminate_backend(pid)) {OTHERS}"
 
 
 @pytest.mark.parametrize(("name", "start", "target"), STEPS)
@@ -74,56 +93,185 @@ def test_connection_terminated_before_every_statement(
     database_at: Databases, name: str, start: str, target: str
 ) -> None:
     expected, url = state(database_at.at(target)), database_at.at(start)
-    before = state(url)
+    before, revision = state(url), target if name == "upgrade" else start
+    unchanged = fingerprint(url)
     for number in itertools.count(1):
         engine = databases.sync_engine(url)
-        before_change(number, lambda: terminate_other_sessions(url), engine)
+        before_change(number, lambda: scalar(url, TERMINATE), engine)
         try:
             getattr(command, name)(PROJECT.config(engine), target)
         except (OperationalError, PendingRollbackError):  # a broken connection, nothing else
-            assert is_applied_or_unchanged(url, name, before, expected)
+            # Outside transactions, a part may be applied, as long as the revision is unchanged.
+            partial = revision in OUTSIDE_TRANSACTIONS and version(url) == before[1]
+            if not partial and fingerprint(url) != unchanged:
+                assert state(url) in (before, expected)
         else:
             break
     assert number > 2
     assert state(url) == expected
 
 
-@pytest.mark.parametrize("interruption", ["kill", "terminate"])
-def test_process_interrupted(
-    alembic_cli: AlembicCli, database_at: Databases, interruption: str
+UNDONE = "What was not committed is undone."
+SESSIONS = (
+    "SELECT concat(string_agg(concat_ws(' ', state, wait_event, query), E'\\n'))"
+    " FROM pg_stat_activity"
+    " WHERE datname = current_database() AND application_name = 'alembic'"
+)
+
+
+@pytest.mark.parametrize("interruption", [signal.SIGKILL, signal.SIGTERM, TERMINATE])
+def test_between_two_statements(
+    alembic_cli: AlembicCli, database_at: Databases, interruption: signal.Signals | str
 ) -> None:
     url, (first, *_) = database_at.at("base"), HISTORY
     before, arguments = state(url), ("upgrade", first.revision)
     # At one statement of one revision; the test above covers all.
     migrator = alembic_cli.start(*arguments, database=url, stop_before=4)
     assert migrator.wait_until_stopped()
-    if interruption == "kill":
-        migrator.kill()
-        assert migrator.result().status == -signal.SIGKILL
-        wait_for(lambda: scalar(url, f"SELECT count(*) {OTHERS}") == 0)
-    else:
-        terminate_other_sessions(url)
+    if isinstance(interruption, str):
+        scalar(url, interruption)
         migrator.resume()
         message = migrator.result().refusal()
         assert "The connection broke and what was not committed is undone" in message
+    else:
+        migrator.send(interruption)
+        expected = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 128 + signal.SIGTERM}
+        assert migrator.result().status == expected[interruption]
+        wait_for(lambda: scalar(url, SESSIONS) == "")
     assert state(url) == before
     alembic_cli.run(*arguments, database=url).succeeded()
     assert state(url) == state(database_at.at(first.revision))
 
 
-def test_concurrent_index_build_terminated(
-    alembic_cli: AlembicCli, database: str, revisions: Revisions
+def test_the_connection_breaks_in_an_index_that_is_built_concurrently(
+    alembic: Alembic, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
-    arguments = ("-c", revisions.ini, "upgrade", "head")
     valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_probe')"
-    with databases.transaction(database, "LOCK TABLE trades IN ROW EXCLUSIVE MODE") as writer:
-        migrator = alembic_cli.start(*arguments, database=database)
+    with transaction(database, "LOCK TABLE trades IN ROW EXCLUSIVE MODE") as writer:
+        migrator = alembic(database)
         wait_for(lambda: scalar(database, valid) is False)
         # Not the writer: without it, the build would complete.
-        terminate_other_sessions(database, excluded=writer.info.backend_pid)
-        assert "The connection broke" in migrator.result().messages[0]
+        scalar(database, f"{TERMINATE} AND pid <> %s", writer.info.backend_pid)
+        assert "The connection broke" in migrator.result().refusal()
         assert scalar(database, valid) is False
-    assert alembic_cli.run(*arguments, database=database).status == 0
+    alembic(database).result().succeeded()
     assert scalar(database, valid) is True
     assert version(database) == "probe"
+
+
+IN_REVISION = f"In upgrade {HEAD} -> probe, A probe: {UNDONE} "
+NO_LOCK = "op.execute('DO $$ BEGIN RAISE lock_not_available; END $$')"
+
+
+@pytest.mark.parametrize(
+    ("number", "other", "statement", "reached", "said"),
+    [
+        *(
+            (number, "SELECT", "op.execute('SELECT pg_sleep(600)')", "PgSleep", IN_REVISION)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        ),
+        (
+            signal.SIGTERM,
+            "LOCK TABLE trades IN ROW EXCLUSIVE MODE",
+            CONCURRENT_INDEX,
+            "virtualxid CREATE INDEX",
+            "built in part, which is marked invalid; the next run builds it again. ",
+        ),
+        (signal.SIGINT, "SELECT", NO_LOCK, "Trying again", IN_REVISION),
+        (
+            signal.SIGHUP,
+            f"SELECT pg_advisory_lock({LOCK_KEY})",
+            "pass",
+            "Waiting for another migrator",
+            f"Interrupted by SIGHUP. {UNDONE} ",
+        ),
+    ],
+)
+def test_a_signal(
+    alembic: Alembic,
+    database: str,
+    revisions: Revisions,
+    number: signal.Signals,
+    other: str,
+    statement: str,
+    reached: str,
+    said: str,
+) -> None:
+    in_transaction = statement != CONCURRENT_INDEX
+    first = ADD_COLUMN.format("users", "probe") if in_transaction else ""
+    revisions.add("probe", f"{first}\n{statement}")
+    before = snapshot(database)
+    with transaction(database, other):
+        migrator = alembic(database, lock_attempts=1000)
+        wait_for(lambda: reached in migrator.stderr() + scalar(database, SESSIONS))
+        migrator.send(number)
+        result = migrator.result()
+        # psycopg waits until the server has cancelled the statement.
+        assert not re.search("^active .*(pg_sleep|CREATE)", scalar(database, SESSIONS), re.M)
+    assert result.status == 128 + number
+    assert "Traceback" not in result.output
+    line = result.messages[-1]
+    assert line.startswith(f"ERROR [alembic.util.messaging] Interrupted by {number.name}. ")
+    assert line.endswith(f"{said}Run it again.")
+    assert result.stdout.split() == ["FAILED:", *line.partition("] ")[2].split()]
+    wait_for(lambda: scalar(database, SESSIONS) == "")
+    assert version(database) == HEAD
+    assert (snapshot(database) == before) is in_transaction
+
+
+@pytest.mark.usefixtures("other_migrator")
+def test_as_the_first_process_of_a_container(database: str, tmp_path: Path) -> None:
+    container = ["unshare", "--pid", "--fork", "--kill-child"]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*container, "true"], check=False).returncode
+    ):
+        pytest.skip("needs Linux and the right to make a PID namespace")
+    output = tmp_path / "stderr"
+    with output.open("w") as stream:
+        unshare = subprocess.Popen(
+            [*container, sys.executable, "-m", "alembic", "downgrade", "base"],
+            cwd=ROOT,
+            env=os.environ | {"DATABASE_URL": database},
+            stdout=subprocess.DEVNULL,
+            stderr=stream,
+        )
+        wait_for(lambda: "Waiting for another migrator" in output.read_text())
+        children = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children").read_text()
+        os.kill(int(children), signal.SIGTERM)
+        assert unshare.wait(SECONDS) == 143
+    assert output.read_text().endswith(f"Interrupted by SIGTERM. {UNDONE} Run it again.\n")
+    assert version(database) == HEAD
+
+
+def test_what_was_ignored_at_the_start_stays_ignored(
+    alembic_cli: AlembicCli, database: str, other_migrator: psycopg.Connection
+) -> None:
+    """As with ``nohup``, and a shell's background processes."""
+    ignored = [signal.SIGHUP, signal.SIGINT]
+    migrator = alembic_cli.start("downgrade", "-1", database=database, ignoring=ignored)
+    migrator.until("Waiting for another migrator")
+    for number in ignored:
+        migrator.send(number)
+    other_migrator.close()
+    migrator.result().succeeded()
+    assert version(database) != HEAD
+
+
+def test_handlers_are_restored_and_those_of_an_application_kept() -> None:
+    original = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [*map(signal.getsignal, numbers)]
+    try:
+        with end_cleanly(Config()):  # of an application
+            assert [*map(signal.getsignal, numbers)] == before
+        config = Config(cmd_opts=Namespace())
+        with end_cleanly(config):
+            assert [*map(signal.getsignal, numbers)] != before
+        assert [*map(signal.getsignal, numbers)] == before
+        with pytest.raises(SystemExit, match="129"), end_cleanly(config):
+            signal.raise_signal(signal.SIGHUP)
+        assert [*map(signal.getsignal, numbers)] == before
+    finally:
+        signal.signal(signal.SIGHUP, original)

@@ -1,73 +1,77 @@
 """Lock timeouts depend on the kind of statement, and no transaction blocks a table for long.
 
-The command line runs beside sessions that hold locks. Only the transaction that holds a lock for
-too long is cancelled.
+Sessions beside the migration hold locks. Only the transaction that holds a lock for too long is
+cancelled, and a migration that cannot be watched is ended.
 """
 
+import pkgutil
+import re
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from alembic.util import CommandError
-from sqlalchemy import Connection, event, func, select, text
+from sqlalchemy import Connection, TextClause, event, func, select, text
 
+import trading_bot_schema
 from tests.operations.landed import HEAD, PROJECT
-from tests.support.alembic_cli import AlembicCli
+from tests.support.alembic_cli import Alembic
 from tests.support.probe_revisions import ADD_COLUMN, Revisions
 from tests.support.waiting import wait_for
-from trading_bot_schema import embedded
+from trading_bot_schema.migrator import hold as hold_module
+from trading_bot_schema.migrator.blockers import describe_blockers
 from trading_bot_schema.migrator.hold import HeldTooLongError, Hold
 from trading_bot_schema.migrator.settings import Settings
 from trading_bot_schema.migrator.statements import limits
 from trading_bot_schema.migrator.timeouts import Timeouts
+from trading_bot_schema.url import parse, rendered
 from verification import databases
-from verification.databases import scalar, version
+from verification.databases import scalar, transaction, version
 
 OUTSIDE = "with op.get_context().autocommit_block():\n    "
 SHOW = "print(op.get_bind().scalar(sa.text('SHOW lock_timeout')))\n"
-INDEX = 'op.execute("-- x\\nCREATE INDEX CONCURRENTLY IF NOT EXISTS ix_probe ON trades (side)")\n'
 
 
-def test_beside_a_session_that_keeps_its_snapshot(
-    alembic_cli: AlembicCli, empty_database: str
-) -> None:
+def test_beside_a_session_that_keeps_its_snapshot(alembic: Alembic, empty_database: str) -> None:
     """As pg_dump: each index build waits for its end, runs once, and is valid."""
     snapshot = ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SELECT FROM pg_class")
-    with databases.transaction(empty_database, *snapshot, application_name="pg_dump") as dump:
-        upgrade = alembic_cli.start("upgrade", "head", database=empty_database)
-        wait_for(lambda: f"waiting for pid {dump.info.backend_pid} (user " in upgrade.stderr())
+    with transaction(empty_database, *snapshot, application_name="pg_dump") as dump:
+        upgrade = alembic(empty_database)
+        upgrade.until(f"waiting for pid {dump.info.backend_pid} (user ")
     result = upgrade.result().succeeded()
-    assert "CREATE INDEX CONCURRENTLY ix_" in result.stderr
-    assert "waiting for old snapshots" in result.stderr
-    assert "application pg_dump" in result.stderr
+    logged = (
+        r"INFO  \[alembic.migrator\] CREATE INDEX CONCURRENTLY ix_.*: waiting for old snapshots; "
+    )
+    assert re.search(f"{logged}.*application pg_dump", result.stderr)
+    assert "\x1b" not in result.stderr
     assert result.messages == []  # so nothing was tried twice
     assert scalar(empty_database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0
     assert version(empty_database) == HEAD
 
 
 def test_only_concurrent_statements_wait_longer(
-    alembic_cli: AlembicCli, database: str, revisions: Revisions
+    alembic: Alembic, database: str, revisions: Revisions
 ) -> None:
     validate = (
         'op.execute("ALTER TABLE trades VALIDATE CONSTRAINT ck_trades_price_non_negative")\n'
     )
     revisions.add("probe", SHOW + OUTSIDE + validate + "    " + SHOW + SHOW)
-    arguments = ("-c", revisions.ini, "-x", "lock_timeout=100ms", "upgrade", "head")
-    lock = "LOCK TABLE trades IN SHARE UPDATE EXCLUSIVE MODE"
-    with databases.transaction(database, lock) as vacuum:
-        upgrade = alembic_cli.start(*arguments, database=database)
+    with transaction(database, "LOCK TABLE trades IN SHARE UPDATE EXCLUSIVE MODE") as vacuum:
         # Shown after a second, which is ten times lock_timeout.
-        wait_for(lambda: f"Waiting for pid {vacuum.info.backend_pid} " in upgrade.stderr())
-    result = upgrade.result().succeeded()
-    assert result.stdout.split() == ["100ms"] * 3
+        upgrade = alembic(database, lock_timeout="100ms").until(
+            f"Waiting for pid {vacuum.info.backend_pid} "
+        )
+    assert upgrade.result().succeeded().stdout.split() == ["100ms"] * 3
 
 
 def test_an_autovacuum_is_cancelled_after_deadlock_timeout(
-    alembic_cli: AlembicCli, revisions: Revisions
+    alembic: Alembic, password_server: str, revisions: Revisions
 ) -> None:
-    with embedded.temporary({"autovacuum_naptime": "1s", "fsync": "off"}) as server:
-        url = server.render_as_string(hide_password=False)
+    naptime = ("ALTER SYSTEM SET autovacuum_naptime = '1s'", "SELECT pg_reload_conf()")
+    databases.execute(password_server, *naptime)
+    with databases.database(password_server, "vacuumed") as url:
         PROJECT.migrate(url)
         databases.execute(
             url,
@@ -81,26 +85,15 @@ def test_an_autovacuum_is_cancelled_after_deadlock_timeout(
         vacuums = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE relid = 'users'::regclass"
         wait_for(lambda: scalar(url, vacuums) == 1)
         revisions.add("probe", ADD_COLUMN.format("users", "probe"))
-        options = ("-c", revisions.ini, "-x", "lock_attempts=1", "-x")
-        short = alembic_cli.run(*options, "lock_timeout=100ms", "upgrade", "head", database=url)
-        assert ", autovacuum worker active," in short.messages[0]
+        message = alembic(url, lock_attempts=1, lock_timeout="100ms").result().refusal()
+        assert ", autovacuum worker active," in message
         assert scalar(url, vacuums) == 1
         # Longer than deadlock_timeout, and than any stall of a loaded machine.
-        alembic_cli.run(*options, "lock_timeout=60s", "upgrade", "head", database=url).succeeded()
-
-
-def test_other_statements_outside_of_transactions_wait_no_longer(
-    alembic_cli: AlembicCli, database: str, revisions: Revisions
-) -> None:
-    revisions.add("probe", OUTSIDE + 'op.execute("ALTER TABLE trades ADD COLUMN probe integer")')
-    arguments = ("-c", revisions.ini, "-x", "lock_timeout=100ms", "-x", "lock_attempts=1")
-    with databases.transaction(database, "SELECT FROM trades"):
-        result = alembic_cli.run(*arguments, "upgrade", "head", database=database)
-    assert "Tried once, for 0.1 s." in result.messages[0]
+        alembic(url, lock_attempts=1, lock_timeout="60s").result().succeeded()
 
 
 def test_each_revision_has_its_attempts(
-    alembic_cli: AlembicCli, database: str, revisions: Revisions
+    alembic: Alembic, database: str, revisions: Revisions
 ) -> None:
     for name in ("probe_1", "probe_2"):
         # A rollback does not reset a sequence.
@@ -110,9 +103,7 @@ def test_each_revision_has_its_attempts(
             f"op.execute(\"DO $$ BEGIN IF nextval('{name}') = 1 THEN"
             ' RAISE lock_not_available; END IF; END $$")',
         )
-    arguments = ("-c", revisions.ini, "-x", "lock_attempts=2", "upgrade", "head")
-    result = alembic_cli.run(*arguments, database=database).succeeded()
-    assert len(result.messages) == 2
+    assert len(alembic(database, lock_attempts=2).result().succeeded().messages) == 2
     assert version(database) == "probe_2"
 
 
@@ -130,31 +121,18 @@ DO_BLOCK = """op.execute("DO $$ BEGIN LOCK TABLE users; PERFORM pg_sleep(600); E
             "ACCESS EXCLUSIVE on trades, which blocks reads and writes,",
             "Nothing is changed.",
         ),
-        (
-            OUTSIDE + DO_BLOCK,
-            "ACCESS EXCLUSIVE on users,",
-            "outside of a transaction remains",
-        ),
+        (OUTSIDE + DO_BLOCK, "ACCESS EXCLUSIVE on users,", "outside of a transaction remains"),
     ],
 )
 def test_a_lock_that_is_held_for_too_long(
-    alembic_cli: AlembicCli,
-    database: str,
-    revisions: Revisions,
-    upgrade: str,
-    held: str,
-    remains: str,
+    alembic: Alembic, database: str, revisions: Revisions, upgrade: str, held: str, remains: str
 ) -> None:
     revisions.add("probe", upgrade)
-    arguments = ("-c", revisions.ini, "-x", "hold_timeout=200ms", "upgrade", "head")
-    result = alembic_cli.run(*arguments, database=database)
-    assert result.status > 0
-    (message,) = result.messages
+    message = alembic(database, hold_timeout="200ms").result().refusal()
     assert f"In upgrade {HEAD} -> probe, A probe: It held {held}" in message
     assert "for longer than hold_timeout (0.2 s)" in message
     assert remains in message
     assert "-x hold_timeout=" in message
-    assert "Traceback" not in result.output
     assert version(database) == HEAD
 
 
@@ -171,61 +149,38 @@ def paused(tmp_path: Path, revisions: Revisions) -> Callable[[str, str], Path]:
     return add
 
 
-def _watching(url: str, condition: str) -> bool:
-    """Return whether a session of the watcher fulfils a condition."""
-    return bool(
-        scalar(
-            url,
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-            f" AND application_name = 'alembic' AND {condition}",
-        )
-    )
+SESSIONS = (
+    "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'alembic'"
+)
 
 
 @pytest.mark.parametrize("after", ["", 'op.execute("SELECT 1")', SLEEP])
 def test_a_lock_that_is_held_too_long_between_two_statements(
-    alembic_cli: AlembicCli,
-    database: str,
-    revisions: Revisions,
-    paused: Callable[[str, str], Path],
-    after: str,
+    alembic: Alembic, database: str, paused: Callable[[str, str], Path], after: str
 ) -> None:
     proceed = paused(HOLD_LOCK, after)
-    arguments = ("-c", revisions.ini, "-x", "hold_timeout=50ms", "upgrade", "head")
-    upgrade = alembic_cli.start(*arguments, database=database)
-    wait_for(lambda: _watching(database, "query ~ 'pg_cancel_backend'"))
+    upgrade = alembic(database, hold_timeout="50ms")
+    cancelled = f"SELECT count(*) {SESSIONS} AND query ~ 'pg_cancel_backend'"
+    wait_for(lambda: scalar(database, cancelled))
     proceed.touch()
-    (message,) = upgrade.result().messages
+    message = upgrade.result().refusal()
     assert "It held SHARE on trades, which blocks writes," in message
     assert version(database) == HEAD
 
 
 def test_a_watching_connection_that_broke_is_replaced(
-    alembic_cli: AlembicCli,
-    database: str,
-    revisions: Revisions,
-    paused: Callable[[str, str], Path],
+    alembic: Alembic, database: str, paused: Callable[[str, str], Path]
 ) -> None:
     proceed = paused(HOLD_LOCK, SLEEP)
-    arguments = ("-c", revisions.ini, "-x", "hold_timeout=2s", "upgrade", "head")
-    upgrade = alembic_cli.start(*arguments, database=database)
-    watching = "query ~ 'pg_stat_progress_create_index'"
-    wait_for(lambda: _watching(database, watching))
-    scalar(
-        database,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        f" WHERE datname = current_database() AND pid <> pg_backend_pid() AND {watching}",
-    )
+    upgrade = alembic(database, hold_timeout="1s")
+    watching = f"{SESSIONS} AND query ~ 'pg_stat_progress_create_index'"
+    wait_for(lambda: scalar(database, f"SELECT pg_terminate_backend(pid) {watching}"))
     proceed.touch()
-    (message,) = upgrade.result().messages
-    assert "It held SHARE on trades" in message
+    assert "It held SHARE on trades" in upgrade.result().refusal()
 
 
 def test_statements_that_block_nothing_are_not_limited(
-    alembic_cli: AlembicCli,
-    database: str,
-    revisions: Revisions,
-    paused: Callable[[str, str], Path],
+    alembic: Alembic, database: str, paused: Callable[[str, str], Path]
 ) -> None:
     proceed = paused(
         'op.create_table("probe", sa.Column("id", sa.Integer()))\n'
@@ -234,17 +189,13 @@ def test_statements_that_block_nothing_are_not_limited(
         'op.execute("LOCK TABLE trades IN SHARE UPDATE EXCLUSIVE MODE")\n',
         "",
     )
-    arguments = ("-c", revisions.ini, "-x", "hold_timeout=50ms", "upgrade", "head")
-    upgrade = alembic_cli.start(*arguments, database=database)
+    upgrade = alembic(database, hold_timeout="50ms")
     # The watcher still samples when ten times hold_timeout have passed since the last lock.
-    wait_for(
-        lambda: _watching(
-            database,
-            "query !~ '^LOCK' AND query_start > 0.5 * interval '1 s' + (SELECT"
-            " max(query_start) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND query ~ '^LOCK TABLE trades' AND application_name = 'alembic')",
-        )
+    sampled = (
+        f"SELECT count(*) {SESSIONS} AND query !~ '^LOCK' AND query_start > interval '500 ms'"
+        f" + (SELECT max(query_start) {SESSIONS} AND query ~ '^LOCK TABLE trades')"
     )
+    wait_for(lambda: scalar(database, sampled))
     proceed.touch()
     upgrade.result().succeeded()
     assert version(database) == "probe"
@@ -258,43 +209,34 @@ def hold() -> Hold:
     return Hold(lambda: SETTINGS)
 
 
-@pytest.fixture
-def migrating(database: str, hold: Hold) -> Iterator[Connection]:
-    with (
-        databases.sync_engine(database).connect() as connection,
-        limits(connection, Timeouts(lambda: SETTINGS), hold),
-    ):
-        yield connection
+Sessions = tuple[Connection, Connection, Callable[[], str]]
 
 
 @pytest.fixture
-def watching(database: str) -> Iterator[Connection]:
-    with databases.sync_engine(database).connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT")
-        yield connection
+def sessions(database: str, hold: Hold) -> Iterator[Sessions]:
+    """The connection that migrates, the one that watches, and a function that samples."""
+    engine = databases.sync_engine(database)
+    with engine.connect() as migrating, engine.connect() as watching:
+        watching.execution_options(isolation_level="AUTOCOMMIT")
+        pid = migrating.scalar(select(func.pg_backend_pid())) or 0
+        migrating.rollback()
 
+        def expired() -> str:
+            time.sleep(0.002)  # longer than hold_timeout
+            hold.check(watching, pid)
+            return hold.expired
 
-def _pid(connection: Connection) -> int:
-    pid = connection.scalar(select(func.pg_backend_pid()))
-    connection.rollback()
-    return pid or 0
-
-
-def _expire(hold: Hold, watching: Connection, pid: int) -> None:
-    def expired() -> str:
-        hold.check(watching, pid)
-        return hold.expired
-
-    wait_for(expired)
+        with limits(migrating, Timeouts(lambda: SETTINGS), hold):
+            yield migrating, watching, expired
 
 
 def test_a_transaction_that_was_to_be_cancelled_is_not_committed(
-    hold: Hold, migrating: Connection, watching: Connection
+    hold: Hold, sessions: Sessions
 ) -> None:
-    pid = _pid(migrating)
+    migrating, watching, expired = sessions
     migrating.execute(text("CREATE TABLE probe ()"))
     migrating.execute(text("LOCK TABLE trades"))
-    _expire(hold, watching, pid)
+    wait_for(expired)
     with pytest.raises(HeldTooLongError):
         migrating.commit()
     migrating.rollback()
@@ -302,19 +244,14 @@ def test_a_transaction_that_was_to_be_cancelled_is_not_committed(
     migrating.execute(text("SELECT 1"))
     migrating.commit()
     assert watching.scalar(text("SELECT to_regclass('probe')")) is None
-    hold.check(watching, pid)
-    assert hold.expired == ""
+    assert expired() == ""
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])
-def test_a_later_transaction_is_never_cancelled(
-    hold: Hold, migrating: Connection, watching: Connection, end: str
-) -> None:
-    pid = _pid(migrating)
+def test_a_later_transaction_is_never_cancelled(sessions: Sessions, end: str) -> None:
+    migrating, watching, expired = sessions
     migrating.execute(text("LOCK TABLE trades"))
-    hold.check(watching, pid)
-    since = time.monotonic()
-    wait_for(lambda: time.monotonic() > since + 0.002)
+    assert expired() == ""  # seen for the first time
 
     def proceed(*_: object) -> None:
         # The watcher has read the lock, but not yet cancelled the transaction.
@@ -324,29 +261,21 @@ def test_a_later_transaction_is_never_cancelled(
     event.listen(watching, "after_cursor_execute", proceed, once=True)
     statements: list[str] = []
     event.listen(watching, "before_cursor_execute", lambda *args: statements.append(args[2]))
-    hold.check(watching, pid)
-    assert hold.expired == ""
+    assert expired() == ""
     assert not any("pg_cancel_backend" in statement for statement in statements)
     # The later transaction is still watched, from its start.
-    _expire(hold, watching, pid)
-    assert "on users" in hold.expired
+    wait_for(lambda: "on users" in expired())
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])
 def test_the_end_of_a_transaction_is_not_cancelled(
-    hold: Hold, migrating: Connection, watching: Connection, end: str
+    hold: Hold, sessions: Sessions, end: str
 ) -> None:
-    pid = _pid(migrating)
+    migrating, _, expired = sessions
     migrating.execute(text("LOCK TABLE trades"))
-    hold.check(watching, pid)
-
-    def check(connection: Connection) -> None:
-        # After the listener of limits(), so the transaction still has its lock, but ends.
-        since = time.monotonic()
-        wait_for(lambda: time.monotonic() > since + 0.002)
-        hold.check(watching, pid)
-
-    event.listen(migrating, end, check)
+    assert expired() == ""  # seen for the first time
+    # After the listener of limits(), so the transaction still has its lock, but ends.
+    event.listen(migrating, end, lambda _: expired())
     getattr(migrating, end)()
     assert hold.expired == ""
 
@@ -364,36 +293,137 @@ def test_a_single_statement_that_succeeded_is_not_reported(hold: Hold, database:
             connection.execute(text("SELECT 1"))
 
 
-def test_timeouts_are_set_again_after_a_rollback(migrating: Connection) -> None:
-    show = text("SHOW lock_timeout")
-    assert migrating.scalar(show) == "500ms"
-    migrating.rollback()
-    assert migrating.scalar(show) == "500ms"
-    migrating.commit()
-    assert migrating.scalar(show) == "500ms"
+def test_timeouts_are_set_again_after_a_rollback(sessions: Sessions) -> None:
+    migrating, *_ = sessions
+    for end in (migrating.rollback, migrating.commit, migrating.rollback):
+        assert migrating.scalar(text("SHOW lock_timeout")) == "500ms"
+        end()
 
 
+STATEMENTS = {
+    f"{info.name}.{name}": str(value)
+    for info in pkgutil.walk_packages(trading_bot_schema.__path__, "trading_bot_schema.")
+    if not info.name.endswith("__main__")
+    for name, value in vars(import_module(info.name)).items()
+    if isinstance(value, TextClause)
+}
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_arguments_of_functions_have_a_type(name: str) -> None:
+    """Else PostgreSQL guesses: a driver sends small numbers as smallint."""
+    bare = re.findall(r"\b(?!IN\b|ANY\b|VALUES\b)\w+ ?\((?:[^()]*, *)?:\w+[,)]", STATEMENTS[name])
+    assert bare == [], "write CAST(:name AS type)"
+
+
+def test_beside_functions_for_other_types(empty_database: str) -> None:
+    """As of Citus, whose pg_cancel_backend(bigint) makes a small pid ambiguous."""
+    databases.execute(
+        empty_database,
+        *(
+            f"CREATE FUNCTION pg_catalog.{name}(bigint) RETURNS {result} LANGUAGE sql"
+            f" RETURN NULL::{result}"
+            for name, result in (("pg_cancel_backend", "boolean"), ("pg_blocking_pids", "int[]"))
+        ),
+    )
+    with databases.sync_engine(empty_database).connect() as connection:
+        with pytest.raises(Exception, match="is not unique"):
+            connection.execute(text("SELECT pg_cancel_backend(:pid)"), {"pid": 1})
+        connection.rollback()
+        assert connection.scalar(hold_module._CANCEL, {"pid": 1}) is False
+        assert describe_blockers(connection, 1) == ""
+
+
+BREAK = (
+    "CREATE FUNCTION pg_blocking_pids(integer) RETURNS integer[] LANGUAGE plpgsql AS"
+    " $$ BEGIN RAISE 'no such luck'; END $$"
+)
+
+
+@pytest.mark.parametrize("hold_timeout", ["10s", "0"])
+def test_a_watcher_that_fails(
+    alembic: Alembic, database: str, revisions: Revisions, hold_timeout: str
+) -> None:
+    databases.execute(database, BREAK)
+    # Found before PostgreSQL's own function.
+    path = {"options": "-csearch_path=public,pg_catalog"}
+    revisions.add(
+        "probe",
+        # Until it is refused, or the watcher has logged that it has failed.
+        "import logging, time\n"
+        "failed = []\n"
+        'logging.getLogger("alembic.migrator").addFilter('
+        'lambda record: failed.append(1) or True if "not watched" in record.msg else True)\n'
+        "while not failed:\n"
+        '    op.execute("SELECT pg_sleep(0.01)")\n'
+        'op.execute("SELECT 1")\n',
+    )
+    url = rendered(parse(database).update_query_dict(path))
+    result = alembic(url, hold_timeout=hold_timeout).result()
+    assert re.search("The migration is not watched.* no such luck", result.messages[0])
+    if hold_timeout == "0":
+        assert result.status == 0
+    else:
+        assert re.search("no such luck.* Nothing is changed. So the mig", result.messages[1])
+        assert result.status != 0
+        assert databases.version(database) == HEAD
+
+
+NAMES = ("lock_timeout", "statement_timeout", "client_connection_check_interval")
+SHOW_ALL = "".join(SHOW.replace("lock_timeout", name) for name in NAMES)
 REVISIONS_OWN = 'timeouts = {"lock_timeout": "7s", "lock_attempts": "3", "hold_timeout": "1min"}'
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expected"), [((), "7s"), (("-x", "lock_timeout=9s"), "9s")]
+    ("settings", "expected"),
+    [({}, ["7s", "8s"]), ({"lock_timeout": "9s", "statement_timeout": "0"}, ["9s", "9s"])],
 )
-def test_a_revisions_own_timeouts(
-    alembic_cli: AlembicCli,
+def test_precedence_of_settings(
+    alembic: Alembic,
     database: str,
     revisions: Revisions,
-    arguments: tuple[str, ...],
-    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    expected: list[str],
 ) -> None:
+    """``-x``, then the revision, then the environment."""
+    monkeypatch.setenv("MIGRATION_LOCK_TIMEOUT", "8s")
+    monkeypatch.setenv("MIGRATION_STATEMENT_TIMEOUT", "9min")
     revisions.add("probe_1", SHOW, code=REVISIONS_OWN)
-    revisions.add("probe_2", SHOW)
-    result = alembic_cli.run(
-        *("-c", revisions.ini, *arguments, "upgrade", "head"),
-        database=database,
-        environment={"MIGRATION_LOCK_TIMEOUT": "8s"},
+    revisions.add("probe_2", SHOW_ALL)
+    shown = alembic(database, **settings).result().succeeded().stdout.split()
+    assert shown == [*expected, settings.get("statement_timeout", "9min"), "5s"]
+
+
+def test_defaults_of_the_settings() -> None:
+    assert Settings.read({}, {}) == Settings(
+        lock_timeout=500,
+        concurrent_lock_timeout=0,
+        lock_attempts=12,
+        hold_timeout=10_000,
+        statement_timeout=0,
+        wait_timeout=600_000,
     )
-    assert result.stdout.split() == [expected, "8s" if not arguments else expected], result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        ({"lock_timeout": "10"}, {}, "-x lock_timeout is '10'"),
+        ({"lock_timeout": ""}, {}, "-x lock_timeout is ''"),
+        ({"lock_timeout": "-1s"}, {}, "-x lock_timeout is '-1s'"),
+        ({"lock_timeout": "99999h"}, {}, "-x lock_timeout is '99999h'"),
+        ({"lock_attempts": "0"}, {}, "-x lock_attempts is '0'"),
+        ({"lock_timout": "1s"}, {}, "-x lock_timout is not a setting"),
+        ({}, {"MIGRATION_WAIT_TIMEOUT": "long"}, "MIGRATION_WAIT_TIMEOUT is 'long'"),
+        ({}, {"MIGRATION_LOCK_ATTEMPTS": "x"}, "MIGRATION_LOCK_ATTEMPTS is 'x'"),
+    ],
+)
+def test_bad_settings(
+    arguments: dict[str, str], environment: dict[str, str], message: str
+) -> None:
+    with pytest.raises(CommandError, match=message):
+        Settings.read(arguments, environment)
 
 
 @pytest.mark.parametrize(
@@ -413,10 +443,10 @@ def test_bad_timeouts(timeouts: object, message: str) -> None:
 
 
 def test_bad_timeouts_are_refused_before_anything_runs(
-    alembic_cli: AlembicCli, database: str, revisions: Revisions
+    alembic: Alembic, database: str, revisions: Revisions
 ) -> None:
     revisions.add("probe_1", "pass")
     revisions.add("probe_2", "pass", code='timeouts = {"lock_timeout": "10"}')
-    line = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database).refusal()
-    assert "In upgrade probe_1 -> probe_2, A probe: lock_timeout in timeouts is '10'" in line
+    message = alembic(database).result().refusal()
+    assert "In upgrade probe_1 -> probe_2, A probe: lock_timeout in timeouts is '10'" in message
     assert version(database) == HEAD

@@ -2,14 +2,14 @@
 
 ``multiprocessing`` forks them from a server that has imported Alembic, which takes two seconds,
 once. Each process has its own streams, environment and exit status. Tests of errors before
-Alembic's first line (a missing driver) and of terminals start an interpreter instead:
+Alembic's first line (a missing driver) start an interpreter instead:
 :mod:`tests.support.commandline`.
 """
 
 import multiprocessing
 import os
 import signal
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -21,7 +21,7 @@ from typing import Self
 from alembic.config import main
 
 from tests.support.fault_injection import stop_before_change
-from tests.support.waiting import SECONDS
+from tests.support.waiting import SECONDS, wait_for
 from tests.trading_bot import ROOT
 
 _processes = multiprocessing.get_context("forkserver")
@@ -87,11 +87,20 @@ class Command:
     def stderr(self) -> str:
         return self._streams[1].read_text()
 
+    def until(self, message: str) -> Self:
+        """Wait until it has printed a message on stderr."""
+        wait_for(lambda: message in self.stderr())
+        return self
+
     def result(self) -> Result:
         """Wait for the end, and return the result."""
         self._process.join(SECONDS)
         assert self._process.exitcode is not None, "the command does not end"
         return Result(self._process.exitcode, self._streams[0].read_text(), self.stderr())
+
+
+Alembic = Callable[..., Command]
+"""The fixture ``alembic``: starts a command, with settings."""
 
 
 class AlembicCli:
@@ -108,10 +117,11 @@ class AlembicCli:
         environment: Mapping[str, str] | None = None,
         stop_before: int | None = None,
         ignoring: Collection[signal.Signals] = (),
+        terminal: Path | None = None,
     ) -> Command:
         """Start ``alembic`` with arguments, to stop before the nth change.
 
-        It ignores the signals in ``ignoring``, as under ``nohup``.
+        It ignores the signals in ``ignoring``, as under ``nohup``; ``terminal`` is its stderr.
         """
         target = {} if database is None else {"DATABASE_URL": database}
         variables = {**os.environ, **target, **(environment or {})}
@@ -121,7 +131,8 @@ class AlembicCli:
             stream.touch()
         control, other_end = _processes.Pipe()
         with other_end:
-            process_arguments = (arguments, variables, streams, other_end, stop_before, ignoring)
+            targets = [streams[0], terminal or streams[1]]
+            process_arguments = (arguments, variables, targets, other_end, stop_before, ignoring)
             process = _processes.Process(target=_run, args=process_arguments, daemon=True)
             process.start()
         return Command(process, streams, control)
