@@ -24,7 +24,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("connecting") / "server"
     yield home
     embedded.stop(home)
-    shutil.rmtree(home.resolve())
+    shutil.rmtree(home.resolve(), ignore_errors=True)  # no test may have started it
 
 
 def start(home: Path, **settings: str) -> str:
@@ -90,8 +90,8 @@ def test_no_free_connection(
     with ExitStack() as others:
         for _ in range(connections):
             others.enter_context(psycopg.connect(url))
-        upgrade = waiting(alembic_cli, url, "upgrade", "head")
-    message = assert_success(upgrade)
+        current = waiting(alembic_cli, url, "current")  # which needs no second connection
+    message = assert_success(current)
     assert reason in message
     assert "All connections that it allows are in use" in message
     assert "DATABASE_URL" not in message
