@@ -11,7 +11,6 @@ import pytest
 from tests.operations.landed import HEAD
 from tests.support.alembic_cli import AlembicCli, Command
 from tests.support.probe_revisions import Revisions
-from tests.support.waiting import wait_for
 from trading_bot_schema import embedded
 from verification import databases
 
@@ -33,9 +32,7 @@ def start(home: Path, **settings: str) -> str:
 
 def waiting(alembic_cli: AlembicCli, url: str, *arguments: str) -> Command:
     """Start a command; wait until it logs a retry."""
-    command = alembic_cli.start(*arguments, database=url)
-    wait_for(lambda: "Trying again for " in command.stderr())
-    return command
+    return alembic_cli.start(*arguments, database=url).until("Trying again for ")
 
 
 def assert_success(command: Command) -> str:
