@@ -27,7 +27,7 @@ from tests.support.alembic_cli import Alembic, AlembicCli, Command
 from tests.support.probe_revisions import CONCURRENT_INDEX, DROP_CONCURRENT_INDEX, Revisions
 from tests.support.waiting import wait_for
 from tests.trading_bot import ROOT
-from trading_bot_schema.migrator.progress import Progress
+from trading_bot_schema.migrator.watcher import Progress
 from verification.databases import scalar, transaction, version
 
 ERASE = "\r\x1b[K"

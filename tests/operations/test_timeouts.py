@@ -24,8 +24,7 @@ from trading_bot_schema.migrator import hold as hold_module
 from trading_bot_schema.migrator.blockers import describe_blockers
 from trading_bot_schema.migrator.hold import HeldTooLongError, Hold
 from trading_bot_schema.migrator.settings import Settings
-from trading_bot_schema.migrator.statements import limits
-from trading_bot_schema.migrator.timeouts import Timeouts
+from trading_bot_schema.migrator.statements import Timeouts, limits
 from trading_bot_schema.url import parse, rendered
 from verification import databases
 from verification.databases import scalar, transaction, version
