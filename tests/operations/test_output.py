@@ -89,11 +89,6 @@ def test_json(alembic: Alembic, with_password: str, monkeypatch: pytest.MonkeyPa
         assert datetime.fromisoformat(record["time"]).tzinfo is not None
 
 
-def test_other_formats_are_refused(alembic: Alembic, database: str) -> None:
-    message = alembic(database, "current", log="xml").result().refusal()
-    assert "-x log is 'xml', but should be text or json." in message
-
-
 def test_a_line_is_logged_every_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
     progress = Progress(None)
     with caplog.at_level("INFO", "alembic.migrator"):

@@ -414,6 +414,7 @@ def test_defaults_of_the_settings() -> None:
         ({"lock_timeout": "99999h"}, {}, "-x lock_timeout is '99999h'"),
         ({"lock_attempts": "0"}, {}, "-x lock_attempts is '0'"),
         ({"lock_timout": "1s"}, {}, "-x lock_timout is not a setting"),
+        ({"log": "xml"}, {}, "-x log is 'xml', but should be text or json."),
         ({}, {"MIGRATION_WAIT_TIMEOUT": "long"}, "MIGRATION_WAIT_TIMEOUT is 'long'"),
         ({}, {"MIGRATION_LOCK_ATTEMPTS": "x"}, "MIGRATION_LOCK_ATTEMPTS is 'x'"),
     ],
