@@ -11,7 +11,7 @@ from typing import Any
 
 from alembic import context
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection
+from sqlalchemy import URL
 
 from trading_bot_schema import console
 
@@ -50,41 +50,17 @@ def configure(**options: Any) -> None:
     )
 
 
-def run_migrations() -> None:
-    """Run the migrations of the command."""
-    with context.begin_transaction():
-        context.run_migrations()
-
-
-def configure_plan(connection: Connection, settings: migrator.Settings) -> migrator.Plan:
-    """Configure Alembic to run the command by a plan, which is kept when an attempt fails."""
-    configure(connection=connection)
-    tables = list(Base.metadata.tables)
-    plan = migrator.Plan(context.get_context(), context.script, settings, tables)
-    configure(connection=connection, **plan.options)
-    return plan
-
-
 def run_migrations_offline() -> None:
     """Print the SQL instead of running it; no database is needed."""
     configure(dialect_name="postgresql", literal_binds=True)
     with console.output() if context.config.cmd_opts else nullcontext():
-        run_migrations()
+        migrator.run_migrations()
 
 
 def run_migrations_online() -> None:
     """Run the migrations, one migrator at a time."""
     settings = migrator.Settings.read(x_arguments, os.environ)
-    given = context.config.attributes.get("connection")
-    if given is None:
-        with migrator.connect(target_url(), settings) as connection:
-            plan = configure_plan(connection, settings)
-            migrator.run(connection, plan, run_migrations, status_line)
-    else:
-        callers = nullcontext(given) if isinstance(given, Connection) else given.connect()
-        with callers as connection:
-            plan = configure_plan(connection, settings)
-            migrator.run_for_caller(connection, plan, run_migrations)
+    migrator.run_online(configure, settings, target_url, Base.metadata.tables, status_line)
 
 
 if context.is_offline_mode():

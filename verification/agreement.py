@@ -6,52 +6,48 @@ from alembic import command
 from alembic.script import Script
 
 from trading_bot_schema.drift.catalogue import added, differences, snapshot
-from verification.databases import execute, program, sync_engine
+from verification.databases import program
 from verification.history import Databases, offline
 from verification.project import before
 
 
-def differences_up_and_down(databases: Databases, script: Script) -> Iterator[str]:
-    """Yield what a downgrade does not restore, and what another upgrade builds differently."""
-    project, path = databases.project, databases.project.path(script)
-    url = databases.at(*before(script))
-    # A database that has been migrated has alembic_version.
-    if script.down_revision is None:
-        command.stamp(project.config(sync_engine(url)), "base")
-    earlier = snapshot(url)
-    project.migrate(url, script.revision)
-    upgraded = snapshot(url)
+def disagreements(databases: Databases, script: Script) -> Iterator[str]:
+    """Yield what a downgrade does not restore, or another upgrade or ``--sql`` does differently.
+
+    ``--sql`` prints the SQL of a merge from one of the previous revisions only, so that it is not
+    compared.
+    """
+    project, path, (start, *others) = (
+        databases.project,
+        databases.project.path(script),
+        before(script),
+    )
+    name = script.revision
+    earlier, upgraded = databases.schema(start, *others), databases.schema(name)
+    url = databases.at(name)
     project.downgrade(url, script)
     downgraded = snapshot(url)
-    project.migrate(url, script.revision)
+    project.migrate(url, name)
     # A restored column is the last one.
     dropped = added(upgraded.columns, earlier.columns)
-    for sides, first, second, unordered in (
+    pairs = [
         (("before", "after upgrade and downgrade"), earlier, downgraded, dropped),
         (("upgrade", "upgrade, downgrade, upgrade"), upgraded, snapshot(url), {}),
-    ):
+    ]
+    if not others:
+        url = databases.at(start)
+        create = f"CREATE TABLE {project.version_table}"
+        for direction, revisions, online in (
+            (command.upgrade, f"{start}:{name}", upgraded),
+            (command.downgrade, f"{name}:{start}", downgraded),
+        ):
+            sql = offline(project, direction, revisions)
+            # The script of roles may have created it.
+            run_sql(url, sql.replace(create, create.replace("TABLE", "TABLE IF NOT EXISTS")))
+            sides = (f"{direction.__name__}() online", "offline")
+            pairs.append((sides, online, snapshot(url), {}))
+    for sides, first, second, unordered in pairs:
         if report := differences(first, second, sides, lambda _: path, unordered):
-            yield report
-
-
-def differences_online_and_offline(databases: Databases, script: Script) -> Iterator[str]:
-    """Yield where the SQL that ``--sql`` prints builds something else."""
-    project, (start, *others) = databases.project, before(script)
-    if others:  # Alembic prints the SQL of a merge from one of the revisions only.
-        return
-    online, printed = databases.at(*before(script)), databases.at(*before(script))
-    if start == "base":  # --sql creates Alembic's table, which the script of roles may have done
-        for url in (online, printed):
-            execute(url, f"DROP TABLE IF EXISTS {project.version_table}")
-    for direction, revisions, migrate in (
-        (command.upgrade, f"{start}:{script.revision}", project.upgrade),
-        (command.downgrade, f"{script.revision}:{start}", project.downgrade),
-    ):
-        migrate(online, script)
-        run_sql(printed, offline(project, direction, revisions))
-        where = f"{direction.__name__}() in {project.path(script)}"
-        sides = ("online", "offline")
-        if report := differences(snapshot(online), snapshot(printed), sides, lambda _: where, {}):  # noqa: B023
             yield report
 
 

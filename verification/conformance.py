@@ -48,7 +48,7 @@ def appended(databases: Databases) -> dict[str, Set[str]]:
     created: dict[str, Set[str]] = {}
     now: dict[str, Set[str]] = {}
     for revision in databases.project.history:
-        columns = snapshot(databases.at(revision.revision)).columns
+        columns = databases.schema(revision.revision).columns
         now = {table: set(names) for table, names in columns.items()}
         # A table that was dropped and created again has no added columns.
         created = {table: created.get(table, names) for table, names in now.items()}

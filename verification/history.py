@@ -4,15 +4,19 @@ from collections.abc import Callable
 from copy import copy
 from io import StringIO
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
+from alembic import command
 from alembic.script import Script
 from sqlalchemy import make_url
 from sqlalchemy.exc import DataError, IntegrityError
 
+from trading_bot_schema.drift.catalogue import Catalogue, snapshot
 from verification import rows
-from verification.databases import execute
+from verification.databases import execute, sync_engine
 from verification.project import Project, before
+
+T = TypeVar("T")
 
 
 class Databases:
@@ -27,7 +31,9 @@ class Databases:
             app: The application's role, if the databases belong to another one.
         """
         self.project, self.make, self.app = project, make, app
-        self._templates: dict[tuple[str, ...], str] = {}
+        self._templates: dict[tuple[object, ...], str] = {}
+        self._shared: dict[tuple[object, ...], Any] = {}
+        """By the names of templates, also for projects with further revisions."""
 
     def of(self, project: Project) -> Self:
         """Return databases of a project that has further revisions after the same history."""
@@ -58,17 +64,34 @@ class Databases:
     def drop(self, url: str) -> None:
         """Drop a database that is no longer needed."""
         server = make_url(url).difference_update_query(["options"]).set(database="postgres")
-        name = make_url(url).database
         execute(
             server.render_as_string(hide_password=False),
-            f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)',
+            f'DROP DATABASE IF EXISTS "{name_of(url)}" WITH (FORCE)',
         )
 
     def cached(self, key: tuple[str, ...], create: Callable[[], str]) -> str:
         """Return the name of a template database, created on first use."""
         if key not in self._templates:
-            self._templates[key] = str(make_url(create()).database)
+            self._templates[key] = name_of(create())
         return self._templates[key]
+
+    def schema(self, *revisions: str) -> Catalogue:
+        """Return the objects of a database at a revision; "base" has ``alembic_version``."""
+
+        def read() -> Catalogue:
+            url = self.at(*revisions)
+            if revisions == ("base",):
+                command.stamp(self.project.config(sync_engine(url)), "base")
+            return snapshot(url)
+
+        return self.once(("schema", self.template(*revisions)), read)
+
+    def once(self, key: tuple[object, ...], read: Callable[[], T]) -> T:
+        """Return what is read once for a key that contains the names of templates."""
+        if key not in self._shared:
+            self._shared[key] = read()
+        result: T = self._shared[key]
+        return result
 
     def template(self, *revisions: str) -> str:
         """Return the name of a database at a revision, to copy."""
@@ -85,25 +108,24 @@ class Databases:
 
     def filled_template(self, *revisions: str, like: tuple[str, ...] = ()) -> str:
         """Return the name of a database with rows, to copy; they suit the schema of ``like``."""
+        near = rows.Nearby()
+        # Rows are generated for the literals of this revision and of the next one.
+        for script in self.project.history:
+            if {script.revision, *before(script)} & {*revisions}:
+                near |= self._nearby(script)
+        templates = [self.template(*each) for each in (revisions, like) if each]
 
         def create() -> str:
-            # Rows are generated for the literals of this revision and of the next one.
-            near = [
-                script
-                for script in self.project.history
-                if {script.revision, *before(script)} & {*revisions}
-            ]
-            url = self.at(*revisions)
-            rows.fill(
-                url,
-                self.project,
-                *(Path(script.path).read_text(encoding="utf-8") for script in near),
-                near=[self.at(script.revision) for script in near],
-                like=self.at(*like) if like else None,
-            )
-            return url
+            url, *other = map(self.make, templates)
+            rows.fill(url, self.project, near, *other)
+            return name_of(url)
 
-        return self.cached(("filled", *revisions, "like", *like), create)
+        return self.once(("filled", *templates, near), create)
+
+    def _nearby(self, script: Script) -> rows.Nearby:
+        source = Path(script.path).read_text(encoding="utf-8")
+        key = ("nearby", self.template(script.revision))
+        return self.once(key, lambda: rows.nearby(self.at(script.revision), source))
 
     def _suitable(self, script: Script, when: str) -> str:
         """Return the name of a database whose rows a migration does not reject, if possible.
@@ -116,15 +138,21 @@ class Databases:
         if when == "after":
             start, end, migrate = end, start, self.project.downgrade
 
-        def create() -> str:
-            url = self.filled(*start)
-            try:
-                migrate(url, script)
-            except (DataError, IntegrityError):
-                return self.make(self.filled_template(*start, like=end))
-            return self.filled(*start)
+        key = (self.filled_template(*start), self.template(script.revision), when)
 
-        return self.cached(("suitable", when, script.revision), create)
+        def create() -> str:
+            try:
+                migrate(self.filled(*start), script)
+            except (DataError, IntegrityError):
+                return self.filled_template(*start, like=end)
+            return self.filled_template(*start)
+
+        return self.once(key, create)
+
+
+def name_of(url: str) -> str:
+    """Return the name of a database."""
+    return str(make_url(url).database)
 
 
 def offline(project: Project, direction: Callable[..., None], revisions: str) -> str:

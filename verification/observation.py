@@ -71,6 +71,8 @@ SELECT
         WHERE locktype = 'relation' AND granted AND pid = pg_backend_pid()),
     (SELECT jsonb_object_agg(oid, relfilenode::bigint) FROM pg_class WHERE relkind IN ('r', 'm')),
     (SELECT jsonb_object_agg(oid, conrelid::bigint) FROM pg_constraint WHERE NOT convalidated),
+    (SELECT jsonb_object_agg(oid, conrelid::bigint) FROM pg_constraint
+        WHERE convalidated AND contype = 'f'),
     (SELECT jsonb_object_agg(name, setting::bigint) FROM pg_settings WHERE name = ANY (%s))
 """
 COUNTERS = ("read", "scans", "inserted", "updated", "deleted")
@@ -238,6 +240,9 @@ class _State:
     locks: set[tuple[int, str]]
     files: dict[int, int]
     unvalidated: dict[int, int]
+    """Constraints and their tables."""
+    foreign_keys: dict[int, int]
+    """Those that are validated."""
     timeouts: dict[str, int]
     counters: dict[int, Counter[str]]
 
@@ -337,7 +342,7 @@ class _Observer:
     def _state(self, raw: psycopg.Connection[Any], statistics: str) -> _State:
         row = raw.execute(STATE, [list(TIMEOUTS)], prepare=False).fetchone()
         assert row is not None
-        transaction, writes, locks, files, unvalidated, timeouts = row
+        transaction, writes, locks, files, unvalidated, foreign_keys, timeouts = row
         counted = (self._monitor if statistics == COMMITTED else raw).execute(
             statistics, prepare=False
         )
@@ -347,6 +352,7 @@ class _Observer:
             {(oid, _lock(mode)) for oid, mode in locks or ()},
             {int(oid): file for oid, file in (files or {}).items()},
             {int(oid): table for oid, table in (unvalidated or {}).items()},
+            {int(oid): table for oid, table in (foreign_keys or {}).items()},
             timeouts,
             {
                 oid: Counter(dict(zip(COUNTERS, (n or 0 for n in numbers), strict=True)))
@@ -387,6 +393,11 @@ class _Observer:
             statement.inserted[name] += counted["inserted"]
             statement.updated[name] += counted["updated"]
             statement.deleted[name] += counted["deleted"]
+        # All references are checked, if there is an index on them through it; here may be few.
+        for oid, table in after.foreign_keys.items():
+            name = self._names.get(table, "")
+            if oid not in before.foreign_keys and self._rows.get(name):
+                statement.read.add(name)
         for name in self._rows:
             self._rows[name] += statement.inserted[name] - statement.deleted[name]
             self._rows[name] *= name not in statement.emptied

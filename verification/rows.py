@@ -18,7 +18,16 @@ from psycopg import sql
 
 from verification.project import Project
 from verification.tables import TABLES
-from verification.values import FIRST_KEY, INTEGERS, Column, Literals, distinct, literals, values
+from verification.values import (
+    FIRST_KEY,
+    INTEGERS,
+    Column,
+    Literals,
+    distinct,
+    literals,
+    strings,
+    values,
+)
 
 MOST_COMBINATIONS = 3_000
 """Combinations of values that are tried to fulfil the CHECKs of a table's first row."""
@@ -174,10 +183,6 @@ class Table:
         """The columns of foreign keys."""
         return {own for reference in self.references for own, _ in reference.pairs}
 
-    def literals(self, texts: Iterable[str]) -> Literals:
-        """Return the literals of its CHECKs and of other texts."""
-        return literals(" ".join(check for check, _ in self.checks), *texts)
-
     def is_optional(self, reference: Reference) -> bool:
         """Return whether a foreign key may be NULL."""
         return not all(self.columns[own].not_null for own, _ in reference.pairs)
@@ -203,31 +208,45 @@ class Table:
         return columns, references
 
 
-def fill(
-    url: str,
-    project: Project,
-    *sources: str,
-    near: Sequence[str] = (),
-    like: str | None = None,
-) -> None:
+@dataclass(frozen=True)
+class Nearby:
+    """What the rows of a database have to do with the revisions before and after it."""
+
+    strings: frozenset[str] = frozenset()
+    """Rows are generated for these literals."""
+    taken: frozenset[Taken] = frozenset()
+    """No row has a key of a row that a revision inserts."""
+
+    def __or__(self, other: "Nearby") -> "Nearby":
+        """Return both."""
+        return Nearby(self.strings | other.strings, self.taken | other.taken)
+
+
+def nearby(url: str, source: str) -> Nearby:
+    """Return what rows have to do with a revision: its database without rows, and its code."""
+    with psycopg.connect(url) as connection:
+        tables = read_tables(connection)
+        checks = (check for table in tables.values() for check, _ in table.checks)
+        return Nearby(
+            frozenset(strings("\n".join([source, *checks]))),
+            frozenset(_existing_keys(connection, tables)),
+        )
+
+
+def fill(url: str, project: Project, near: Nearby = Nearby(), like: str | None = None) -> None:
     """Insert rows into every table of a database.
 
     Args:
         url: The database.
         project: What has rows written by hand.
-        sources: Code of revisions. Rows are generated for its literals and those of the CHECKs.
-        near: Databases without such rows, at revisions nearby. Rows are generated for the literals
-            of their CHECKs, and none has a key of a row that such a revision inserts.
+        near: What they have to do with revisions.
         like: Another database, whose types and constraints the rows fulfil as well.
 
     Raises:
         RowsError: A table cannot be filled. The message names it, and says why.
     """
     with ExitStack() as stack:
-        connection, *others = (
-            stack.enter_context(psycopg.connect(each, options="-c synchronous_commit=off"))
-            for each in (url, *near)
-        )
+        connection = stack.enter_context(psycopg.connect(url))
         connection.execute(TRY_ROWS)
         connection.execute(FITTING)
         undo = []
@@ -245,16 +264,14 @@ def fill(
                 if column.name in table.columns
             }
         undo += _defer_late_references(connection, tables)
-        texts = [*sources, *(row[1] for other in others for row in other.execute(CHECKS))]
-        taken = {key for other in others for key in _existing_keys(other, tables)}
         fillers = [
             _Filler(
                 connection,
                 project,
                 table,
                 tables,
-                literals(" ".join(check for check, _ in table.checks), *texts),
-                taken,
+                literals(" ".join(check for check, _ in table.checks), near.strings),
+                near.taken,
             )
             for table in tables.values()
         ]
@@ -277,7 +294,7 @@ def grow(url: str, originals: Mapping[str, Row], rows: int) -> None:
         originals: By table, values that identify the row to copy; none: any row.
         rows: How many copies to add, at least.
     """
-    with psycopg.connect(url, options="-c synchronous_commit=off") as connection:
+    with psycopg.connect(url) as connection:
         tables = read_tables(connection)
         wanted = {*originals}
         for table in reversed(tables.values()):
@@ -414,14 +431,12 @@ def _defer_late_references(connection: Session, tables: Mapping[str, Table]) -> 
 
 def _existing_keys(connection: Session, tables: Mapping[str, Table]) -> Iterator[Taken]:
     """Yield the values in the key columns of a database, as text."""
-    existing = {(row[0], row[1]) for row in connection.execute(COLUMNS)}
     query = sql.SQL(" UNION ALL ").join(
         sql.SQL("SELECT {}, {}, {}::text FROM {}").format(
             table.name, name, sql.Identifier(name), sql.SQL(table.name)
         )
         for table in tables.values()
         for name in table.key_columns()[0]
-        if (table.name, name) in existing
     )
     if query.as_string():
         yield from connection.execute(query)

@@ -15,6 +15,7 @@ VARIABLE = "TEST_DATABASE_URL"
 NOT_DURABLE = {
     "fsync": "off",
     "synchronous_commit": "off",
+    "autovacuum": "off",  # visits each of hundreds of databases
     "full_page_writes": "off",
     "max_connections": "300",
     "max_prepared_transactions": "10",

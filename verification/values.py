@@ -6,7 +6,7 @@ match a regular expression, NULL, times around a change of clocks.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -70,11 +70,15 @@ class Literals:
     numbers: Sequence[Decimal]
 
 
-def literals(checks: str, *sources: str) -> Literals:
-    """Return the strings in single quotes, and the numbers of the CHECKs."""
-    texts = re.findall(r"'((?:[^'\n]|'')*)'", "\n".join([checks, *sources]))
+def strings(code: str) -> set[str]:
+    """Return the strings in single quotes."""
+    return {text.replace("''", "'") for text in re.findall(r"'((?:[^'\n]|'')*)'", code)}
+
+
+def literals(checks: str, others: Iterable[str] = ()) -> Literals:
+    """Return the strings and numbers of CHECKs, and other strings."""
     return Literals(
-        sorted({text.replace("''", "'") for text in texts}),
+        sorted(strings(checks).union(others)),
         sorted({Decimal(number) for number in re.findall(r"\b\d+\.?\d*", checks)}),
     )
 

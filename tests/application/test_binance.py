@@ -405,10 +405,6 @@ def test_simulated_orders_become_what_the_books_say(seed: int) -> None:
         whole = trade_values(BOT, *reports)
         assert whole == trade_values(BOT, polls[stored.id], *trades)
         assert fees(*reports) == stored.fees
-        if whole is not None:
-            assert whole["quantity_filled"] == stored.executed
-            assert whole["quote_quantity_filled"] == stored.quote_executed
-            assert whole["timestamp"] == stored.fills[0].time
         some = chance.sample(reports, chance.randint(1, len(reports)))
         filled = max(Decimal(row["z"]) for row in some)
         values = trade_values(BOT, *some)

@@ -15,7 +15,7 @@ from itertools import count, groupby
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from sqlalchemy import case, delete, false, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
@@ -306,7 +306,6 @@ def check(database: Database, draw: Draw) -> None:
 
 SETTINGS = settings(
     max_examples=40,
-    derandomize=True,
     database=None,
     deadline=None,
     suppress_health_check=list(HealthCheck),
@@ -315,6 +314,7 @@ SETTINGS = settings(
 
 
 def run_examples(database: Database, examples: int = 40) -> None:
+    @seed(1)  # with which the first dozen of examples find the faults
     @settings(SETTINGS, max_examples=examples)
     @given(st.data())
     def examine(data: st.DataObject) -> None:

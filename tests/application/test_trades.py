@@ -236,37 +236,6 @@ async def test_a_redundant_report_writes_nothing(
     assert await versions(engine) == before
 
 
-@pytest.mark.parametrize(
-    ("first", "report", "result"),
-    [
-        ({}, FEE, FEE),
-        (FEE, FEE | {"commission_amount": Decimal("0.2")}, {"commission_amount": Decimal("0.2")}),
-        ({}, {"pnl": Decimal(5)}, {"pnl": Decimal(5)}),
-        ({"symbol": "BTCUSDT"}, {"symbol": "BTC/USDT"}, {"symbol": "BTC/USDT"}),
-        ({}, {"timestamp": MIDNIGHT}, {"timestamp": MIDNIGHT}),
-        # Of a part, it says nothing about the whole.
-        (SMALLER | FEE | {"pnl": ONE}, {}, dict.fromkeys([*FEE, "pnl"])),
-        (SMALLER | FEE, {"commission_amount": -ONE, "commission_asset": "BTC"}, {}),
-    ],
-    ids=str,
-)
-async def test_two_reports_give_the_same_in_both_orders(
-    engine: AsyncEngine,
-    record: Call,
-    first: dict[str, Any],
-    report: dict[str, Any],
-    result: dict[str, Any],
-) -> None:
-    await record(BUY | first, BUY | report)
-    other = {"binance_order_id": "BTCUSDT:9"}
-    await record(BUY | report | other)
-    await record(BUY | first | other)
-    one, two = await stored(engine)
-    names = TRADE_COLUMNS - {"binance_order_id"}
-    assert {name: one[name] for name in names} == {name: two[name] for name in names}
-    assert {name: one[name] for name in result or report} == (result or report)
-
-
 @pytest.mark.parametrize("changes", [{"bot_config_id": 2, "user_id": 2}, {"side": "SELL"}])
 @pytest.mark.parametrize("in_bulk", [False, True])
 async def test_another_order_with_the_same_key(

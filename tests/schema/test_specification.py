@@ -1,4 +1,4 @@
-"""Models and migrated database both match the specification."""
+"""The models match the specification, as the migrated database matches the models."""
 
 from typing import Any
 
@@ -71,44 +71,6 @@ def test_columns_of_the_models() -> None:
         for column in Base.metadata.tables[name].columns
     ]
     assert columns == specification.columns()
-
-
-# Keys of one column only, as in the specification: composite ones have their own tests.
-COLUMNS_OF_THE_DATABASE = """
-    SELECT c.relname || '.' || a.attname,
-        format_type(a.atttypid, a.atttypmod),
-        CASE WHEN a.attnotnull THEN '' ELSE 'null' END,
-        CASE WHEN a.attidentity = 'd' THEN 'identity' ELSE
-            coalesce(pg_get_expr(d.adbin, d.adrelid), '') END,
-        coalesce((
-            SELECT CASE WHEN i.indisprimary THEN 'primary' WHEN i.indisunique THEN 'unique'
-                ELSE 'index' END
-            FROM pg_index i
-            WHERE i.indrelid = c.oid AND i.indnatts = 1 AND i.indkey[0] = a.attnum
-                AND i.indisvalid AND i.indpred IS NULL
-            ORDER BY i.indisprimary DESC, i.indisunique DESC LIMIT 1), '')
-    FROM pg_class c
-    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-    LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-    WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace
-        AND c.relname <> 'alembic_version'
-    ORDER BY array_position(
-        '{users,api_keys,bot_configs,bot_states,trades}', c.relname::text), a.attnum
-"""
-
-
-def test_columns_of_the_migrated_database(connection: Connection) -> None:
-    columns = [
-        (name, short(type_), null, sql(default), key)
-        for name, type_, null, default, key in connection.execute(text(COLUMNS_OF_THE_DATABASE))
-    ]
-    # Values set on UPDATE are the application's task.
-    specified = [
-        (name, type_, null, default, key)
-        for name, type_, null, default, _on_update, key in specification.columns()
-    ]
-    # In any order: PostgreSQL appends a new column, the model may declare it anywhere.
-    assert sorted(columns) == sorted(specified)
 
 
 def test_foreign_keys_of_the_migrated_database(connection: Connection) -> None:

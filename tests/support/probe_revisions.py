@@ -53,11 +53,8 @@ class Revisions:
         self._directory, self._original = directory, project
         self._last = project.head
         shutil.copy(project.ini, directory)
-        shutil.copytree(
-            project.scripts.dir,
-            directory / Path(project.scripts.dir).name,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
+        # With the compiled files, which need not be compiled again.
+        shutil.copytree(project.scripts.dir, directory / Path(project.scripts.dir).name)
 
     @property
     def project(self) -> Project:

@@ -3,6 +3,7 @@
 The statements are those of the library. A recipe, which is safe, is tested in ``test_guide.py``.
 """
 
+import json
 import re
 
 import pytest
@@ -35,7 +36,7 @@ def test_the_effects_of_a_dangerous_form(
     revisions: Revisions,
     owned_databases: Databases,
 ) -> None:
-    revisions.add("probe", f"op.execute({statement!r})")
+    revisions.add("probe", f"op.execute({json.dumps(statement)})")
     databases = owned_databases.of(revisions.project)
     script = revisions.project.scripts.get_revision("probe")
     broken = ObservedRevision(databases, script).broken_rules()

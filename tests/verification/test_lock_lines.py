@@ -5,7 +5,7 @@ import pytest
 from tests.support.probe_revisions import Probe
 from tests.verification.project import LIBRARY
 from verification.lines import lines_on_locks, with_lines
-from verification.lock_lines import check_downgrade, check_upgrade
+from verification.lock_lines import check_downgrade, check_upgrade, upgrade_line
 from verification.observation import Observation, Statement
 
 ADD_NOTE = 'op.add_column("staff", sa.Column("note", sa.Text()))'
@@ -164,3 +164,23 @@ def test_a_missing_line_is_written(probe: Probe) -> None:
     # It is correct.
     assert check_upgrade(written, revision.upgrade) == ""
     assert check_downgrade(written, revision.downgrade, {"notes"}) == ""
+
+
+def test_each_lock_of_a_transaction_is_declared_with_its_effects(probe: Probe) -> None:
+    build = (
+        'op.execute("CREATE INDEX ix_probe ON staff (wage)")\nop.execute("DROP INDEX ix_probe")'
+    )
+    line = "SHARE on staff, while its rows are read; ACCESS EXCLUSIVE on staff, for milliseconds."
+    wrong = probe(build, docstring=f"A probe.\n\nLocks: {line}").wrong_locks()
+    assert wrong == ""
+
+
+def test_the_line_for_a_name_with_quotes_is_accepted(probe: Probe) -> None:
+    upgrade, downgrade = (
+        f"op.execute('ALTER TABLE \"user\" {change} COLUMN note text')"
+        for change in ("ADD", "DROP")
+    )
+    revision = probe(upgrade, downgrade.replace(" text", ""))
+    line = upgrade_line(revision.upgrade)
+    assert line == 'Locks: ACCESS EXCLUSIVE on "user", for milliseconds.'
+    assert check_upgrade(line, revision.upgrade) == ""

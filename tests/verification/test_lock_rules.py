@@ -143,6 +143,57 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         "",
         "Safe: in batches of some thousands, each committed by autocommit_block()",
     ),
+    "a foreign key that is validated at once, with an index": (
+        "scan-under-lock",
+        FOREIGN_KEY.format("probe_id", False),
+        'op.add_column("staff", sa.Column("probe_id", sa.Integer()))\n'
+        'op.create_index("ix_probe", "staff", ["probe_id"])',
+        "reads all rows of staff under SHARE ROW EXCLUSIVE on branch and SHARE ROW EXCLUSIVE on",
+    ),
+    "VALIDATE of a foreign key with an index, under a strong lock": (
+        "scan-under-lock",
+        f"{ADD_COLUMN}\n{VALIDATE.format('fk_probe')}",
+        'op.add_column("staff", sa.Column("probe_id", sa.Integer()))\n'
+        'op.create_index("ix_probe", "staff", ["probe_id"])\n'
+        + FOREIGN_KEY.format("probe_id", True),
+        "reads all rows of staff under ACCESS EXCLUSIVE on staff",
+    ),
+    "a CHECK after a committed DELETE": (
+        "scan-under-lock",
+        indented("op.execute(\"DELETE FROM suggestion WHERE title = ''\")")
+        + '\nop.create_check_constraint(op.f("ck_probe"), "suggestion", "title > \'\'")',
+        "",
+        "reads all rows of suggestion under ACCESS EXCLUSIVE on suggestion",
+    ),
+    "SET NOT NULL after a committed backfill": (
+        "scan-under-lock",
+        indented(
+            "op.execute(\"UPDATE staff SET nickname = '' WHERE nickname IS NULL AND id = 1001\")",
+            "op.execute(\"UPDATE suggestion SET title = '' WHERE title IS NULL\")",
+        )
+        + '\nop.execute("ALTER TABLE suggestion ALTER COLUMN title SET NOT NULL")',
+        "",
+        "reads all rows of suggestion under ACCESS EXCLUSIVE on suggestion",
+    ),
+    "an UPDATE of almost every row": (
+        "every-row",
+        "op.execute(\"UPDATE staff SET nickname = 'BNB' WHERE id <> 1001\")",
+        "",
+        "changes every row of staff in one transaction",
+    ),
+    "an UPDATE of almost every row in two statements": (
+        "every-row",
+        "op.execute(\"UPDATE staff SET nickname = 'a' WHERE id % 2 = 0 AND id > 1003\")\n"
+        "op.execute(\"UPDATE staff SET nickname = 'b' WHERE id % 2 = 1 AND id > 1003\")",
+        "",
+        "changes every row of staff in one transaction",
+    ),
+    "an UPDATE of the rows without a value": (
+        "every-row",
+        "op.execute(\"UPDATE staff SET nickname = 'BNB' WHERE nickname IS NULL\")",
+        "",
+        "or every row like one that it changes",
+    ),
     "TRUNCATE": ("every-row", 'op.execute("TRUNCATE suggestion")', "", "every row of suggestion"),
     "changed rows in the transaction of a strong lock": (
         "rows-under-lock",
@@ -223,6 +274,16 @@ def test_a_dangerous_revision_is_refused(title: str, probe: Probe) -> None:
 SAFE: dict[str, tuple[str, str]] = {
     # Title: upgrade, earlier revision.
     "nothing": ("pass", ""),
+    "an UPDATE of one row": (
+        "op.execute(\"UPDATE staff SET nickname = 'a' WHERE id = 1001\")",
+        "",
+    ),
+    "lookups of a foreign key": (
+        'op.execute("CREATE TABLE probe (id integer PRIMARY KEY, up integer REFERENCES branch)")\n'
+        'op.execute("INSERT INTO probe SELECT n, (SELECT min(id) FROM branch)'
+        ' FROM generate_series(1, 300) n")',
+        "",
+    ),
     "a column": (ADD_COLUMN, ""),
     "a column with a default": (
         'op.add_column("staff", sa.Column("n", sa.Integer(), nullable=False,'
@@ -340,3 +401,17 @@ def test_changed_rows_have_to_be_declared(probe: Probe) -> None:
     deleted, updated = sorted(probe(upgrade, docstring=docstring).undeclared_changes())
     assert deleted.endswith("Declare it in the docstring: Upgrade: loses lending.fee.")
     assert updated.endswith("Upgrade: changes staff.<column>.")
+
+
+def test_a_change_of_no_row_is_unknown(probe: Probe) -> None:
+    delete = "DELETE FROM lending.visit WHERE visited_at < now() - interval '900 years'"
+    (unknown,) = probe(f'op.execute("{delete}")').undeclared_changes()
+    assert unknown.startswith(
+        f"{delete}: changes no row here, so its effect is unknown. Add a row"
+    )
+
+
+def test_a_change_of_type_of_an_empty_table_is_no_truncate(probe: Probe) -> None:
+    retype = 'op.execute("ALTER TABLE suggestion ALTER COLUMN title TYPE varchar(9)")'
+    observed = probe(f'op.execute("DELETE FROM suggestion")\n{retype}').upgrade
+    assert [statement.emptied for statement in observed.statements if statement.locks][-1] == set()

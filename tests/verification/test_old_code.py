@@ -46,7 +46,7 @@ CHANGES = [
 def test_the_outcome_of_a_change(change: str, expected: str, owned_databases: Databases) -> None:
     observed = old_code.observe(
         owned_databases,
-        lambda: owned_databases.filled(LIBRARY.head),
+        owned_databases.filled_template(LIBRARY.head),
         lambda url: execute(url, change),
     )
     assert str(observed) == expected

@@ -14,13 +14,13 @@ from dataclasses import replace
 
 import psycopg
 from alembic.script import Script
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trading_bot_schema.docstrings import OldCode
-from verification.databases import sync_engine
-from verification.history import Databases
+from verification.databases import execute, sync_engine
+from verification.history import Databases, name_of
 from verification.old_code.statements import (
     Outcome,
     StatementCase,
@@ -37,6 +37,8 @@ from verification.roles import as_role
 
 Upgrade = Callable[[str], object]
 """Runs a revision on a database."""
+Prepared = tuple[str, dict[str, OldTable]]
+"""The name of a database without the spare rows, to copy, and its tables."""
 
 # Classes of SQLSTATEs: data exceptions, constraints, and PL/pgSQL errors of triggers.
 REFUSALS = ("22", "23", "P0")
@@ -49,29 +51,22 @@ def of_revision(databases: Databases, script: Script) -> OldCode:
     """
     return observe(
         databases,
-        lambda: databases.filled(*before(script)),
+        databases.filled_template(*before(script)),
         lambda url: databases.project.migrate(url, script.revision),
     )
 
 
-def observe(databases: Databases, start: Callable[[], str], upgrade: Upgrade) -> OldCode:
+def observe(databases: Databases, template: str, upgrade: Upgrade) -> OldCode:
     """Run old code before a revision and after it.
 
     Args:
         databases: Those of the project.
-        start: Creates a database with rows, at the revision before.
+        template: The name of a database with rows, at the revision before.
         upgrade: Runs the revision on a database.
     """
-
-    def run(refused: Refused, remove: bool) -> OldCode:
-        url = start()
-        try:
-            return asyncio.run(_run(databases, url, upgrade, refused, remove))
-        finally:
-            databases.drop(url)
-
+    prepared = databases.once(("old code", template), lambda: _prepared(databases, template, {}))
     try:
-        outcome = run({}, remove=False)
+        outcome = _run(databases, prepared, upgrade)
         fails = False
     except DBAPIError as error:
         if not _is_refusal(error):
@@ -80,12 +75,10 @@ def observe(databases: Databases, start: Callable[[], str], upgrade: Upgrade) ->
     if not fails and not outcome.breaks:
         return outcome
     # Once more, with only the rows that the revision accepts, to find the other failures.
-    url = start()
-    try:
-        refused = _refused_rows(url, upgrade)
-    finally:
-        databases.drop(url)
-    outcome = run(refused, remove=fails)
+    refused = _refused_rows(databases, prepared, upgrade)
+    if any(refused.values()) or fails:
+        prepared = _prepared(databases, template, refused)
+        outcome = _run(databases, prepared, upgrade, refused if fails else None)
     if not fails:
         return outcome
     # A row may be refused because the one that it references is.
@@ -94,18 +87,25 @@ def observe(databases: Databases, start: Callable[[], str], upgrade: Upgrade) ->
     return replace(outcome, breaks=outcome.breaks | {f"rows of {name}" for name in tables})
 
 
+def _prepared(databases: Databases, template: str, refused: Refused) -> Prepared:
+    url = databases.make(template)
+    with sync_engine(as_role(url)).begin() as connection:
+        return name_of(url), read_tables(connection, refused)
+
+
 def _is_refusal(error: DBAPIError) -> bool:
     return str(getattr(error.orig, "sqlstate", "")).startswith(REFUSALS)
 
 
-def _refused_rows(url: str, upgrade: Upgrade) -> Refused:
+def _refused_rows(databases: Databases, prepared: Prepared, upgrade: Upgrade) -> Refused:
     """Return the rows that can no longer be inserted after a revision."""
-    with sync_engine(as_role(url)).begin() as connection:
-        tables = read_tables(connection, {})
-        connection.execute(text(f"TRUNCATE {', '.join(tables)} CASCADE"))
+    template, tables = prepared
+    url = databases.make(template)
+    execute(as_role(url), f"TRUNCATE {', '.join(tables)} CASCADE")
     earlier = _errors(url, tables)
     upgrade(url)
     later = _errors(url, tables)
+    databases.drop(url)
     return {
         name: {
             old.key_of(texts): after
@@ -124,13 +124,25 @@ def _errors(url: str, tables: Mapping[str, OldTable]) -> dict[str, list[str]]:
         return errors
 
 
-async def _run(
-    databases: Databases, url: str, upgrade: Upgrade, refused: Refused, remove: bool
+def _run(
+    databases: Databases, prepared: Prepared, upgrade: Upgrade, removed: Refused | None = None
+) -> OldCode:
+    template, tables = prepared
+    url = databases.make(template)
+    try:
+        return asyncio.run(_outcome(databases, url, tables, upgrade, removed))
+    finally:
+        databases.drop(url)
+
+
+async def _outcome(
+    databases: Databases,
+    url: str,
+    tables: Mapping[str, OldTable],
+    upgrade: Upgrade,
+    removed: Refused | None,
 ) -> OldCode:
     project, role = databases.project, databases.app
-    superuser = sync_engine(as_role(url))
-    with superuser.begin() as connection:
-        tables = read_tables(connection, refused)
     async with AsyncExitStack() as stack:
         # An engine for each table: after a failure, an engine prepares all statements again.
         open_ = {name: await _connect(stack, project, url, role) for name in tables}
@@ -141,9 +153,9 @@ async def _run(
         ]
         with psycopg.connect(as_role(url, role), autocommit=True) as session:
             values = Values(session, tables.values())
-            if remove:
-                with superuser.begin() as connection:
-                    remove_rows(connection, tables, refused)
+            if removed:
+                with sync_engine(as_role(url)).begin() as connection:
+                    remove_rows(connection, tables, removed)
             upgrade(url)
             new = await _connect(stack, project, url, role)
             outcome = await _compare(before, open_, new)
