@@ -1,7 +1,7 @@
 """Refuse empty notes.
 
 Why: an empty note looks like a lost one.
-Locks: ACCESS EXCLUSIVE on lending.loan, for milliseconds: no row is read.
+Locks: ACCESS EXCLUSIVE on lending.loan, for milliseconds. No row is read.
 Old code: breaks: insert into lending.loan, rows of lending.loan, update lending.loan.note.
 Downgrade: keeps all data.
 
