@@ -14,7 +14,6 @@ import pytest
 from alembic import command
 from alembic.util import CommandError
 from sqlalchemy import select, text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import User
@@ -168,23 +167,3 @@ async def test_one_option_of_the_url_is_enough(database: str) -> None:
             assert await session.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == 0
         for engine in engines:
             await engine.dispose()
-
-
-@needs_pgbouncer
-@pytest.mark.parametrize("option", ["", "&pooler=transaction"])
-async def test_the_next_transaction_is_in_another_session(database: str, option: str) -> None:
-    statement = text("SELECT pg_backend_pid()")
-    with pgbouncer(database, "transaction", default_pool_size=2) as url:
-        engine = make_engine(url + option)
-        async with engine.connect() as connection:
-            session = await connection.scalar(statement)
-        # PgBouncer assigns the session that was used last, so this client has it now.
-        with psycopg.connect(url) as other:
-            assert other.execute("SELECT pg_backend_pid()").fetchone() == (session,)
-            async with engine.connect() as connection:
-                if option:
-                    assert await connection.scalar(statement) != session
-                else:
-                    with pytest.raises(DBAPIError, match=r"prepared statement .* does not exist"):
-                        await connection.scalar(statement)
-        await engine.dispose()
