@@ -2,10 +2,9 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -76,31 +75,24 @@ def test_backup_and_restore(
         assert add_user(url, "c") == 3
 
 
-@pytest.fixture
-def servers(tmp_path: Path) -> Iterator[list[str]]:
-    """An old and a new server."""
-    homes = [tmp_path / name for name in ("old", "new")]
-    settings = {"fsync": "off", "wal_level": "logical"}
-    yield [embedded.start(home, settings).render_as_string() for home in homes]
-    for home in reversed(homes):
-        embedded.stop(home)
-        shutil.rmtree(home.resolve())
-
-
-def test_logical_replication(servers: list[str], tmp_path: Path) -> None:
-    old, new = servers
-    PROJECT.migrate(old, "7c1d0e5a9b42")
-    assert add_user(old, "before") == 1
-    set_up, switch_over = blocks("replication.md")
-    copied, caught_up = blocks("replication.md", "sql")
-    run(set_up, tmp_path, programs(new), OLD_URL=old, NEW_URL=new)
-    with psycopg.connect(new, autocommit=True) as connection:
-        wait_for(lambda: not connection.execute(copied.encode()).fetchall())
-    PROJECT.migrate(new)  # the subscriber first
-    PROJECT.migrate(old)
-    assert add_user(old, "after") == 2
-    with psycopg.connect(old, autocommit=True) as connection:
-        wait_for(lambda: connection.execute(caught_up.encode()).fetchone() == (True,))
-    run(switch_over, tmp_path, programs(new), OLD_URL=old, NEW_URL=new)
-    assert emails(new) == ["before", "after"]
-    assert add_user(new, "new") == 3
+def test_logical_replication(password_server: str, tmp_path: Path) -> None:
+    with (
+        embedded.temporary({"fsync": "off", "wal_level": "logical"}) as server,
+        databases.database(password_server, "new") as new,
+    ):
+        old = server.render_as_string()
+        PROJECT.migrate(old, "7c1d0e5a9b42")
+        assert add_user(old, "before") == 1
+        set_up, switch_over = blocks("replication.md")
+        copied, caught_up = blocks("replication.md", "sql")
+        run(set_up, tmp_path, programs(new), OLD_URL=old, NEW_URL=new)
+        with psycopg.connect(new, autocommit=True) as connection:
+            wait_for(lambda: not connection.execute(copied.encode()).fetchall())
+        PROJECT.migrate(new)  # the subscriber first
+        PROJECT.migrate(old)
+        assert add_user(old, "after") == 2
+        with psycopg.connect(old, autocommit=True) as connection:
+            wait_for(lambda: connection.execute(caught_up.encode()).fetchone() == (True,))
+        run(switch_over, tmp_path, programs(new), OLD_URL=old, NEW_URL=new)
+        assert emails(new) == ["before", "after"]
+        assert add_user(new, "new") == 3

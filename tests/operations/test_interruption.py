@@ -26,7 +26,6 @@ from tests.support.fault_injection import before_change
 from tests.support.probe_revisions import (
     ADD_COLUMN,
     CONCURRENT_INDEX,
-    DROP_CONCURRENT_INDEX,
     Revisions,
 )
 from tests.support.waiting import SECONDS, wait_for
@@ -141,23 +140,6 @@ def test_between_two_statements(
     assert state(url) == before
     alembic_cli.run(*arguments, database=url).succeeded()
     assert state(url) == state(database_at.at(first.revision))
-
-
-def test_the_connection_breaks_in_an_index_that_is_built_concurrently(
-    alembic: Alembic, database: str, revisions: Revisions
-) -> None:
-    revisions.add("probe", CONCURRENT_INDEX, DROP_CONCURRENT_INDEX)
-    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_probe')"
-    with transaction(database, "LOCK TABLE trades IN ROW EXCLUSIVE MODE") as writer:
-        migrator = alembic(database)
-        wait_for(lambda: scalar(database, valid) is False)
-        # Not the writer: without it, the build would complete.
-        scalar(database, f"{TERMINATE} AND pid <> %s", writer.info.backend_pid)
-        assert "The connection broke" in migrator.result().refusal()
-        assert scalar(database, valid) is False
-    alembic(database).result().succeeded()
-    assert scalar(database, valid) is True
-    assert version(database) == "probe"
 
 
 IN_REVISION = f"In upgrade {HEAD} -> probe, A probe: {UNDONE} "

@@ -27,7 +27,7 @@ from tests.support.alembic_cli import Alembic, AlembicCli, Command
 from tests.support.probe_revisions import CONCURRENT_INDEX, DROP_CONCURRENT_INDEX, Revisions
 from tests.support.waiting import wait_for
 from tests.trading_bot import ROOT
-from trading_bot_schema.migrator.progress import Progress
+from trading_bot_schema.migrator.watcher import Progress
 from verification.databases import scalar, transaction, version
 
 ERASE = "\r\x1b[K"
@@ -87,11 +87,6 @@ def test_json(alembic: Alembic, with_password: str, monkeypatch: pytest.MonkeyPa
         assert record["level"] == "INFO"
         assert record["message"]
         assert datetime.fromisoformat(record["time"]).tzinfo is not None
-
-
-def test_other_formats_are_refused(alembic: Alembic, database: str) -> None:
-    message = alembic(database, "current", log="xml").result().refusal()
-    assert "-x log is 'xml', but should be text or json." in message
 
 
 def test_a_line_is_logged_every_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:

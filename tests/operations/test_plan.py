@@ -238,34 +238,6 @@ def test_an_owner_that_may_not_create_tables(initial: str, make_role: Callable[.
     assert obstacle.startswith(f"trades: {role}, who owns alembic_version, does not own it")
 
 
-# Errors.
-
-
-def test_an_unknown_revision_of_the_database(database: str, package_command: Run) -> None:
-    execute(database, "UPDATE alembic_version SET version_num = '0123456789ab'")
-    result = package_command("plan", database=database)
-    assert result.status == 2
-    assert "0123456789ab, which is not among the migrations here" in result.stderr
-    assert result.output.count("\n") == 1
-
-
-@pytest.mark.parametrize("revision", ["", "head+1", "nosuch"])
-def test_a_revision_that_does_not_exist(revision: str, initial: str, package_command: Run) -> None:
-    result = package_command("plan", revision, database=initial)
-    assert result.status == 2
-    assert result.output.startswith("ERROR ")
-    assert "`history` lists the revisions" in result.output
-    assert result.output.count("\n") == 1
-
-
-def test_a_role_that_may_not_read(
-    initial: str, make_role: Callable[..., str], package_command: Run
-) -> None:
-    result = package_command("plan", "--json", database=databases.as_role(initial, make_role()))
-    assert result.status == 2
-    assert "permission denied for table alembic_version" in json.loads(result.stdout)["error"]
-
-
 # Scale.
 
 

@@ -106,6 +106,10 @@ CASES = {
         ),
         unsaid=("stamp",),
     ),
+    "at a newer revision, and reported on": Case((NEWER,), (UNKNOWN_REVISION,), REPORTS),
+    "that a role may not read": Case(
+        (), ("cannot be read: permission denied for table",), REPORTS, member_of=""
+    ),
     "at a newer revision, without a table": Case(
         (NEWER, "DROP TABLE trades"),
         (f"{UNKNOWN_REVISION}, and has no table trades:", "so ahead=accept does not accept it"),
@@ -157,11 +161,16 @@ CASES = {
         empty=True,
         member_of="",
     ),
-    "without the target": Case((), NO_SUCH_REVISION, ("upgrade ", "upgrade head+1")),
+    "without the target": Case(
+        (), NO_SUCH_REVISION, ("upgrade ", "upgrade head+1", "plan ", "plan head+1")
+    ),
     "without the named target": Case(
         (),
         ("Can't locate revision identified by 'nosuch'", "`alembic history`"),
         ("upgrade nosuch", "downgrade nosuch"),
+    ),
+    "without the named target of a plan": Case(
+        (), ("No such revision or branch 'nosuch'", "`history`"), ("plan nosuch",)
     ),
 }
 
@@ -196,7 +205,7 @@ def test_the_commands(
     as_superuser = make_url(server).set(database=make_url(url).database)
     before = snapshot(as_superuser)
     for command in case.commands:
-        run = package_command if command in REPORTS else alembic_cli.run
+        run = package_command if command.startswith(REPORTS) else alembic_cli.run
         message = run(*command.split(" "), database=url).refusal()
         assert [part for part in says if part not in message] == [], (command, message)
         assert [part for part in case.unsaid if part in message] == []

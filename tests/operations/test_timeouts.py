@@ -24,8 +24,7 @@ from trading_bot_schema.migrator import hold as hold_module
 from trading_bot_schema.migrator.blockers import describe_blockers
 from trading_bot_schema.migrator.hold import HeldTooLongError, Hold
 from trading_bot_schema.migrator.settings import Settings
-from trading_bot_schema.migrator.statements import limits
-from trading_bot_schema.migrator.timeouts import Timeouts
+from trading_bot_schema.migrator.statements import Timeouts, limits
 from trading_bot_schema.url import parse, rendered
 from verification import databases
 from verification.databases import scalar, transaction, version
@@ -415,6 +414,7 @@ def test_defaults_of_the_settings() -> None:
         ({"lock_timeout": "99999h"}, {}, "-x lock_timeout is '99999h'"),
         ({"lock_attempts": "0"}, {}, "-x lock_attempts is '0'"),
         ({"lock_timout": "1s"}, {}, "-x lock_timout is not a setting"),
+        ({"log": "xml"}, {}, "-x log is 'xml', but should be text or json."),
         ({}, {"MIGRATION_WAIT_TIMEOUT": "long"}, "MIGRATION_WAIT_TIMEOUT is 'long'"),
         ({}, {"MIGRATION_LOCK_ATTEMPTS": "x"}, "MIGRATION_LOCK_ATTEMPTS is 'x'"),
     ],

@@ -17,7 +17,7 @@ from trading_bot_schema.migrator.errors import not_connected, reason
 from trading_bot_schema.migrator.pooler import refuse_transaction_pooling
 from trading_bot_schema.migrator.settings import Settings
 from trading_bot_schema.redaction import hide_values
-from trading_bot_schema.url import masked
+from trading_bot_schema.url import CURRENT_SCHEMA, masked, wrong_schema
 
 log = logging.getLogger("alembic.migrator")
 
@@ -137,3 +137,17 @@ def _server_settings(settings: Settings) -> dict[str, str]:
         "tcp_keepalives_interval": "10s",
         "tcp_keepalives_count": "3",
     }
+
+
+def check_search_path(connection: Connection) -> None:
+    """Refuse a connection whose tables would be in another schema than ``public``.
+
+    Raises:
+        CommandError: The message names both.
+    """
+    began = connection.in_transaction()
+    schema, search_path = connection.execute(text(CURRENT_SCHEMA)).one()
+    if not began:
+        connection.rollback()
+    if reason := wrong_schema(schema, search_path):
+        raise CommandError(reason)

@@ -1,14 +1,15 @@
-"""Checks before the first revision runs: the owner of new tables, and the loss of rows."""
+"""Checks before a revision runs: owner of new tables, loss of rows, and breakage of old code."""
 
 import logging
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 
 from alembic.runtime.migration import RevisionStep
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
-from trading_bot_schema.docstrings import DocstringError, losses, of
+from trading_bot_schema.docstrings import DocstringError, losses, of, old_code
 from trading_bot_schema.migrator.settings import Settings
 
 log = logging.getLogger("alembic.migrator")
@@ -97,3 +98,66 @@ def _rows(connection: Connection, table: str) -> str:
     if not connection.scalar(text(f"SELECT EXISTS (SELECT FROM {name})")):  # noqa: S608
         return ""
     return f"about {estimate:,} rows" if estimate > 0 else "some rows"
+
+
+def before_contract(steps: Sequence[RevisionStep]) -> Sequence[RevisionStep]:
+    """Return the steps that run before the first one that breaks old code.
+
+    Raises:
+        CommandError: Others follow that break nothing, which the new code may need; or one of
+            them does not declare what it breaks.
+    """
+    try:
+        broken = [what_it_breaks(step) for step in steps]
+    except DocstringError as error:
+        raise CommandError(
+            f"{error} So it may break old code, and contract=refuse says that it must not. Nothing"
+            " is changed. Correct its docstring; or upgrade with `-x contract=warn` when no old"
+            " code runs."
+        ) from None
+    first = next((number for number, what in enumerate(broken) if what), None)
+    if first is None:
+        return steps
+    what = f"Revision {steps[first].to_revisions[0]} breaks old code: {broken[first]}."
+    after = [
+        step for step, breaks in zip(steps[first:], broken[first:], strict=True) if not breaks
+    ]
+    if after:
+        raise CommandError(
+            f"{what} contract=refuse says to stop before it, but revision"
+            f" {after[0].to_revisions[0]} follows, which new code may need. Nothing is changed."
+            " Upgrade with `-x contract=warn` when no old code runs."
+        )
+    log.warning(
+        "%s Stopping before it, as contract=refuse says. Upgrade with contract=warn when no old"
+        " code runs.",
+        what,
+        extra={"event": "contract"},
+    )
+    return steps[:first]
+
+
+def warn_of_contract(step: RevisionStep) -> None:
+    """Log a warning if a step breaks old code."""
+    with suppress(DocstringError):
+        if what := what_it_breaks(step):
+            log.warning(
+                "Revision %s breaks old code: %s. That code must not run any more.",
+                step.to_revisions[0],
+                what,
+                extra={"event": "contract"},
+            )
+
+
+def what_it_breaks(step: RevisionStep) -> str:
+    """Return what a revision declares that it breaks; empty: nothing.
+
+    Raises:
+        DocstringError: It declares nothing that can be read.
+    """
+    if not isinstance(step, RevisionStep) or not step.is_upgrade:  # or a stamp
+        return ""
+    try:
+        return ", ".join(sorted(old_code(of(step.revision)).breaks))
+    except DocstringError as error:
+        raise DocstringError(f"Revision {step.revision.revision}: {error}") from None

@@ -10,7 +10,7 @@ from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 from sqlalchemy import inspect
 
-from trading_bot_schema.migrator import alembic_internals, contract, guards
+from trading_bot_schema.migrator import alembic_internals, guards
 from trading_bot_schema.migrator.lock import check_lock
 from trading_bot_schema.migrator.settings import Settings
 from trading_bot_schema.url import SCHEMA
@@ -96,7 +96,7 @@ class Plan:
             self._decide(heads, migration)
         while self.remaining:
             if self._has_old_code:
-                contract.warn(self.remaining[0])
+                guards.warn_of_contract(self.remaining[0])
             if migration.connection is not None:
                 check_lock(migration.connection)
             fields = self.fields
@@ -126,7 +126,7 @@ class Plan:
             raise
         self._has_old_code = bool(heads)  # Otherwise, there are no tables.
         if self._has_old_code and self._settings.contract == "refuse":
-            self.remaining[:] = contract.before_contract(self.remaining)
+            self.remaining[:] = guards.before_contract(self.remaining)
         for step in self.remaining:
             self._settings_for(step)
             if self._in_callers_transaction:

@@ -11,6 +11,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from trading_bot_schema.migrator.connection import check_search_path
 from trading_bot_schema.migrator.errors import (
     DEADLOCK_DETECTED,
     LOCK_NOT_AVAILABLE,
@@ -21,10 +22,8 @@ from trading_bot_schema.migrator.hold import HeldTooLongError, Hold
 from trading_bot_schema.migrator.lock import migration_lock
 from trading_bot_schema.migrator.plan import Plan
 from trading_bot_schema.migrator.pooler import refuse_callers_pooling
-from trading_bot_schema.migrator.search_path import check_search_path
 from trading_bot_schema.migrator.settings import Settings
-from trading_bot_schema.migrator.statements import limits
-from trading_bot_schema.migrator.timeouts import Timeouts
+from trading_bot_schema.migrator.statements import Timeouts, limits
 from trading_bot_schema.migrator.watcher import Watcher
 from trading_bot_schema.url import masked
 

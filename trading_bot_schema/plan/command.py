@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 from trading_bot_schema import migrator
 from trading_bot_schema.configuration import alembic_config, configured_target
+from trading_bot_schema.migrator.connection import check_search_path
 from trading_bot_schema.migrator.errors import reason
-from trading_bot_schema.migrator.search_path import check_search_path
 from trading_bot_schema.plan.obstacles import Effect, LockedTable, Obstacle, inspect
 from trading_bot_schema.plan.revisions import (
     HEADINGS,
@@ -92,7 +92,7 @@ def make_plan(url: URL, target: str = "head") -> UpgradeReport:
             tables, obstacles = inspect(
                 connection,
                 revisions,
-                strongest_locks(revisions),
+                strongest_locks(lock for each in revisions for lock in each.tables.items()),
                 [] if at else created_tables(config, revisions),
             )
     except DBAPIError as error:

@@ -1,7 +1,7 @@
 """The revisions that would run, with the declarations of their docstrings."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
 
@@ -74,31 +74,23 @@ def pending(
 
 def created_tables(config: Config, revisions: Sequence[PendingRevision]) -> list[str]:
     """Return the tables that revisions create in an empty database."""
-    config.output_buffer = StringIO()
+    config.output_buffer = sql = StringIO()
     for revision in revisions[-1:]:
         command.upgrade(config, revision.revision, sql=True)
-    sql = config.output_buffer.getvalue()
-    return re.findall(r"^CREATE TABLE (?:public\.)?(\w+) ", sql, re.MULTILINE)
+    return re.findall(r"^CREATE TABLE (?:public\.)?(\w+) ", sql.getvalue(), re.MULTILINE)
 
 
-def strongest_locks(revisions: Iterable[PendingRevision]) -> dict[str, str]:
-    """Return the strongest lock that the revisions take on each table."""
-    return _strongest_by_table(item for revision in revisions for item in revision.tables.items())
-
-
-def _strongest_by_table(locks: Iterable[tuple[str, str]]) -> dict[str, str]:
+def strongest_locks(taken: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the strongest lock on each table, of pairs of a table and a lock on it."""
     by_table: dict[str, str] = {}
-    for table, lock in locks:
+    for table, lock in taken:
         by_table[table] = strongest([by_table.get(table, lock), lock])
     return by_table
 
 
-def _strongest_locks(docstring: str) -> dict[str, str]:
-    return _strongest_by_table(
-        (table, declared.lock)
-        for declared in locks(line(docstring, "Locks") or "")
-        for table in declared.tables
-    )
+def _declared_locks(docstring: str) -> Iterator[tuple[str, str]]:
+    for declared in locks(line(docstring, "Locks") or ""):
+        yield from ((table, declared.lock) for table in declared.tables)
 
 
 def _described(script: ScriptDirectory, revision: Script, settings: Settings) -> PendingRevision:
@@ -110,7 +102,7 @@ def _described(script: ScriptDirectory, revision: Script, settings: Settings) ->
     tables: dict[str, str] = {}
     unknown = []
     for what, read in (
-        ("what it locks", lambda: tables.update(_strongest_locks(docstring))),
+        ("what it locks", lambda: tables.update(strongest_locks(_declared_locks(docstring)))),
         ("whether old code works", lambda: old_code(docstring)),
         ("what its downgrade loses", lambda: losses(docstring)),
     ):
