@@ -127,7 +127,7 @@ def test_unwritable_data_directory(refused: Callable[..., str], reachable_direct
 
 def test_corrupted_data_directory(refused: Callable[..., str], reachable_directory: Path) -> None:
     home = reachable_directory / "server"
-    embedded.start(home)
+    embedded.start(home, {"fsync": "off"})
     embedded.stop(home)
     version_file = home.resolve() / "data" / "PG_VERSION"
     for corrupt, reason in (
