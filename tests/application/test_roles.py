@@ -85,9 +85,8 @@ async def _use_the_models(url: str) -> None:
         state = factories.bot_state()
         trade = factories.trade(factories.bot_config(owner=user, state=state))
         session.add(trade)
-        await session.commit()
+        await session.flush()
         state.daily_trades_count = 1
-        await session.commit()
         assert await session.scalar(select(Trade.id).with_for_update()) == trade.id
         await session.delete(trade)
         await session.flush()

@@ -88,13 +88,14 @@ TERMINATE = f"SELECT count(pg_terminate_backend(pid)) {OTHERS}"
 
 
 @pytest.mark.parametrize(("name", "start", "target"), STEPS)
-def test_connection_terminated_before_every_statement(
+def test_connection_terminated_before_a_statement(
     database_at: Databases, name: str, start: str, target: str
 ) -> None:
     expected, url = state(database_at.at(target)), database_at.at(start)
     before, revision = state(url), target if name == "upgrade" else start
     unchanged = fingerprint(url)
-    for number in itertools.count(1):
+    # The first revision has eighty statements, all in one transaction: every fifth is enough.
+    for number in itertools.count(1, 5 if (name, start) == ("upgrade", "base") else 1):
         engine = databases.sync_engine(url)
         before_change(number, lambda: scalar(url, TERMINATE), engine)
         try:

@@ -58,6 +58,8 @@ def test_a_rehearsal(database_at: Databases) -> None:
     }
 
     assert databases.version(url) == HEAD
+    assert "trades" in heading
+    assert "alembic_version" not in heading
     for revision in HISTORY[1:]:
         step = steps[revision.revision]
         assert f"`{revision.revision}` " in step["step"]

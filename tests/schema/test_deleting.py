@@ -93,6 +93,7 @@ async def test_dependent_rows_are_deleted_too(
 async def test_nothing_with_trades_can_be_deleted(
     session: AsyncSession, bot: BotConfig, delete: Delete, model: type[Base]
 ) -> None:
+    """Unless the trades are deleted on purpose."""
     session.add(factories.trade(bot))
     await session.commit()
     before = await counts(session)
@@ -103,17 +104,8 @@ async def test_nothing_with_trades_can_be_deleted(
         await delete(session, row)
     await session.rollback()
     assert await counts(session) == before
-
-
-@deletes
-async def test_a_trade_can_be_deleted_on_purpose(
-    session: AsyncSession, bot: BotConfig, delete: Delete
-) -> None:
-    trade = factories.trade(bot)
-    session.add(trade)
-    await session.commit()
-    await delete(session, trade)
-    await delete(session, bot)
+    await delete(session, (await session.scalars(select(Trade))).one())
+    await delete(session, await session.get_one(model, key, populate_existing=True))
     assert (await counts(session))["bot_configs"] == 1
 
 

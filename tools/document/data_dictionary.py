@@ -12,13 +12,22 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
 )
-from sqlalchemy.schema import CreateIndex
+from sqlalchemy.dialects import registry
+from sqlalchemy.engine import Dialect
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.sql.compiler import DDLCompiler
 
 from tools import markdown
-from tools.document.columns import POSTGRESQL, compiler, default_of, keys_of, type_of
+
+POSTGRESQL: Dialect = registry.load("postgresql")()
 
 KINDS = (PrimaryKeyConstraint, UniqueConstraint, ForeignKeyConstraint, CheckConstraint)
 """The order in which constraints are listed."""
+
+
+def compiler(table: Table) -> DDLCompiler:
+    """Return the compiler of SQL for parts of a table."""
+    return POSTGRESQL.ddl_compiler(POSTGRESQL, CreateTable(table))
 
 
 def rules(table: Table) -> Iterator[tuple[str, str]]:
@@ -53,10 +62,16 @@ def dictionary(metadata: MetaData, heading: str) -> Iterator[str]:
 
 
 def _cells(column: Column[object]) -> Iterator[str]:
-    yield f"`{column.name}`"
-    yield type_of(column)
-    yield "null" if column.nullable else ""
-    yield default_of(column) and f"`{default_of(column)}`"
-    yield ", ".join(keys_of(column))
+    default = compiler(column.table).get_column_default_string(column)
+    if column.identity:
+        default = "identity"
+    keys = {"PK": column.primary_key, "FK": column.foreign_keys, "UK": column.unique}
     parents = sorted({key.column.table.name for key in column.foreign_keys})
+    yield f"`{column.name}`"
+    yield (
+        column.type.compile(POSTGRESQL).lower().replace("timestamp with time zone", "timestamptz")
+    )
+    yield "null" if column.nullable else ""
+    yield f"`{default}`" if default else ""
+    yield ", ".join(name for name, is_part in keys.items() if is_part)
     yield column.comment or ", ".join(f"Refers to {name}." for name in parents)

@@ -35,7 +35,7 @@ def tables(sizes: Iterable[Filled]) -> Iterator[str]:
     costs: defaultdict[str, defaultdict[str, list[QueryPlan | None]]]
     costs = defaultdict(lambda: defaultdict(list))
     megabytes: defaultdict[str, dict[str, float]] = defaultdict(dict)
-    inserts, calls, ticks, upgrades, transactions = Rows(), Rows(), Rows(), Rows(), Rows()
+    inserts, calls, upgrades, transactions = Rows(), Rows(), Rows(), Rows()
     for trades, url, statements in sizes:
         number = f"{trades / 1e6:g} M"
         with copied(url) as initial, copied(url) as head:
@@ -54,7 +54,6 @@ def tables(sizes: Iterable[Filled]) -> Iterator[str]:
             # Before the inserts, of which no bot could have made so many.
             calls += ([number, *row] for row in writes.in_one_call(head))
             inserts += ([number, *row] for row in writes.inserts(initial, head))
-            ticks += ([number, *row] for row in writes.heap_only_ticks(urls))
     numbers, last = [number for number, _ in upgrades], number
     queries = sorted(costs.items(), key=lambda item: int(item[0].partition(" ")[0]))
     pages = " | ".join(
@@ -80,7 +79,6 @@ def tables(sizes: Iterable[Filled]) -> Iterator[str]:
         "In one call": table(
             "trades before | what | one by one, rows/s: | in one call, rows/s: | ratio:", calls
         ),
-        "Ticks": table("trades | ticks | revision | heap-only:", ticks),
         f"Sizes in MB at {last} trades": table(
             "table or index | initial: | head:",
             (

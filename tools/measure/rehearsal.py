@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.base import Executable
 
 from tools.markdown import table
-from tools.measure.data import HotQueries
+from tools.measure.data import PROJECT, HotQueries
 from verification import databases
 
 READ, WRITE, HOT = "read ", "write ", "hot queries"
@@ -124,7 +124,9 @@ def _clients(url: str) -> dict[str, Sequence[Executable]]:
     clients: dict[str, Sequence[Executable]] = {}
     metadata = MetaData()
     # The columns are those before the revisions, as old code has them.
-    metadata.reflect(databases.sync_engine(url))
+    metadata.reflect(
+        databases.sync_engine(url), only=lambda name, _: name != PROJECT.version_table
+    )
     for one in metadata.sorted_tables:
         key = tuple_(*one.primary_key)
         is_last = key.in_(select(*key).order_by(*(column.desc() for column in key)).limit(1))

@@ -1,7 +1,6 @@
 """The cost of writes, which change the databases, and what the application adds to the driver."""
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,13 +13,12 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
-from sqlalchemy import Connection, event, select
+from sqlalchemy import event, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import BotConfig
 from models.database import make_engine
 from models.queries import record_trade, record_trades, tick, ticks, trades_of_bot
-from models.queries.scheduling import tick_statement
 from tools.measure.data import vacuum
 from verification import databases
 
@@ -222,36 +220,3 @@ async def _driver(engine: AsyncEngine) -> AsyncIterator[Any]:
     """Yield a connection of asyncpg itself."""
     async with engine.connect() as connection:
         yield (await connection.get_raw_connection()).driver_connection
-
-
-def heap_only_ticks(urls: Mapping[str, str]) -> Iterator[list[str]]:
-    """Yield the share of ticks that wrote to no index, also where a snapshot retains old rows.
-
-    Every running bot ticks once a round, in any order.
-    """
-    statement = tick_statement(frozenset({"stop_loss_price"}))
-    for beside, rounds in (("alone", ROUNDS), ("beside a snapshot", 1)):
-        for revision, url in urls.items():
-            vacuum(url)
-            bots = active_bots(url)
-            engine = databases.sync_engine(url).execution_options(isolation_level="AUTOCOMMIT")
-            with engine.connect() as connection, psycopg.connect(url) as reader:
-                if beside != "alone":
-                    reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                    reader.execute("SELECT FROM bot_states")
-                before = _updates(connection)
-                for _ in range(rounds):
-                    random.shuffle(bots)
-                    for bot in bots:
-                        price = random.randint(1, 9)  # noqa: S311
-                        connection.execute(statement, {"bot": bot, "stop_loss_price": price})
-                after = _updates(connection)
-            updates, heap_only = (b - a for a, b in zip(before, after, strict=True))
-            yield [beside, revision, f"{heap_only / updates:.1%}"]
-
-
-def _updates(connection: Connection) -> tuple[int, ...]:
-    """Count the updates of bot states, and those that wrote to no index."""
-    connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")
-    query = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'bot_states'"
-    return tuple(connection.exec_driver_sql(query).one())
