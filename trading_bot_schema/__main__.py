@@ -48,36 +48,31 @@ def alembic() -> None:
     command_line.run_cmd(alembic_config(options), options)
 
 
-def embedded_home() -> Path:
-    """Return the directory that ``DATABASE_URL`` names, or the default one."""
-    url = os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
-    if not url.startswith(EMBEDDED):
-        url = DEFAULT_URL or f"{EMBEDDED}.postgres"
-    return Path(url.removeprefix(EMBEDDED))
-
-
 def postgres(program: str, arguments: Sequence[str]) -> int:
     """Start or stop the embedded server (of DATABASE_URL, or in .postgres), or open psql on it."""
     parser = argparse.ArgumentParser(prog=program, description=postgres.__doc__)
     parser.add_argument("command", choices=["start", "stop", "psql"])
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="for psql, such as -c '\\d'")
     options = parser.parse_args(arguments)
-    home = embedded_home()
+    url = os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
+    if not url.startswith(EMBEDDED):
+        url = DEFAULT_URL or f"{EMBEDDED}.postgres"
+    home = Path(url.removeprefix(EMBEDDED))
     if options.command == "stop":
         print("stopped" if embedded.stop(home) else "was not running")  # noqa: T201
         return 0
-    url = embedded.start(home)
+    server = embedded.start(home)
     if options.command == "psql":
         psql = embedded.programs() / "psql"
         # As variables, which the arguments may override, such as by the name of a database.
-        server = {
-            "PGHOST": str(url.query["host"]),
-            "PGPORT": str(url.query["port"]),
-            "PGUSER": str(url.username),
-            "PGDATABASE": str(url.database),
+        variables = {
+            "PGHOST": str(server.query["host"]),
+            "PGPORT": str(server.query["port"]),
+            "PGUSER": str(server.username),
+            "PGDATABASE": str(server.database),
         }
-        os.execve(psql, [str(psql), *options.arguments], environment() | server)  # noqa: S606
-    print(rendered(url))  # noqa: T201
+        os.execve(psql, [str(psql), *options.arguments], environment() | variables)  # noqa: S606
+    print(rendered(server))  # noqa: T201
     return 0
 
 

@@ -171,6 +171,21 @@ def parse(url: str, environment: Mapping[str, str] = os.environ) -> URL:
     )
 
 
+def connectable(url: str) -> URL:
+    """Validate a URL and return it without a driver; start the embedded server if it names it.
+
+    Raises:
+        DatabaseURLError: It is malformed, not PostgreSQL's, or has an
+            option that one of the drivers does not understand.
+        trading_bot_schema.embedded.EmbeddedError: The embedded server cannot be started.
+    """
+    if url.startswith(EMBEDDED):
+        from trading_bot_schema import embedded  # not needed with another server
+
+        return embedded.start(Path(url.removeprefix(EMBEDDED)))
+    return parse(url)
+
+
 def _addresses(hosts: str) -> list[tuple[str, str]]:
     """Split ``first:5432,[::1]:5432,/directory`` into hosts and ports, which may be empty."""
     addresses = []

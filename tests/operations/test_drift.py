@@ -21,7 +21,7 @@ from tests.support.alembic_cli import Result
 from tests.support.drift import ReferenceSchema
 from tests.trading_bot import ROOT
 from trading_bot_schema import embedded
-from trading_bot_schema.drift import comparison, pg_dump, scratch
+from trading_bot_schema.drift import pg_dump, scratch
 from trading_bot_schema.drift.catalogue import Catalogue, snapshot
 from verification import Databases, databases
 from verification.databases import execute
@@ -335,7 +335,7 @@ def test_interrupted(
             os.kill(os.getpid(), sent)
         return snapshot(url)
 
-    monkeypatch.setattr(comparison, "snapshot", interrupt)
+    monkeypatch.setattr(scratch, "snapshot", interrupt)
     status, output = drift(database, scratch=server if location == "scratch" else "")
     assert status == 128 + sent  # so it has been interrupted
     assert output == f"ERROR Interrupted by {sent.name}.\n"

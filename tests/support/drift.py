@@ -7,7 +7,7 @@ from sqlalchemy import make_url
 
 from trading_bot_schema.drift import scratch
 from trading_bot_schema.drift.catalogue import Catalogue, snapshot
-from trading_bot_schema.drift.comparison import differences_from
+from trading_bot_schema.drift.expected import differences_from
 
 
 class ReferenceSchema:

@@ -9,10 +9,9 @@ from alembic.util import CommandError
 from trading_bot_schema.configuration import alembic_config, configured_target
 from trading_bot_schema.drift import scratch
 from trading_bot_schema.drift.catalogue import snapshot
-from trading_bot_schema.drift.comparison import built, differences_from, restored
-from trading_bot_schema.drift.expected import IGNORABLE
+from trading_bot_schema.drift.expected import IGNORABLE, differences_from
 from trading_bot_schema.migrator.plan import newer_version
-from trading_bot_schema.target import connectable
+from trading_bot_schema.url import connectable
 
 
 def run(program: str, arguments: Sequence[str]) -> int:
@@ -48,9 +47,12 @@ def run(program: str, arguments: Sequence[str]) -> int:
     live = snapshot(configured_target(config))
     if newer := newer_version(live.revisions or [], ScriptDirectory.from_config(config)):
         raise CommandError(f"{newer} Run this with that version.")
-    with scratch.server(live.server, elsewhere) as server, built(server, live) as reference:
+    with (
+        scratch.server(live.server, elsewhere) as server,
+        scratch.built(server, live) as reference,
+    ):
         report = differences_from(
-            reference, live, set(options.ignore), lambda: restored(server, reference)
+            reference, live, set(options.ignore), lambda: scratch.restored(server, reference)
         )
     for schema, name in sorted(live.unreadable):
         unknown = "unknown, as this role may not read it (GRANT SELECT, USAGE)"

@@ -1,7 +1,8 @@
-"""Expected differences between a live database and a scratch one that the migrations build.
+"""Compares a live database with a scratch one that the migrations build.
 
-They are the owner, the grants of ``docs/roles.sql``, the locale of the database, the form in which
-PostgreSQL prints expressions restored from a dump, and the kinds that the operator ignores.
+Expected differences are the owner, the grants of ``docs/roles.sql``, the locale of the database,
+the form in which PostgreSQL prints expressions restored from a dump, and the kinds that the
+operator ignores.
 """
 
 import re
@@ -9,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 
-from trading_bot_schema.drift.catalogue import Catalogue, Roles
+from trading_bot_schema.drift.catalogue import Catalogue, Roles, differences
 
 IGNORABLE = {
     "privileges": "owners, grants and default privileges",
@@ -17,6 +18,8 @@ IGNORABLE = {
     "storage": "storage parameters of tables and indexes, such as fillfactor",
 }
 """What an operator may have set up, by the name with which it is ignored."""
+
+SIDES = ("migrations", "database")
 
 OWNER = "<owner>"
 """Stands for the role that migrates. No role's name is printed like that."""
@@ -38,10 +41,14 @@ _LOCALE = re.compile(
     r" (?:ENCODING|(?:BUILTIN_|ICU_)?LOCALE|LOCALE_PROVIDER|LC_COLLATE|LC_CTYPE|ICU_RULES)"
     rf" = (?:\w+|{_STRING})"
 )
-_CONNECTION = re.compile(rf"(?<=CONNECTION ){_STRING}")
-_OPTION = re.compile(rf"(?<=\w ){_STRING}")
-# Settings with a dot are those of extensions and applications; some hold keys.
-_SETTING = re.compile(rf"""(?<=SET )(?P<name>"[^"]+\.[^"]+"|\w+\.\w+) TO {_STRING}""")
+# What may precede a secret, by the start of an object's name. Settings with a dot are those of
+# extensions and applications; some hold keys.
+_SECRETS = {
+    "SUBSCRIPTION ": "CONNECTION ",
+    "SERVER ": r"\w ",
+    "USER MAPPING ": r"\w ",
+    "DATABASE": r"""SET (?:"[^"]+\.[^"]+"|\w+\.\w+) TO """,
+}
 
 
 def comparable(
@@ -53,6 +60,22 @@ def comparable(
         for name, granted in _granted(expected, actual, live.roles).items():
             expected[name] = _sorted_grants("\n".join([expected.get(name, ""), *granted]))
     return replace(reference, objects=expected), replace(live, objects=actual)
+
+
+def differences_from(
+    reference: Catalogue, live: Catalogue, ignored: Set[str], restored: Callable[[], Catalogue]
+) -> str:
+    """Return the differences of a database from a reference; empty if there are none.
+
+    ``restored`` returns the reference after a dump and a restore. It is called only if there are
+    differences without it.
+    """
+    expected, actual = comparable(reference, live, ignored)
+    if report := differences(expected, actual, SIDES, None, {}):
+        as_restored, _ = comparable(restored(), live, ignored)
+        actual = as_migrated(expected, as_restored, actual)
+        report = differences(expected, actual, SIDES, None, {})
+    return report
 
 
 def as_migrated(reference: Catalogue, restored: Catalogue, live: Catalogue) -> Catalogue:
@@ -128,7 +151,10 @@ def _adjusted(objects: Objects, roles: Roles, ignored: Set[str]) -> dict[str, st
             text = _sorted_grants(same_role(text))
         else:
             text = _OWNED.sub(lambda owned: same_role(owned[0]), text)
-        adjusted[name] = _without_secrets(name, text)
+        for kind, before in _SECRETS.items():
+            if name.startswith(kind):
+                text = re.sub(f"({before}){_STRING}", r"\g<1>'***'", text)
+        adjusted[name] = text
     return adjusted
 
 
@@ -142,13 +168,3 @@ def _replace_role(role: str, by: str) -> Callable[[str], str]:
 def _sorted_grants(text: str) -> str:
     text = _GRANT.sub(lambda match: ",".join(sorted(match[0].split(","))), text)
     return "\n".join(sorted(filter(None, text.splitlines())))
-
-
-def _without_secrets(name: str, text: str) -> str:
-    if name.startswith("SUBSCRIPTION "):
-        text = _CONNECTION.sub("'***'", text)
-    if name.startswith(("SERVER ", "USER MAPPING ")):
-        text = _OPTION.sub("'***'", text)
-    if name.startswith("DATABASE"):
-        text = _SETTING.sub(r"\g<name> TO '***'", text)
-    return text

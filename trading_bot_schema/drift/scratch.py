@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from trading_bot_schema import embedded, migrator
 from trading_bot_schema.configuration import alembic_config
-from trading_bot_schema.drift.catalogue import major_version
+from trading_bot_schema.drift.catalogue import Catalogue, major_version, snapshot
 from trading_bot_schema.migrator.errors import reason
 
 PREFIX = "trading_bot_schema_drift_"
@@ -92,6 +92,22 @@ def restore(url: URL, objects: Mapping[str, str]) -> None:
             if not _NOT_SQL.search(name):
                 connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
         connection.commit()
+
+
+@contextmanager
+def built(server: URL, like: Catalogue) -> Iterator[Catalogue]:
+    """Yield the schema that the migrations build at a database's revision, in a new database."""
+    with database(server) as url:
+        if like.revisions is not None:
+            migrate(url, like.revisions)
+        yield snapshot(url, without=like.unreadable)
+
+
+def restored(server: URL, reference: Catalogue) -> Catalogue:
+    """Return a schema after a dump and a restore into a new database."""
+    with database(server) as url:
+        restore(url, reference.objects)
+        return snapshot(url)
 
 
 def _execute(server: URL, statement: str) -> None:

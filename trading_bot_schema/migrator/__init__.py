@@ -4,7 +4,7 @@
 """
 
 from trading_bot_schema.migrator.connection import connect
-from trading_bot_schema.migrator.environment import run_migrations, run_online
+from trading_bot_schema.migrator.run import run_migrations, run_online
 from trading_bot_schema.migrator.settings import Settings
 
 __all__ = ["Settings", "connect", "run_migrations", "run_online"]

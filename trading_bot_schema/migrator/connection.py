@@ -22,6 +22,19 @@ from trading_bot_schema.url import CURRENT_SCHEMA, masked, wrong_schema
 log = logging.getLogger("alembic.migrator")
 
 CONNECT_SECONDS = 10
+SERVER_SETTINGS = {
+    # Release the locks soon if the migrator is killed or its host is lost.
+    "idle_in_transaction_session_timeout": "5min",
+    # One that pauses between two attempts keeps its lock.
+    "idle_session_timeout": "0",
+    "transaction_timeout": "0",
+    # Fail rather than see, or change, only the rows that a policy allows.
+    "row_security": "off",
+    "client_connection_check_interval": "5s",
+    "tcp_keepalives_idle": "30s",
+    "tcp_keepalives_interval": "10s",
+    "tcp_keepalives_count": "3",
+}
 
 # If the server has it: transaction_timeout is new in PostgreSQL 17.
 _SET = text(
@@ -39,9 +52,9 @@ def connect(url: URL, settings: Settings) -> Iterator[Connection]:
     """
     engine = _engine(url)
     # Before SQLAlchemy's own first statements, which need a transaction.
-    event.listen(engine, "connect", _refuse_transaction_pooling, insert=True)
+    event.listen(engine, "connect", refuse_transaction_pooling, insert=True)
     with _open(engine, settings) as connection:
-        event.remove(engine, "connect", _refuse_transaction_pooling)
+        event.remove(engine, "connect", refuse_transaction_pooling)
         _set_up(connection, settings)
         try:
             yield connection
@@ -79,10 +92,6 @@ def _engine(url: URL) -> Engine:
     return engine
 
 
-def _refuse_transaction_pooling(driver: Any, _: object) -> None:
-    refuse_transaction_pooling(driver)
-
-
 def _open(engine: Engine, settings: Settings) -> Connection:
     """Connect; retry while the server is starting, full, or does not listen."""
     deadline = time.monotonic() + settings.connect_wait / 1000
@@ -104,8 +113,12 @@ def _open(engine: Engine, settings: Settings) -> Connection:
 
 
 def _set_up(connection: Connection, settings: Settings) -> None:
+    values = {
+        "lock_timeout": f"{settings.lock_timeout}ms",
+        "statement_timeout": f"{settings.statement_timeout}ms",
+    }
     try:
-        for name, value in _server_settings(settings).items():
+        for name, value in (SERVER_SETTINGS | values).items():
             connection.execute(_SET, {"name": name, "value": value})
         connection.commit()
     except DBAPIError as error:
@@ -119,24 +132,6 @@ def _set_up(connection: Connection, settings: Settings) -> None:
                 f"Cannot migrate as the role {settings.role}: it does not exist, or the role of"
                 " DATABASE_URL is not a member of it. See the setting role."
             ) from error
-
-
-def _server_settings(settings: Settings) -> dict[str, str]:
-    return {
-        "lock_timeout": f"{settings.lock_timeout}ms",
-        "statement_timeout": f"{settings.statement_timeout}ms",
-        # Release the locks soon if the migrator is killed or its host is lost.
-        "idle_in_transaction_session_timeout": "5min",
-        # One that pauses between two attempts keeps its lock.
-        "idle_session_timeout": "0",
-        "transaction_timeout": "0",
-        # Fail rather than see, or change, only the rows that a policy allows.
-        "row_security": "off",
-        "client_connection_check_interval": "5s",
-        "tcp_keepalives_idle": "30s",
-        "tcp_keepalives_interval": "10s",
-        "tcp_keepalives_count": "3",
-    }
 
 
 def check_search_path(connection: Connection) -> None:

@@ -43,6 +43,9 @@ TEMPORARY = {
 """
 
 
+PERMANENT = "Check DATABASE_URL (user, password, host, port, database, sslmode)."
+
+
 def sqlstate(error: DBAPIError) -> str | None:
     """Return the SQLSTATE of an error, or None where the server did not send it."""
     return getattr(error.orig, "sqlstate", None)
@@ -66,11 +69,5 @@ def reason(error: DBAPIError, *, on_standby: bool = False) -> str:
 def not_connected(error: DBAPIError) -> tuple[str, bool]:
     """Return one line on why a connection failed and what to do, and whether to try again."""
     what = reason(error)
-    for text, advice in TEMPORARY.items():
-        if re.search(text, what):
-            return f"Cannot connect to the database: {what} {advice}", True
-    return (
-        f"Cannot connect to the database: {what} Check DATABASE_URL (user, password, host, port,"
-        " database, sslmode).",
-        False,
-    )
+    advice = [advice for text, advice in TEMPORARY.items() if re.search(text, what)]
+    return f"Cannot connect to the database: {what} {[*advice, PERMANENT][0]}", bool(advice)

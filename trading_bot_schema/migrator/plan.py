@@ -51,9 +51,8 @@ class Plan:
         self.options = alembic_internals.options(self._run, self.reads_only)
         """Options for :func:`alembic.context.configure` that run the command by this plan."""
 
-    @property
     def settings(self) -> Settings:
-        """The settings of the current step; thread-safe."""
+        """Return the settings of the current step; thread-safe."""
         for step in self.remaining[:1]:
             return self._settings_for(step)
         return self._settings
@@ -116,21 +115,23 @@ class Plan:
             return
         try:
             self.remaining.extend(self._steps_of_command(heads, migration))
-        except AssertionError as error:  # such as ``head+1``, or an empty one
-            raise CommandError(
-                "There is no such revision. `alembic history` lists the revisions."
-            ) from error
-        except CommandError as error:
-            if isinstance(error.__cause__, ResolutionError):
-                raise CommandError(f"{error}. `alembic history` lists the revisions.") from error
-            raise
+        except (AssertionError, CommandError) as error:
+            if isinstance(error, CommandError) and not isinstance(
+                error.__cause__, ResolutionError
+            ):
+                raise
+            raise no_such_revision(error) from error
         self._has_old_code = bool(heads)  # Otherwise, there are no tables.
         if self._has_old_code and self._settings.contract == "refuse":
             self.remaining[:] = guards.before_contract(self.remaining)
         for step in self.remaining:
             self._settings_for(step)
-            if self._in_callers_transaction:
-                _check_transactional(step)
+            if self._in_callers_transaction and alembic_internals.uses_autocommit_block(step):
+                raise CommandError(
+                    f"{_prefix(step)}this revision has steps that cannot be undone, such as CREATE"
+                    " INDEX CONCURRENTLY, so it does not run in a transaction that its caller has"
+                    " begun. Pass an engine, or a connection before its first statement."
+                )
         if migration.connection is not None:
             guards.check(migration.connection, self.remaining, self._settings)
         self._decided = True
@@ -155,6 +156,13 @@ class Plan:
             f"{newer} Deploy that version, or downgrade with it first. Where this version of the"
             " application works with it, `-x ahead=accept upgrade head` exits 0."
         )
+
+
+def no_such_revision(error: Exception) -> CommandError:
+    """Return the error for a revision that Alembic does not find."""
+    # An assertion fails for ``head+1`` and for an empty one.
+    what = "There is no such revision" if isinstance(error, AssertionError) else error
+    return CommandError(f"{what}. `alembic history` lists the revisions.")
 
 
 def newer_version(heads: Collection[str], script: ScriptDirectory) -> str:
@@ -185,12 +193,3 @@ def newer_version(heads: Collection[str], script: ScriptDirectory) -> str:
 
 def _prefix(step: RevisionStep) -> str:
     return f"In {str(step).removesuffix('.')}: "
-
-
-def _check_transactional(step: RevisionStep) -> None:
-    if alembic_internals.uses_autocommit_block(step):
-        raise CommandError(
-            f"{_prefix(step)}this revision has steps that cannot be undone, such as CREATE INDEX"
-            " CONCURRENTLY, so it does not run in a transaction that its caller has begun. Pass an"
-            " engine, or a connection before its first statement."
-        )

@@ -27,7 +27,7 @@ REFUSAL = (
 )
 
 
-def refuse_transaction_pooling(connection: psycopg.Connection) -> None:
+def refuse_transaction_pooling(connection: psycopg.Connection, _: object = None) -> None:
     """Refuse a connection that does not keep its server process between transactions.
 
     Sets nothing and takes no lock. If the process that answers is not the one reported to libpq,

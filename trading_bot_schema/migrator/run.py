@@ -1,17 +1,18 @@
-"""Runs the migrations, with retries if a lock is not available."""
+"""Runs the command for which Alembic has loaded ``env.py``, with retries for its locks."""
 
 import logging
 import random
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, closing, nullcontext
 
-from alembic.runtime.migration import MigrationContext
+from alembic import context
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from trading_bot_schema.migrator.connection import check_search_path
+from trading_bot_schema.console import StatusLine
+from trading_bot_schema.migrator.connection import check_search_path, connect
 from trading_bot_schema.migrator.errors import (
     DEADLOCK_DETECTED,
     LOCK_NOT_AVAILABLE,
@@ -42,15 +43,48 @@ UNWATCHED = (
 )
 
 
-def run(
-    connection: Connection,
-    plan: Plan,
-    run_migrations: Callable[[], None],
-    show: Callable[[str], None] | None = None,
-) -> None:
-    """Run the migrations of a plan on a connection that :func:`connect` opened.
+def run_migrations() -> None:
+    """Run the migrations of the command."""
+    with context.begin_transaction():
+        context.run_migrations()
 
-    ``show`` replaces the status line of the terminal, if there is one.
+
+def run_online(
+    configure: Callable[..., None],
+    settings: Settings,
+    target: Callable[[], URL],
+    tables: Collection[str] = (),
+    status_line: StatusLine | None = None,
+) -> None:
+    """Run the migrations, one migrator at a time.
+
+    Args:
+        configure: Calls ``context.configure`` with the options of the project and those given.
+        settings: Those of the migrator.
+        target: Returns the database, unless the caller gave a connection or engine in
+            ``config.attributes["connection"]``.
+        tables: What the application needs.
+        status_line: Shows the progress on a terminal.
+    """
+    given = context.config.attributes.get("connection")
+    opened: AbstractContextManager[Connection]
+    if given is None:
+        opened = connect(target(), settings)
+    else:
+        opened = nullcontext(given) if isinstance(given, Connection) else given.connect()
+    with opened as connection:
+        configure(connection=connection)
+        # Kept when an attempt fails.
+        plan = Plan(context.get_context(), context.script, settings, tables)
+        configure(connection=connection, **plan.options)
+        if given is None:
+            _run(connection, plan, status_line)
+        else:
+            _run_for_caller(connection, plan)
+
+
+def _run(connection: Connection, plan: Plan, status_line: StatusLine | None) -> None:
+    """Run the migrations of a plan on a connection that :func:`connect` opened.
 
     Raises:
         CommandError: They failed. The message says why and what to do.
@@ -58,7 +92,7 @@ def run(
     try:
         check_search_path(connection)
         with _lock_for(plan, connection):
-            _try_repeatedly(connection, plan, run_migrations, show)
+            _try_repeatedly(connection, plan, status_line)
         if not plan.reads_only:
             _log_result(connection, plan)
     except (SQLAlchemyError, KeyboardInterrupt) as error:
@@ -95,7 +129,7 @@ def _cause(error: BaseException) -> BaseException:
     return next(causes, error)
 
 
-def run_for_caller(connection: Connection, plan: Plan, run_migrations: Callable[[], None]) -> None:
+def _run_for_caller(connection: Connection, plan: Plan) -> None:
     """Run the migrations of a plan on a connection of the caller, once.
 
     The caller's timeouts, exceptions and transaction are kept.
@@ -112,22 +146,14 @@ def run_for_caller(connection: Connection, plan: Plan, run_migrations: Callable[
 
 
 def _lock_for(plan: Plan, connection: Connection) -> AbstractContextManager[None]:
-    return nullcontext() if plan.reads_only else migration_lock(connection, plan.settings)
+    return nullcontext() if plan.reads_only else migration_lock(connection, plan.settings())
 
 
-def _try_repeatedly(
-    connection: Connection,
-    plan: Plan,
-    run_migrations: Callable[[], None],
-    show: Callable[[str], None] | None,
-) -> None:
-    def settings() -> Settings:
-        return plan.settings
-
-    timeouts, hold = Timeouts(settings), Hold(settings)
-    watcher = Watcher(connection, settings, hold, show)
+def _try_repeatedly(connection: Connection, plan: Plan, status_line: StatusLine | None) -> None:
+    timeouts, hold = Timeouts(plan.settings), Hold(plan.settings)
+    watching = closing(Watcher(connection, plan.settings, hold, status_line))
     step, attempt = None, 0
-    with limits(connection, timeouts, hold), watcher:
+    with limits(connection, timeouts, hold), watching as watcher:
         while True:
             watcher.blockers = ""
             try:
@@ -150,7 +176,7 @@ def _try_repeatedly(
                 if plan.remaining[:1] != [step]:
                     step, attempt = next(iter(plan.remaining), None), 0
                 attempt += 1
-                if attempt == plan.settings.lock_attempts:
+                if attempt == plan.settings().lock_attempts:
                     seconds = f"{timeouts.lock_timeout / 1000:g} s"
                     tried = (
                         f"{attempt} times, for {seconds} each"
@@ -178,7 +204,7 @@ def _try_repeatedly(
 
 
 def _log_result(connection: Connection, plan: Plan) -> None:
-    heads = MigrationContext.configure(connection).get_current_heads()
+    heads = context.get_context().get_current_heads()
     revision = ", ".join(heads) or "base"
     if heads and set(heads) == set(plan.script.get_heads()):
         revision += " (head)"

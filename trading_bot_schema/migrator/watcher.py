@@ -4,8 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from threading import Event, Thread
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -45,7 +44,6 @@ class Progress:
         self._show = show
         self._phase: tuple[str, int, float] = ("", 0, 0)  # name, initial count, start time
         self._logged = -float(LOG_SECONDS)
-        self._shown = False
 
     def update(self, watching: Connection, pid: int, blockers: str) -> None:
         """Show the progress of a session's statement."""
@@ -61,7 +59,6 @@ class Progress:
         line = "; ".join(filter(None, (what, waiting)))
         if self._show:
             self._show(line)
-            self._shown = True
         elif now - self._logged >= LOG_SECONDS:
             fields = {"event": "progress", "blockers": blockers or None}
             log.info("%s", line[0].upper() + line[1:], extra=fields)
@@ -69,9 +66,8 @@ class Progress:
 
     def end(self) -> None:
         """Remove the line."""
-        if self._show and self._shown:
+        if self._show:
             self._show("")
-            self._shown = False
 
     def _describe(self, row: Any, now: float) -> str:
         if row.what is None:
@@ -101,7 +97,7 @@ class Watcher:
         hold: Hold,
         show: Callable[[str], None] | None = None,
     ) -> None:
-        """Watch ``connection``; ``show`` replaces the status line of the terminal, if any."""
+        """Start to watch ``connection``; ``show`` replaces the line of the terminal, if any."""
         self.blockers = ""
         """The sessions that the connection last waited for; empty: none was seen."""
         self._failure = ""  # of the second connection
@@ -113,18 +109,9 @@ class Watcher:
         self._progress = Progress(show)
         self._stop = Event()
         self._thread = Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> Self:
-        """Start."""
         self._thread.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Stop."""
         self._stop.set()
         self._thread.join(1)  # it may wait for a server that is unreachable

@@ -170,11 +170,10 @@ def _size(table: LockedTable) -> str:
         return "does not exist"
     if table.bytes is None:
         return "size unknown"
-    size, units = float(table.bytes), ["B", "kB", "MB", "GB", "TB"]
-    while size >= 1024 and len(units) > 1:
-        size /= 1024
-        units.pop(0)
-    return f"{size:.3g} {units[0]}" if size < 1000 else f"{size:.0f} {units[0]}"
+    # The unit in which it is less than 1024.
+    power = min(max(table.bytes.bit_length() - 1, 0) // 10, 4)
+    size, unit = table.bytes / 1024**power, ("B", "kB", "MB", "GB", "TB")[power]
+    return f"{size:.3g} {unit}" if size < 1000 else f"{size:.0f} {unit}"
 
 
 def _rows(table: LockedTable) -> str:

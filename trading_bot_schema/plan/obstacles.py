@@ -187,8 +187,11 @@ def inspect(
             description = f"{index} is invalid: its build was interrupted, or is in progress"
             obstacles.append(Obstacle(Effect.NOTE, description, name))
         obstacles += _holding(connection, name, row, lock, concurrent=name in concurrent)
-    if concurrent:
-        obstacles += _oldest_snapshot(connection)
+    # A concurrent index build waits for the oldest snapshot.
+    for row in connection.execute(_OLDEST_SNAPSHOT) if concurrent else ():
+        effect = Effect.BLOCKS if row.seconds >= LONG_SECONDS else Effect.DELAYS
+        session = describe_sessions(connection, [row.pid])
+        obstacles.append(Obstacle(effect, f"the oldest snapshot is that of {session}"))
     for revision in revisions:
         for unknown in revision.unknown:
             obstacles.append(Obstacle(Effect.UNKNOWN, f"{revision.revision}: {unknown}"))
@@ -267,12 +270,3 @@ def _holding(
         yield Obstacle(effect, f"{held} is held by {holder}", table)
     if state.must_be_vacuumed and lock not in _WEAKER_THAN_SHARE:
         yield Obstacle(Effect.NOTE, f"due for {_WRAPAROUND}: VACUUM it", table)
-
-
-def _oldest_snapshot(connection: Connection) -> Iterator[Obstacle]:
-    """Yield the session with the oldest snapshot, for which a concurrent index build waits."""
-    row = connection.execute(_OLDEST_SNAPSHOT).one_or_none()
-    if row is not None:
-        effect = Effect.BLOCKS if row.seconds >= LONG_SECONDS else Effect.DELAYS
-        session = describe_sessions(connection, [row.pid])
-        yield Obstacle(effect, f"the oldest snapshot is that of {session}")

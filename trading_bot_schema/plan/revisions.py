@@ -23,7 +23,7 @@ from trading_bot_schema.docstrings import (
     strongest,
 )
 from trading_bot_schema.migrator import Settings, alembic_internals
-from trading_bot_schema.migrator.plan import newer_version
+from trading_bot_schema.migrator.plan import newer_version, no_such_revision
 
 HEADINGS = {"why": "Why", "locks": "Locks", "old_code": "Old code", "downgrade": "Downgrade"}
 
@@ -65,10 +65,8 @@ def pending(
         revisions = list(
             script.iterate_revisions(target, tuple(heads) or "base", implicit_base=True)
         )
-    except AssertionError as error:  # such as ``head+1``, or an empty one
-        raise CommandError("There is no such revision. `history` lists the revisions.") from error
-    except (CommandError, RevisionError) as error:
-        raise CommandError(f"{error}. `history` lists the revisions.") from error
+    except (AssertionError, CommandError, RevisionError) as error:
+        raise no_such_revision(error) from error
     return [_described(script, revision, settings) for revision in reversed(revisions)]
 
 
