@@ -21,13 +21,8 @@ from sqlalchemy.util import await_only
 from models.base import Base
 from trading_bot_schema.drivers import asyncpg_arguments, ignore_unreadable_home, missing_file
 from trading_bot_schema.redaction import hide_values
-from trading_bot_schema.url import (
-    CURRENT_SCHEMA,
-    DatabaseURLError,
-    connectable,
-    database_url,
-    wrong_schema,
-)
+from trading_bot_schema.target import connectable
+from trading_bot_schema.url import CURRENT_SCHEMA, DatabaseURLError, database_url, wrong_schema
 
 __all__ = ["Base", "SessionLocal", "engine", "make_engine"]
 

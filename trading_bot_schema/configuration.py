@@ -10,7 +10,8 @@ from alembic.util import CommandError
 from sqlalchemy import URL
 
 from trading_bot_schema.embedded import EmbeddedError
-from trading_bot_schema.url import INSTALLED, PACKAGE, DatabaseURLError, connectable, database_url
+from trading_bot_schema.target import connectable
+from trading_bot_schema.url import INSTALLED, PACKAGE, DatabaseURLError, database_url
 
 
 def alembic_config(options: Namespace | None = None) -> Config:

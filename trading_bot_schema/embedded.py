@@ -186,10 +186,11 @@ def _start(home: Path, settings: Mapping[str, str]) -> URL:
         # not wait for a server that it did not start itself.
         if completed.returncode != 0 and not _is_ready(binaries, sockets, START_SECONDS):
             reason = _reason(log, completed)
-            if "postmaster.pid" in reason:
-                advice = f"if no PostgreSQL runs there, delete {data / 'postmaster.pid'}"
-            else:
-                advice = f"to start afresh without its data, delete {home}"
+            advice = (
+                f"if no PostgreSQL runs there, delete {data / 'postmaster.pid'}"
+                if "postmaster.pid" in reason
+                else f"to start afresh without its data, delete {home}"
+            )
             raise EmbeddedError(
                 f"The embedded PostgreSQL does not start: {reason} See {log}; {advice}."
             )
@@ -362,20 +363,15 @@ def _run(
     account: str | None, *command: object, data: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     # libpq's variables would direct the programs to another server, and translated messages would
-    # not be recognised.
-    variables = environment() | {"LC_ALL": "C"}
-    # PGDATA rather than an argument: pg_ctl passes its arguments to a shell, unquoted. The working
-    # directory has to be one that the account can read.
-    directory = Path("/")
-    if data:
-        variables["PGDATA"] = str(data)
-        directory = data.parent
+    # not be recognised. PGDATA rather than an argument: pg_ctl passes its arguments to a shell,
+    # unquoted. The working directory has to be one that the account can read.
+    variables = environment() | {"LC_ALL": "C"} | ({"PGDATA": str(data)} if data else {})
     return subprocess.run(  # noqa: S603 - fixed commands, no shell
         [str(word) for word in command],
         user=account,
         group=account,
         extra_groups=[] if account else None,
-        cwd=directory,
+        cwd=data.parent if data else "/",
         env=variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,

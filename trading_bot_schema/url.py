@@ -171,21 +171,6 @@ def parse(url: str, environment: Mapping[str, str] = os.environ) -> URL:
     )
 
 
-def connectable(url: str) -> URL:
-    """Validate a URL and return it without a driver; start the embedded server if it names it.
-
-    Raises:
-        DatabaseURLError: It is malformed, not PostgreSQL's, or has an
-            option that one of the drivers does not understand.
-        trading_bot_schema.embedded.EmbeddedError: The embedded server cannot be started.
-    """
-    if url.startswith(EMBEDDED):
-        from trading_bot_schema import embedded  # not needed with another server
-
-        return embedded.start(Path(url.removeprefix(EMBEDDED)))
-    return parse(url)
-
-
 def _addresses(hosts: str) -> list[tuple[str, str]]:
     """Split ``first:5432,[::1]:5432,/directory`` into hosts and ports, which may be empty."""
     addresses = []
@@ -201,12 +186,11 @@ def _located(
     hosts: list[tuple[str, str]], query: dict[str, str], variables: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the hosts and ports of a URL as libpq's options, with as many ports as hosts."""
-    # The drivers disagree on which of the two is used.
-    if hosts and "host" in query:
-        raise ValueError
+    twice = hosts and "host" in query
     hosts = hosts or _addresses(query.get("host") or variables.get("host", ""))
     ports = [port for _, port in hosts if port]
-    if ports and "port" in query:
+    # The drivers disagree on which of the two is used.
+    if twice or (ports and "port" in query):
         raise ValueError
     if not ports and (given := query.get("port") or variables.get("port")):
         ports = given.split(",")

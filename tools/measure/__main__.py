@@ -20,7 +20,8 @@ from trading_bot_schema import signals
 from trading_bot_schema.embedded import EmbeddedError
 from trading_bot_schema.migrator import Settings, connect
 from trading_bot_schema.plan.revisions import pending
-from trading_bot_schema.url import DatabaseURLError, connectable, database_url, masked
+from trading_bot_schema.target import connectable
+from trading_bot_schema.url import DatabaseURLError, database_url, masked
 from verification import databases
 
 

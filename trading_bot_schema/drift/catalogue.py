@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from typing import Any
 
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, func, make_url, select, text
+from sqlalchemy import URL, Connection, Row, func, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 
 from trading_bot_schema import migrator
@@ -169,6 +170,9 @@ WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
 ORDER BY 1, 2
 """
 
+# The role that migrates (the owner of alembic_version, else of the database); whether the owner of
+# the database may create roles, which docs/roles.sql needs; and the roles, quoted, that have the
+# default privileges on the owner's tables of docs/roles.sql.
 ROLES = """
 SELECT owner.rolname AS owner, owner.rolsuper AS owner_is_superuser,
     dba.rolsuper OR dba.rolcreaterole AS administrator_owns_database,
@@ -211,19 +215,6 @@ Columns = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
-class Roles:
-    """The roles that own and use a database."""
-
-    owner: str
-    """The role that migrates: the owner of ``alembic_version``, else of the database."""
-    owner_is_superuser: bool
-    administrator_owns_database: bool
-    """Whether the database's owner may create roles, which docs/roles.sql needs."""
-    applications: list[str]
-    """Roles, quoted, with the owner's default privileges on tables: docs/roles.sql."""
-
-
-@dataclass(frozen=True)
 class Catalogue:
     """All objects of a database."""
 
@@ -233,7 +224,8 @@ class Catalogue:
     # Not objects of the database.
     server: int = field(compare=False)
     """Major version of the server."""
-    roles: Roles = field(compare=False)
+    roles: Row[Any] = field(compare=False)
+    """The result of ``ROLES``."""
     unreadable: Set[tuple[str, str]] = field(compare=False, default=frozenset())
     """Tables, by schema and name, that are omitted, as this role may not read them."""
 
@@ -283,7 +275,7 @@ def _snapshot(url: URL, connection: Connection, without: Set[tuple[str, str]]) -
     columns: dict[str, dict[str, int]] = {}
     for table, column, number in connection.execute(text(COLUMNS)):
         columns.setdefault(table, {})[column] = number
-    roles = Roles(**connection.execute(text(ROLES)).mappings().one())
+    roles = connection.execute(text(ROLES)).one()
     server = major_version(connection)
     connection.commit()
     settings = {name: PRINTING[name] for name in changed}

@@ -11,7 +11,7 @@ from trading_bot_schema.drift import scratch
 from trading_bot_schema.drift.catalogue import snapshot
 from trading_bot_schema.drift.expected import IGNORABLE, differences_from
 from trading_bot_schema.migrator.plan import newer_version
-from trading_bot_schema.url import connectable
+from trading_bot_schema.target import connectable
 
 
 def run(program: str, arguments: Sequence[str]) -> int:

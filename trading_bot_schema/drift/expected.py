@@ -9,8 +9,11 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
+from typing import Any
 
-from trading_bot_schema.drift.catalogue import Catalogue, Roles, differences
+from sqlalchemy import Row
+
+from trading_bot_schema.drift.catalogue import Catalogue, differences
 
 IGNORABLE = {
     "privileges": "owners, grants and default privileges",
@@ -103,7 +106,7 @@ def as_migrated(reference: Catalogue, restored: Catalogue, live: Catalogue) -> C
     return replace(live, objects=objects)
 
 
-def _granted(expected: Objects, actual: Objects, roles: Roles) -> dict[str, list[str]]:
+def _granted(expected: Objects, actual: Objects, roles: Row[Any]) -> dict[str, list[str]]:
     """Return the grants of docs/roles.sql, as pg_dump prints them."""
     grants = defaultdict[str, list[str]](list)
     schema = "ACL SCHEMA public"
@@ -127,7 +130,7 @@ def _granted(expected: Objects, actual: Objects, roles: Roles) -> dict[str, list
     return grants
 
 
-def _adjusted(objects: Objects, roles: Roles, ignored: Set[str]) -> dict[str, str]:
+def _adjusted(objects: Objects, roles: Row[Any], ignored: Set[str]) -> dict[str, str]:
     same_role = _replace_role(roles.owner, OWNER)
     adjusted = {}
     for name, text in objects.items():

@@ -38,9 +38,10 @@ def schema(
     """
     target = libpq_arguments(url)
     password = target.pop("password", None)
-    given = (f"-c {name}={value}" for name, value in settings.items())
     # The last one of a name counts.
-    target["options"] = " ".join([target.get("options", ""), *given]).strip()
+    target["options"] = " ".join(
+        [target.get("options", ""), *(f"-c {name}={value}" for name, value in settings.items())]
+    ).strip()
     completed = subprocess.run(  # noqa: S603 - no shell
         [
             find(server),

@@ -111,8 +111,7 @@ def restored(server: URL, reference: Catalogue) -> Catalogue:
 
 
 def _execute(server: URL, statement: str) -> None:
-    failure = "A scratch database cannot be created or dropped"
-    with _connected(server, failure) as connection:
+    with _connected(server, "A scratch database cannot be created or dropped") as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         connection.execute(text(statement))
 

@@ -105,9 +105,12 @@ def _open(engine: Engine, settings: Settings) -> Connection:
             if not temporary or time.monotonic() + longer > deadline:
                 raise CommandError(message) from error
             if not pause:
-                seconds = settings.connect_wait / 1000
-                fields = {"event": "unreachable", "target": masked(engine.url)}
-                log.warning("%s Trying again for %g s.", message, seconds, extra=fields)
+                log.warning(
+                    "%s Trying again for %g s.",
+                    message,
+                    settings.connect_wait / 1000,
+                    extra={"event": "unreachable", "target": masked(engine.url)},
+                )
             pause = longer
             time.sleep(pause)
 

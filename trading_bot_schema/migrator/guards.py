@@ -45,8 +45,13 @@ def check(connection: Connection, steps: Sequence[RevisionStep], settings: Setti
             ``settings`` refuse.
     """
     migrations = [step for step in steps if isinstance(step, RevisionStep)]  # or a stamp's
-    if migrations:
-        _check_owner(connection)
+    owner = connection.scalar(_OWNER) if migrations else None
+    if owner is not None:
+        raise CommandError(
+            f"alembic_version belongs to the role {owner}, and this is another one, so that the"
+            " application would get no privileges on new tables. Migrate as that role: with"
+            f" `-x role={shlex.quote(owner)}`, or with its name in DATABASE_URL."
+        )
     refuse = settings.lose == "refuse"
     lost = _what_is_lost(connection, migrations, refuse=refuse)
     if not lost:
@@ -57,16 +62,6 @@ def check(connection: Connection, steps: Sequence[RevisionStep], settings: Setti
             " changed. If it may, run it again with `-x lose=warn`."
         )
     log.warning("This downgrade loses %s.", lost, extra={"event": "loses"})
-
-
-def _check_owner(connection: Connection) -> None:
-    owner = connection.scalar(_OWNER)
-    if owner is not None:
-        raise CommandError(
-            f"alembic_version belongs to the role {owner}, and this is another one, so that the"
-            " application would get no privileges on new tables. Migrate as that role: with"
-            f" `-x role={shlex.quote(owner)}`, or with its name in DATABASE_URL."
-        )
 
 
 def _what_is_lost(connection: Connection, steps: Sequence[RevisionStep], *, refuse: bool) -> str:
@@ -81,8 +76,7 @@ def _what_is_lost(connection: Connection, steps: Sequence[RevisionStep], *, refu
             if refuse:
                 lost[f"what revision {step.revision.revision} does not declare"] = str(error)
             continue
-        for name in sorted(declared):
-            lost[name] = _rows(connection, name.partition(".")[0])
+        lost |= {name: _rows(connection, name.partition(".")[0]) for name in sorted(declared)}
     return ", ".join(f"{name} ({number})" for name, number in lost.items() if number)
 
 

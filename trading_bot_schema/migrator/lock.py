@@ -102,7 +102,10 @@ def _wait(
                 " has finished, or wait longer with `-x wait_timeout=30min`."
             )
         if not waiting:
-            fields = {"event": "waiting", "blockers": holder}
-            log.info("Waiting for another migrator: %s", holder, extra=fields)
+            log.info(
+                "Waiting for another migrator: %s",
+                holder,
+                extra={"event": "waiting", "blockers": holder},
+            )
             waiting = True
         time.sleep(random.uniform(0.1, 0.5))  # noqa: S311

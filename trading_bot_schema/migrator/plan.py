@@ -93,6 +93,7 @@ class Plan:
     def _run(self, heads: tuple[str, ...], migration: MigrationContext) -> Iterator[RevisionStep]:
         if not self._decided:
             self._decide(heads, migration)
+            self._decided = True
         while self.remaining:
             if self._has_old_code:
                 guards.warn_of_contract(self.remaining[0])
@@ -111,7 +112,6 @@ class Plan:
 
     def _decide(self, heads: tuple[str, ...], migration: MigrationContext) -> None:
         if self._is_ahead(heads, migration):
-            self._decided = True
             return
         try:
             self.remaining.extend(self._steps_of_command(heads, migration))
@@ -134,7 +134,6 @@ class Plan:
                 )
         if migration.connection is not None:
             guards.check(migration.connection, self.remaining, self._settings)
-        self._decided = True
 
     def _is_ahead(self, heads: tuple[str, ...], migration: MigrationContext) -> bool:
         """Return whether a newer version has migrated the database, and ``ahead`` accepts that."""
@@ -149,8 +148,11 @@ class Plan:
                     f" migrations here, and has no table {', '.join(missing)}: it is another"
                     " project's, so ahead=accept does not accept it. Correct DATABASE_URL."
                 )
-            fields = {"event": "ahead", "revision": ", ".join(heads)}
-            log.warning("%s Nothing is done, as ahead=accept says.", newer, extra=fields)
+            log.warning(
+                "%s Nothing is done, as ahead=accept says.",
+                newer,
+                extra={"event": "ahead", "revision": ", ".join(heads)},
+            )
             return True
         raise CommandError(
             f"{newer} Deploy that version, or downgrade with it first. Where this version of the"

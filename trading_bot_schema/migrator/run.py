@@ -210,5 +210,9 @@ def _log_result(connection: Connection, plan: Plan) -> None:
         revision += " (head)"
     # The engine's URL has no password.
     target = masked(connection.engine.url.set(drivername="postgresql"))
-    fields = {"event": "finished", "revision": ", ".join(heads) or None, "target": target}
-    log.info("At %s: %s", revision, target, extra=fields)
+    log.info(
+        "At %s: %s",
+        revision,
+        target,
+        extra={"event": "finished", "revision": ", ".join(heads) or None, "target": target},
+    )

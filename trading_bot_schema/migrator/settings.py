@@ -12,45 +12,41 @@ INT_MAX = 2**31 - 1
 UNITS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000}
 
 
-def milliseconds(name: str, value: str) -> int:
-    """Parse a time with a unit, such as ``10s``."""
-    if value == "0":
-        return 0
-    match = re.fullmatch(r"([0-9]{1,5})(ms|s|min|h)", value)
-    if match is None or int(match[1]) * UNITS[match[2]] > INT_MAX:
-        raise CommandError(
-            f"{name} is {value!r}, but should be a time with a unit, such as 500ms, 10s, 2min, 1h."
-        )
-    return int(match[1]) * UNITS[match[2]]
+def milliseconds(value: str) -> int | None:
+    """Parse a time with a unit, such as ``10s``; return None if it is malformed."""
+    match = re.fullmatch(r"([0-9]{1,5})(ms|s|min|h)", "0s" if value == "0" else value)
+    time = int(match[1]) * UNITS[match[2]] if match else INT_MAX + 1
+    return time if time <= INT_MAX else None
 
 
-def positive_integer(name: str, value: str) -> int:
-    """Parse a number of at least 1."""
-    if value.isascii() and value.isdigit() and int(value) > 0:
-        return int(value)
-    raise CommandError(f"{name} is {value!r}, but should be a number from 1, such as 5.")
+def positive_integer(value: str) -> int | None:
+    """Parse a number; return None if it is not at least 1."""
+    return int(value) or None if value.isascii() and value.isdigit() else None
 
 
-def choice(*choices: str) -> Callable[[str, str], str]:
-    """Return a parser that accepts one of the choices."""
-
-    def parse(name: str, value: str) -> str:
-        if value in choices:
-            return value
-        raise CommandError(f"{name} is {value!r}, but should be {' or '.join(choices)}.")
-
-    return parse
+def choice(*choices: str) -> tuple[Callable[[str], str | None], str]:
+    """Return a parser that accepts one of the choices, and their description."""
+    return {each: each for each in choices}.get, " or ".join(choices)
 
 
-def identifier(name: str, value: str) -> str:
-    """Parse the name of a role, without quotation marks."""
-    if value:
-        return value
-    raise CommandError(f"{name} is empty, but should be the name of a role.")
+TIME = (milliseconds, "a time with a unit, such as 500ms, 10s, 2min, 1h")
+NUMBER = (positive_integer, "a number from 1, such as 5")
+NAME = (lambda value: value or None, "the name of a role")
 
 
-def setting(default: Any, parse: Callable[[str, str], Any], *, of_revision: bool = True) -> Any:
-    """Define a setting: its default, its parser, and whether a revision may set it."""
+def setting(
+    default: Any, form: tuple[Callable[[str], Any], str], *, of_revision: bool = True
+) -> Any:
+    """Define a setting: its default, its parser and form, and whether a revision may set it."""
+    convert, description = form
+
+    def parse(name: str, value: str) -> Any:
+        parsed = convert(value)
+        if parsed is None:
+            given = repr(value) if value else "empty"
+            raise CommandError(f"{name} is {given}, but should be {description}.")
+        return parsed
+
     return field(default=default, metadata={"parse": parse, "of_revision": of_revision})
 
 
@@ -58,23 +54,23 @@ def setting(default: Any, parse: Callable[[str, str], Any], *, of_revision: bool
 class Settings:
     """Timeouts, limits and guards. Times are in milliseconds."""
 
-    lock_timeout: int = setting(500, milliseconds)
+    lock_timeout: int = setting(500, TIME)
     """Longest wait for a lock on a table, during which queries queue behind it; 0: no limit."""
-    concurrent_lock_timeout: int = setting(0, milliseconds)
+    concurrent_lock_timeout: int = setting(0, TIME)
     """The same for statements behind which no query queues, as CREATE INDEX CONCURRENTLY."""
-    lock_attempts: int = setting(12, positive_integer)
+    lock_attempts: int = setting(12, NUMBER)
     """Number of attempts of a revision that does not get its locks."""
-    hold_timeout: int = setting(10_000, milliseconds)
+    hold_timeout: int = setting(10_000, TIME)
     """Longest that a transaction may block reads or writes of an existing table; 0: no limit."""
-    statement_timeout: int = setting(0, milliseconds)
+    statement_timeout: int = setting(0, TIME)
     """Longest time that one statement may take; 0: no limit."""
-    wait_timeout: int = setting(600_000, milliseconds, of_revision=False)
+    wait_timeout: int = setting(600_000, TIME, of_revision=False)
     """Longest wait for another migrator to finish."""
     contract: str = setting("warn", choice("warn", "refuse"), of_revision=False)
     """What an upgrade does before a revision that breaks the code of the previous one."""
-    connect_wait: int = setting(30_000, milliseconds, of_revision=False)
+    connect_wait: int = setting(30_000, TIME, of_revision=False)
     """Longest wait for a server that is starting, full, or does not listen; 0: none."""
-    role: str | None = setting(None, identifier, of_revision=False)
+    role: str | None = setting(None, NAME, of_revision=False)
     """Role to migrate as, if the role that connects is a member of the owner."""
     ahead: str = setting("refuse", choice("refuse", "accept"), of_revision=False)
     """What ``upgrade head`` does if a newer version of the code has migrated the database."""

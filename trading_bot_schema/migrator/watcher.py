@@ -60,8 +60,11 @@ class Progress:
         if self._show:
             self._show(line)
         elif now - self._logged >= LOG_SECONDS:
-            fields = {"event": "progress", "blockers": blockers or None}
-            log.info("%s", line[0].upper() + line[1:], extra=fields)
+            log.info(
+                "%s",
+                line[0].upper() + line[1:],
+                extra={"event": "progress", "blockers": blockers or None},
+            )
             self._logged = now
 
     def end(self) -> None:

@@ -163,9 +163,11 @@ def inspect(
     """
     tables, obstacles = [], list(_of_server(connection))
     existing = sa.inspect(connection).get_table_names(SCHEMA)
-    for name in (name for name in created if name in existing):
-        if name != "alembic_version":
-            obstacles.append(Obstacle(Effect.BLOCKS, f"{NOT_RECORDED} {errors.EXISTS}", name))
+    obstacles += [
+        Obstacle(Effect.BLOCKS, f"{NOT_RECORDED} {errors.EXISTS}", name)
+        for name in created
+        if name in existing and name != "alembic_version"
+    ]
     role = connection.scalar(_MIGRATOR) or connection.scalar(text("SELECT current_user"))
     obstacles += _of_role(connection, str(role))
     concurrent = {
@@ -183,18 +185,25 @@ def inspect(
         if not connection.scalar(_MAY_ALTER, {"role": role, "owner": row.owner}):
             description = f"{role}, who owns alembic_version, does not own it: {row.owner} does"
             obstacles.append(Obstacle(Effect.BLOCKS, description, name))
-        for index in row.invalid:
-            description = f"{index} is invalid: its build was interrupted, or is in progress"
-            obstacles.append(Obstacle(Effect.NOTE, description, name))
+        obstacles += [
+            Obstacle(
+                Effect.NOTE,
+                f"{index} is invalid: its build was interrupted, or is in progress",
+                name,
+            )
+            for index in row.invalid
+        ]
         obstacles += _holding(connection, name, row, lock, concurrent=name in concurrent)
     # A concurrent index build waits for the oldest snapshot.
     for row in connection.execute(_OLDEST_SNAPSHOT) if concurrent else ():
         effect = Effect.BLOCKS if row.seconds >= LONG_SECONDS else Effect.DELAYS
         session = describe_sessions(connection, [row.pid])
         obstacles.append(Obstacle(effect, f"the oldest snapshot is that of {session}"))
-    for revision in revisions:
-        for unknown in revision.unknown:
-            obstacles.append(Obstacle(Effect.UNKNOWN, f"{revision.revision}: {unknown}"))
+    obstacles += [
+        Obstacle(Effect.UNKNOWN, f"{revision.revision}: {unknown}")
+        for revision in revisions
+        for unknown in revision.unknown
+    ]
     return tables, sorted(obstacles, key=lambda obstacle: list(Effect).index(obstacle.effect))
 
 
@@ -255,18 +264,18 @@ def _holding(
         held = strongest(_MODES[mode] for mode in row.modes)
         if held not in conflicting:
             continue
-        is_long = row.seconds is None or row.seconds >= LONG_SECONDS
-        effect = Effect.BLOCKS if is_long else Effect.DELAYS
+        stays = row.pid is None or (
+            row.vacuum is not None
+            and ("to prevent wraparound" in row.vacuum or state.must_be_vacuumed)
+        )
         if row.pid is None:
-            effect = Effect.BLOCKS
             holder = describe_prepared(row.gid, row.prepared_by)
-        elif row.vacuum is not None and (
-            "to prevent wraparound" in row.vacuum or state.must_be_vacuumed
-        ):
-            effect = Effect.BLOCKS
+        elif stays:
             holder = f"{_WRAPAROUND}, pid {row.pid}"
         else:
             holder = describe_sessions(connection, [row.pid])
+        blocks = stays or row.seconds is None or row.seconds >= LONG_SECONDS
+        effect = Effect.BLOCKS if blocks else Effect.DELAYS
         yield Obstacle(effect, f"{held} is held by {holder}", table)
     if state.must_be_vacuumed and lock not in _WEAKER_THAN_SHARE:
         yield Obstacle(Effect.NOTE, f"due for {_WRAPAROUND}: VACUUM it", table)
