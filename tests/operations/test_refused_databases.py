@@ -170,7 +170,7 @@ CASES = {
         ("upgrade nosuch", "downgrade nosuch"),
     ),
     "without the named target of a plan": Case(
-        (), ("No such revision or branch 'nosuch'", "`history`"), ("plan nosuch",)
+        (), ("No such revision or branch 'nosuch'", "`alembic history`"), ("plan nosuch",)
     ),
 }
 
