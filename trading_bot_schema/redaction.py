@@ -40,9 +40,7 @@ def _on_error(context: ExceptionContext) -> None:
         if sqlstate is None
         else sqlstate[:2] == _DATA_EXCEPTION or sqlstate == _SYNTAX_ERROR
     )
-    for error in (context.sqlalchemy_exception, original, original.__cause__):
-        if error is None:
-            continue
+    for error in filter(None, (context.sqlalchemy_exception, original, original.__cause__)):
         if error.args and isinstance(error.args[0], str):
             text = _MORE.sub("", error.args[0])
             error.args = (_VALUE.sub("", text) if about_a_value else text, *error.args[1:])

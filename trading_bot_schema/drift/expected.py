@@ -122,10 +122,9 @@ def _granted(expected: Objects, actual: Objects, roles: Row[Any]) -> dict[str, l
         )
         for name in expected:
             if match := _TABLE.match(name):
-                read_only = match[1] == "alembic_version"
-                privileges = "SELECT" if read_only else "SELECT,INSERT,DELETE,UPDATE"
+                writes = "" if match[1] == "alembic_version" else ",INSERT,DELETE,UPDATE"
                 grants[f"ACL public.TABLE {match[1]}"].append(
-                    f"GRANT {privileges} ON TABLE public.{match[1]} TO {role};"
+                    f"GRANT SELECT{writes} ON TABLE public.{match[1]} TO {role};"
                 )
     return grants
 
@@ -134,14 +133,14 @@ def _adjusted(objects: Objects, roles: Row[Any], ignored: Set[str]) -> dict[str,
     same_role = _replace_role(roles.owner, OWNER)
     adjusted = {}
     for name, text in objects.items():
+        if (
+            ("privileges" in ignored and _PRIVILEGES.match(name))
+            or ("replication" in ignored and _REPLICATION.match(name))
+            or (name == "COMMENT DATABASE this_database" and INITDB_COMMENT in text)
+        ):
+            continue
         if "privileges" in ignored:
-            if _PRIVILEGES.match(name):
-                continue
             text = _OWNED.sub("", text)
-        if name == "COMMENT DATABASE this_database" and INITDB_COMMENT in text:
-            continue
-        if "replication" in ignored and _REPLICATION.match(name):
-            continue
         if "storage" in ignored and _STORED.match(name):
             text = _PARAMETERS.sub("", text)
         if name.startswith("DATABASE"):

@@ -80,7 +80,12 @@ def run_online(
         if given is None:
             _run(connection, plan, status_line)
         else:
-            _run_for_caller(connection, plan)
+            check_search_path(connection)
+            if not plan.reads_only and not connection.in_transaction():
+                refuse_callers_pooling(connection)
+            # Once, with the caller's timeouts, exceptions and transaction.
+            with _lock_for(plan, connection):
+                run_migrations()
 
 
 def _run(connection: Connection, plan: Plan, status_line: StatusLine | None) -> None:
@@ -127,22 +132,6 @@ def _cause(error: BaseException) -> BaseException:
         if isinstance(link, kind)
     )
     return next(causes, error)
-
-
-def _run_for_caller(connection: Connection, plan: Plan) -> None:
-    """Run the migrations of a plan on a connection of the caller, once.
-
-    The caller's timeouts, exceptions and transaction are kept.
-
-    Raises:
-        CommandError: Another migrator did not finish in time, or there is a pooler that does not
-            keep the lock.
-    """
-    check_search_path(connection)
-    if not plan.reads_only and not connection.in_transaction():
-        refuse_callers_pooling(connection)
-    with _lock_for(plan, connection):
-        run_migrations()
 
 
 def _lock_for(plan: Plan, connection: Connection) -> AbstractContextManager[None]:

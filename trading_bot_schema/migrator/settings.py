@@ -30,8 +30,6 @@ def choice(*choices: str) -> tuple[Callable[[str], str | None], str]:
 
 
 TIME = (milliseconds, "a time with a unit, such as 500ms, 10s, 2min, 1h")
-NUMBER = (positive_integer, "a number from 1, such as 5")
-NAME = (lambda value: value or None, "the name of a role")
 
 
 def setting(
@@ -58,7 +56,7 @@ class Settings:
     """Longest wait for a lock on a table, during which queries queue behind it; 0: no limit."""
     concurrent_lock_timeout: int = setting(0, TIME)
     """The same for statements behind which no query queues, as CREATE INDEX CONCURRENTLY."""
-    lock_attempts: int = setting(12, NUMBER)
+    lock_attempts: int = setting(12, (positive_integer, "a number from 1, such as 5"))
     """Number of attempts of a revision that does not get its locks."""
     hold_timeout: int = setting(10_000, TIME)
     """Longest that a transaction may block reads or writes of an existing table; 0: no limit."""
@@ -70,7 +68,9 @@ class Settings:
     """What an upgrade does before a revision that breaks the code of the previous one."""
     connect_wait: int = setting(30_000, TIME, of_revision=False)
     """Longest wait for a server that is starting, full, or does not listen; 0: none."""
-    role: str | None = setting(None, NAME, of_revision=False)
+    role: str | None = setting(
+        None, (lambda value: value or None, "the name of a role"), of_revision=False
+    )
     """Role to migrate as, if the role that connects is a member of the owner."""
     ahead: str = setting("refuse", choice("refuse", "accept"), of_revision=False)
     """What ``upgrade head`` does if a newer version of the code has migrated the database."""
