@@ -409,7 +409,7 @@ def test_defaults_of_the_settings() -> None:
     ("arguments", "environment", "message"),
     [
         ({"lock_timeout": "10"}, {}, "-x lock_timeout is '10'"),
-        ({"lock_timeout": ""}, {}, "-x lock_timeout is ''"),
+        ({"lock_timeout": ""}, {}, "-x lock_timeout is empty"),
         ({"lock_timeout": "-1s"}, {}, "-x lock_timeout is '-1s'"),
         ({"lock_timeout": "99999h"}, {}, "-x lock_timeout is '99999h'"),
         ({"lock_attempts": "0"}, {}, "-x lock_attempts is '0'"),
