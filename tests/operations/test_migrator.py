@@ -72,9 +72,10 @@ def test_the_version_is_read_after_the_wait(
 
 
 @pytest.mark.parametrize("name", ["current", "check", "history -i", "upgrade head --sql"])
-@pytest.mark.usefixtures("other_migrator")
-def test_readers_do_not_wait(alembic: Alembic, database: str, name: str) -> None:
-    alembic(database, name, wait_timeout=0).result().succeeded()
+def test_readers_do_not_wait(alembic: Alembic, todays_database: str, name: str) -> None:
+    with psycopg.connect(todays_database, autocommit=True) as other_migrator:
+        other_migrator.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
+        alembic(todays_database, name, wait_timeout=0).result().succeeded()
 
 
 def test_readers_change_nothing(alembic: Alembic, empty_database: str) -> None:
