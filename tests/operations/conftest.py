@@ -10,9 +10,10 @@ from tests.operations.landed import HEAD, PROJECT
 from tests.support.alembic_cli import Alembic, AlembicCli, Command
 from tests.support.drift import ReferenceSchema
 from tests.support.probe_revisions import Revisions
+from tests.trading_bot import PROJECT as TODAY
 from trading_bot_schema import configuration
 from trading_bot_schema.migrator.lock import LOCK_KEY
-from verification import Databases
+from verification import Databases, Project
 from verification.databases import transaction
 
 
@@ -21,6 +22,21 @@ def _landed_revisions(_no_external_settings: None, monkeypatch: pytest.MonkeyPat
     """Let Alembic and the package's own commands use them, in this process and in others."""
     monkeypatch.setenv("ALEMBIC_CONFIG", str(PROJECT.ini))
     monkeypatch.setattr(configuration, "INSTALLED", PROJECT.ini.parent)
+
+
+@pytest.fixture
+def todays_revisions(_landed_revisions: None, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Let them use today's instead, for code that uses the models: ``check``, the application."""
+    monkeypatch.setenv("ALEMBIC_CONFIG", str(TODAY.ini))
+    monkeypatch.setattr(configuration, "INSTALLED", TODAY.ini.parent)
+    return TODAY
+
+
+@pytest.fixture
+def todays_database(todays_revisions: Project, empty_database: str) -> str:
+    """URL of a database at today's head."""
+    todays_revisions.migrate(empty_database)
+    return empty_database
 
 
 @pytest.fixture(scope="session")

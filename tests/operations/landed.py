@@ -22,5 +22,9 @@ shutil.copytree(
     _directory / "alembic",
     ignore=shutil.ignore_patterns("__pycache__", *_later),
 )
+# Not those of today's models.
+TABLES = ("users", "api_keys", "bot_configs", "bot_states", "trades")
+_env = _directory / "alembic" / "env.py"
+_env.write_text(_env.read_text().replace("Base.metadata.tables", str(TABLES)))
 PROJECT = replace(TODAY, ini=Path(shutil.copy(TODAY.ini, _directory)))
 HISTORY = PROJECT.history

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.operations.landed import HEAD
 from tests.support import commandline
 from trading_bot_schema.drift.catalogue import snapshot
-from verification import databases
+from verification import Project, databases
 
 LIKE_WINDOWS = """\
 import os, signal, sys
@@ -50,11 +49,13 @@ def test_what_is_missing(
     assert not server.exists()
 
 
-def test_windows_with_an_external_server(tmp_path: Path, empty_database: str) -> None:
+def test_windows_with_an_external_server(
+    tmp_path: Path, empty_database: str, todays_revisions: Project
+) -> None:
     (tmp_path / "sitecustomize.py").write_text(LIKE_WINDOWS)
     url, path = empty_database, str(tmp_path)
     commandline.run(*UPGRADE, DATABASE_URL=url, PYTHONPATH=path).succeeded()
     example = ("examples/trading_day.py", "--seed", "300")
     result = commandline.run(*example, DATABASE_URL=url, PYTHONPATH=path).succeeded()
     assert result.stdout.count(" agree\n") == 8
-    assert databases.version(empty_database) == HEAD
+    assert databases.version(empty_database) == todays_revisions.head

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections import Counter
+from pathlib import Path
 
 import asyncpg
 from sqlalchemy import func, select
@@ -16,6 +17,7 @@ from tests.support.alembic_cli import AlembicCli
 from tests.support.factories import MINIMAL_ROWS
 from tests.support.probe_revisions import ADD_COLUMN, CONCURRENT_INDEX, Revisions
 from tests.support.waiting import wait_for
+from tests.trading_bot import PROJECT
 from verification import databases
 
 BOTS = 4
@@ -32,8 +34,9 @@ KILL_A_CONNECTION = (
 
 
 async def test_trading_continues(
-    alembic_cli: AlembicCli, database: str, revisions: Revisions
+    alembic_cli: AlembicCli, todays_database: str, tmp_path: Path
 ) -> None:
+    database, revisions = todays_database, Revisions(PROJECT, tmp_path)
     revisions.add("probe_1", ADD_COLUMN.format("trades", "probe"))
     revisions.add("probe_2", CONCURRENT_INDEX)
     engine = make_engine(database, pool_size=2, max_overflow=1)  # fewer connections than bots

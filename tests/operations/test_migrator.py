@@ -14,7 +14,7 @@ from psycopg import sql
 from sqlalchemy import Connection, text
 
 from tests.operations.landed import HEAD, PROJECT
-from tests.support.alembic_cli import Alembic
+from tests.support.alembic_cli import Alembic, AlembicCli
 from tests.support.probe_revisions import (
     ADD_COLUMN,
     CONCURRENT_INDEX,
@@ -72,9 +72,10 @@ def test_the_version_is_read_after_the_wait(
 
 
 @pytest.mark.parametrize("name", ["current", "check", "history -i", "upgrade head --sql"])
-@pytest.mark.usefixtures("other_migrator")
-def test_readers_do_not_wait(alembic: Alembic, database: str, name: str) -> None:
-    alembic(database, name, wait_timeout=0).result().succeeded()
+def test_readers_do_not_wait(alembic_cli: AlembicCli, todays_database: str, name: str) -> None:
+    arguments = ("-x", "wait_timeout=0", *name.split())
+    with transaction(todays_database, f"SELECT pg_advisory_lock({LOCK_KEY})"):
+        alembic_cli.run(*arguments, database=todays_database).succeeded()
 
 
 def test_readers_change_nothing(alembic: Alembic, empty_database: str) -> None:

@@ -18,13 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import User
 from models.database import make_engine
-from tests.operations.landed import HEAD, PROJECT
+from tests.operations.landed import PROJECT
 from tests.support import factories
 from tests.support.alembic_cli import AlembicCli
 from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
 from tests.support.probe_revisions import Revisions
 from trading_bot_schema.migrator.lock import LOCK_KEY
-from verification import databases
+from verification import Project, databases
 
 CLIENTS, UNITS = 12, 10
 """Clients of the application at once, and units of work for each."""
@@ -77,7 +77,7 @@ def other_clients(url: str, number: int = 3) -> Iterator[None]:
 
 @needs_pgbouncer
 def test_session_mode_works_and_leaves_no_session_state(
-    alembic_cli: AlembicCli, empty_database: str
+    alembic_cli: AlembicCli, empty_database: str, todays_revisions: Project
 ) -> None:
     # Without the reset that PgBouncer does itself by default.
     with pgbouncer(empty_database, "session", server_reset_query="") as url:
@@ -86,7 +86,7 @@ def test_session_mode_works_and_leaves_no_session_state(
         commands = [alembic_cli.start("upgrade", "head", database=url) for _ in range(5)]
         for started in commands:
             assert started.result().succeeded().messages == []
-        assert databases.version(empty_database) == HEAD
+        assert databases.version(empty_database) == todays_revisions.head
         for arguments in (("check",), ("downgrade", "base")):
             assert alembic_cli.run(*arguments, database=url).succeeded().messages == []
         assert state_of_sessions(url) == untouched
@@ -156,8 +156,8 @@ async def work(engine: AsyncEngine, client: int) -> None:
 
 
 @needs_pgbouncer
-async def test_one_option_of_the_url_is_enough(database: str) -> None:
-    with pgbouncer(database, "transaction", default_pool_size=3) as url:
+async def test_one_option_of_the_url_is_enough(todays_database: str) -> None:
+    with pgbouncer(todays_database, "transaction", default_pool_size=3) as url:
         # Two applications, whose prepared statements would have the same names.
         engines = [make_engine(f"{url}&pooler=transaction") for _ in range(2)]
         await asyncio.gather(*(work(engines[0], client) for client in range(CLIENTS)))

@@ -6,9 +6,8 @@ from typing import NamedTuple
 import pytest
 from sqlalchemy import make_url
 
-from models import Base
 from models.database import make_engine
-from tests.operations.landed import HEAD, HISTORY
+from tests.operations.landed import HEAD, HISTORY, TABLES
 from tests.support.alembic_cli import AlembicCli, Result
 from tests.support.probe_revisions import ADD_COLUMN, Revisions
 from trading_bot_schema.drift.catalogue import snapshot
@@ -29,10 +28,7 @@ HIDDEN = (
     'row-level security policy for table "alembic_version"',
     "which needs BYPASSRLS",
 )
-OWN_ALL = tuple(
-    f"ALTER TABLE {table} OWNER TO {{role}}"
-    for table in [*Base.metadata.tables, "alembic_version"]
-)
+OWN_ALL = tuple(f"ALTER TABLE {table} OWNER TO {{role}}" for table in [*TABLES, "alembic_version"])
 OWNER = "GRANT ALL ON SCHEMA public TO {role}"
 NO_SUCH_REVISION = ("There is no such revision",)
 SEARCH_PATH = "ALTER ROLE {role} SET search_path = "
@@ -117,7 +113,7 @@ CASES = {
     ),
     "of another project": Case(
         (VERSION, "INSERT INTO alembic_version VALUES ('theirs'), ('too')"),
-        (*Base.metadata.tables, "Correct DATABASE_URL."),
+        (*TABLES, "Correct DATABASE_URL."),
         (ACCEPT + "upgrade head",),
         empty=True,
     ),
@@ -274,7 +270,7 @@ def test_plan_names_the_tables_without_a_recorded_revision(
     assert plan.status == 1
     assert plan.stdout.endswith("It would not run now.\n")
     text = " ".join(plan.stdout.split())
-    for table in Base.metadata.tables:
+    for table in TABLES:
         assert f"blocks: {table}: It exists, but alembic_version records no revision. Use" in text
     assert advice in text
 

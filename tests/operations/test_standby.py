@@ -12,13 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import User, queries
 from models.database import make_engine
-from tests.operations.landed import HISTORY, PROJECT
 from tests.support.alembic_cli import AlembicCli, Result
 from tests.support.factories import MINIMAL_ROWS
 from tests.support.waiting import wait_for
 from trading_bot_schema import embedded
 from trading_bot_schema.url import rendered
-from verification import databases
+from verification import Project, databases
 from verification.databases import scalar
 from verification.inserting import insert
 
@@ -42,7 +41,9 @@ def standby_of(primary: URL) -> Iterator[str]:
     embedded.stop(home)
 
 
-async def test_a_standby(alembic_cli: AlembicCli, package_command: Callable[..., Result]) -> None:
+async def test_a_standby(
+    alembic_cli: AlembicCli, package_command: Callable[..., Result], todays_revisions: Project
+) -> None:
     with embedded.temporary(FAST) as server, standby_of(server) as standby:
         primary = rendered(server)
 
@@ -52,7 +53,7 @@ async def test_a_standby(alembic_cli: AlembicCli, package_command: Callable[...,
             replayed = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
             wait_for(lambda: scalar(standby, replayed, written))
 
-        PROJECT.migrate(primary, HISTORY[-2].revision)
+        todays_revisions.migrate(primary)
         with psycopg.connect(primary) as connection:
             insert(connection, "users", MINIMAL_ROWS["users"])
         wait()
@@ -68,10 +69,12 @@ async def test_a_standby(alembic_cli: AlembicCli, package_command: Callable[...,
                 await queries.claim_due_bots(session)
         await engine.dispose()
 
+        todays_revisions.migrate(primary, "-1")
+        wait()
         message = alembic_cli.run("upgrade", "head", database=standby).refusal()
         assert "read-only" in message
         assert "This server is a standby: point DATABASE_URL at the primary." in message
-        assert databases.version(standby) == HISTORY[-2].revision
+        assert databases.version(standby) == todays_revisions.history[-2].revision
 
         result = package_command("plan", database=standby)
         assert result.status == 1
