@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,8 +26,9 @@ from trading_bot_schema import __main__, embedded
 from trading_bot_schema.url import parse
 from verification import Databases, databases, servers
 from verification.conformance import Conformance
+from verification.databases import Factory
 from verification.observed_revision import ObservedRevision
-from verification.roles import RoleDatabases, databases_for_roles
+from verification.roles import RoleDatabases
 
 _SERVER = pytest.StashKey[ExitStack]()
 
@@ -81,30 +82,31 @@ def server() -> str:
 
 
 @pytest.fixture(scope="session")
-def make_database(server: str) -> Iterator[Callable[..., str]]:
+def make_database(server: str) -> Iterator[Factory]:
     """Create a database that exists until the end of the run: ``make_database(template)``."""
-    with databases.database_factory(server) as make:
-        yield make
+    with closing(Factory(server)) as factory:
+        yield factory
 
 
 @pytest.fixture(scope="session")
-def database_at(make_database: Callable[..., str]) -> Databases:
+def database_at(make_database: Factory) -> Databases:
     """Databases at any revision: ``database_at.at(revision)``."""
     return Databases(PROJECT, make_database)
 
 
 @pytest.fixture(scope="session")
-def role_databases(server: str) -> Iterator[RoleDatabases]:
-    """Databases with the roles of ``docs/roles.sql``."""
+def owned_templates(server: str) -> Iterator[Databases]:
+    """Those of ``owned_databases``, with the roles of the project's script."""
     assert PROJECT.roles
-    with databases_for_roles(PROJECT.roles, server) as roles:
-        yield roles
+    with closing(RoleDatabases(PROJECT.roles, server)) as factory:
+        yield Databases(PROJECT, factory)
 
 
-@pytest.fixture(scope="session")
-def owned_databases(role_databases: RoleDatabases) -> Databases:
+@pytest.fixture
+def owned_databases(owned_templates: Databases) -> Iterator[Databases]:
     """Databases that belong to the role that migrates: ``owned_databases.before(revision)``."""
-    return Databases(PROJECT, role_databases.make, role_databases.app)
+    yield owned_templates
+    owned_templates.release()
 
 
 @pytest.fixture(scope="session")
@@ -120,17 +122,21 @@ def migrated_template(database_at: Databases) -> str:
 
 
 @pytest.fixture
-def empty_database(server: str, make_role: Callable[..., str]) -> Iterator[str]:
+def empty_database(make_database: Factory, make_role: Callable[..., str]) -> Iterator[str]:
     """URL of a database without tables; it is dropped before roles, which may own objects."""
-    with databases.database(server, f"test_{uuid4().hex}") as url:
-        yield url
+    url = make_database()
+    yield url
+    make_database.drop(url)
 
 
 @pytest.fixture
-def database(server: str, migrated_template: str, make_role: Callable[..., str]) -> Iterator[str]:
+def database(
+    make_database: Factory, migrated_template: str, make_role: Callable[..., str]
+) -> Iterator[str]:
     """URL of a database at the head revision; it is dropped before roles."""
-    with databases.database(server, f"test_{uuid4().hex}", migrated_template) as url:
-        yield url
+    url = make_database(migrated_template)
+    yield url
+    make_database.drop(url)
 
 
 @pytest.fixture

@@ -10,18 +10,18 @@ The server is the one that TEST_DATABASE_URL names, else a temporary embedded on
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 
 from alembic.script import Script
 from alembic.util import CommandError
 
 from trading_bot_schema.embedded import EmbeddedError
 from verification import lines, sealed, servers
-from verification.databases import database_factory
+from verification.databases import Factory
 from verification.guarantees import GUARANTEES
 from verification.history import Databases
 from verification.project import Project, load
-from verification.roles import databases_for_roles
+from verification.roles import RoleDatabases
 from verification.rows import RowsError
 
 
@@ -88,13 +88,10 @@ def check(databases: Databases, script: Script) -> bool:
 @contextmanager
 def databases_of(project: Project) -> Iterator[Databases]:
     """Yield the databases of a project, for its roles if it has any."""
-    with ExitStack() as stack:
-        server = stack.enter_context(servers.server())
-        if project.roles is None:
-            yield Databases(project, stack.enter_context(database_factory(server)))
-        else:
-            roles = stack.enter_context(databases_for_roles(project.roles, server))
-            yield Databases(project, roles.make, roles.app)
+    with servers.server() as server:
+        factory = RoleDatabases(project.roles, server) if project.roles else Factory(server)
+        with closing(factory):
+            yield Databases(project, factory)
 
 
 if __name__ == "__main__":

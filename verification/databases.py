@@ -3,8 +3,8 @@
 import itertools
 import os
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -55,25 +55,52 @@ def release(url: str) -> int:
 @contextmanager
 def database(server: str, name: str, template: str = "template0") -> Iterator[str]:
     """Create a database on a server as a copy of a template, yield its URL, and drop it."""
-    execute(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
-    try:
-        yield make_url(server).set(database=name).render_as_string(hide_password=False)
-    finally:
-        execute(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    with closing(Factory(server)) as make:
+        yield make(template, name)
 
 
-@contextmanager
-def database_factory(server: str) -> Iterator[Callable[..., str]]:
-    """Yield a function that creates a database as a copy of a template and returns its URL.
+class Factory:
+    """Creates databases on a server, and drops those that remain when it is closed.
 
-    The databases are dropped at the end.
+    It keeps one connection, as each costs as much as a small query.
     """
-    prefix = f"test_{uuid4().hex[:12]}"
-    numbers = itertools.count(1)
-    with ExitStack() as stack:
-        yield lambda template="template0": stack.enter_context(
-            database(server, f"{prefix}_{next(numbers)}", template)
-        )
+
+    app = ""
+    """The application's role, if the databases belong to another one."""
+
+    def __init__(self, server: str) -> None:
+        """Connect to a server."""
+        self.server = server
+        self.prefix = f"test_{uuid4().hex[:12]}"
+        self._numbers = itertools.count(1)
+        self._connection = psycopg.connect(server, autocommit=True)
+        self._names: set[str] = set()
+
+    def __call__(self, template: str = "template0", name: str = "") -> str:
+        """Return the URL of a new database, a copy of a template."""
+        name = name or f"{self.prefix}_{next(self._numbers)}"
+        # Copying the files takes half the time of copying pages.
+        copy = f'TEMPLATE "{template}" STRATEGY FILE_COPY'
+        self._connection.execute(f'CREATE DATABASE "{name}" {copy}'.encode())
+        self._names.add(name)
+        return make_url(self.server).set(database=name).render_as_string(hide_password=False)
+
+    def drop(self, *urls: str) -> None:
+        """Drop databases."""
+        for name in map(name_of, urls):
+            self._names.discard(name)
+            self._connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+
+    def close(self) -> None:
+        """Drop all databases, and close the connection."""
+        for name in self._names:
+            self._connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+        self._connection.close()
+
+
+def name_of(url: str) -> str:
+    """Return the name of a database."""
+    return str(make_url(url).database)
 
 
 def sync_engine(url: str | URL) -> Engine:

@@ -6,7 +6,6 @@ failure names what to do.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
 
 from alembic.script import Script
 
@@ -19,10 +18,12 @@ from verification.round_trip import undeclared
 Guarantee = Callable[[Databases, Script], Iterator[str]]
 
 
-@cache
 def observed(databases: Databases, script: Script) -> ObservedRevision:
     """Observe a revision, once."""
-    return ObservedRevision(databases, script)
+    if script not in databases.observed:
+        databases.observed[script] = ObservedRevision(databases, script)
+    observed: ObservedRevision = databases.observed[script]
+    return observed
 
 
 def follows_the_rules_for_code(databases: Databases, script: Script) -> Iterator[str]:

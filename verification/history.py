@@ -8,12 +8,11 @@ from typing import Any, Self, TypeVar
 
 from alembic import command
 from alembic.script import Script
-from sqlalchemy import make_url
 from sqlalchemy.exc import DataError, IntegrityError
 
 from trading_bot_schema.drift.catalogue import Catalogue, snapshot
 from verification import rows
-from verification.databases import execute, sync_engine
+from verification.databases import Factory, name_of, sync_engine
 from verification.project import Project, before
 
 T = TypeVar("T")
@@ -22,15 +21,12 @@ T = TypeVar("T")
 class Databases:
     """Creates databases at any revision of a project; each revision runs once."""
 
-    def __init__(self, project: Project, make: Callable[..., str], app: str = "") -> None:
-        """Take a project.
-
-        Args:
-            project: The project.
-            make: Creates a database as a copy of a template, and returns its URL.
-            app: The application's role, if the databases belong to another one.
-        """
-        self.project, self.make, self.app = project, make, app
+    def __init__(self, project: Project, factory: Factory) -> None:
+        """Take a project, and what creates databases."""
+        self.project, self.app, self._factory = project, factory.app, factory
+        self._temporary: list[str] = []
+        self.observed: dict[Script, Any] = {}
+        """What was observed on them."""
         self._templates: dict[tuple[object, ...], str] = {}
         self._shared: dict[tuple[object, ...], Any] = {}
         """By the names of templates, also for projects with further revisions."""
@@ -61,18 +57,26 @@ class Databases:
         """Return one at a revision, with rows that the downgrade accepts."""
         return self.make(self._suitable(script, "after"))
 
-    def drop(self, url: str) -> None:
-        """Drop a database that is no longer needed."""
-        server = make_url(url).difference_update_query(["options"]).set(database="postgres")
-        execute(
-            server.render_as_string(hide_password=False),
-            f'DROP DATABASE IF EXISTS "{name_of(url)}" WITH (FORCE)',
-        )
+    def make(self, template: str = "template0") -> str:
+        """Return the URL of a new database, a copy of a template, until :meth:`release`."""
+        self._temporary.append(self._factory(template))
+        return self._temporary[-1]
+
+    def keep(self, url: str) -> str:
+        """Return the name of a database, which is kept as a template."""
+        self._temporary.remove(url)
+        return name_of(url)
+
+    def release(self) -> None:
+        """Drop the databases that are not kept."""
+        self._factory.drop(*self._temporary)
+        self._temporary.clear()
+        self.observed.clear()
 
     def cached(self, key: tuple[str, ...], create: Callable[[], str]) -> str:
         """Return the name of a template database, created on first use."""
         if key not in self._templates:
-            self._templates[key] = name_of(create())
+            self._templates[key] = self.keep(create())
         return self._templates[key]
 
     def schema(self, *revisions: str) -> Catalogue:
@@ -118,7 +122,7 @@ class Databases:
         def create() -> str:
             url, *other = map(self.make, templates)
             rows.fill(url, self.project, near, *other)
-            return name_of(url)
+            return self.keep(url)
 
         return self.once(("filled", *templates, near), create)
 
@@ -148,11 +152,6 @@ class Databases:
             return self.filled_template(*start)
 
         return self.once(key, create)
-
-
-def name_of(url: str) -> str:
-    """Return the name of a database."""
-    return str(make_url(url).database)
 
 
 def offline(project: Project, direction: Callable[..., None], revisions: str) -> str:

@@ -6,9 +6,9 @@ be interrupted half-way: ``CREATE INDEX CONCURRENTLY`` then leaves an invalid in
 """
 
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import psycopg
@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from trading_bot_schema.drift.catalogue import differences, snapshot
 from verification import databases
 from verification.content import content, lost
-from verification.observation import POLL_SECONDS, Observation, Statement
+from verification.observation import Observation, Statement
 from verification.roles import as_role
 from verification.rules import Violation
 
@@ -122,61 +122,35 @@ def _committed(observation: Observation, places: list[tuple[int, bool]]) -> str:
 @contextmanager
 def _interruption(connection: Connection, place: int | None, *, within: bool) -> Iterator[None]:
     """Interrupt a connection before its nth statement, or within it while it waits for a lock."""
-    engine = connection.engine
+    engine, numbers = connection.engine, count()
     number = -1
-    stop = threading.Event()
-    interrupted = threading.Event()
-    threads: list[threading.Thread] = []
-
-    def cancel(pid: int, ready: threading.Event) -> None:
-        # In the role that connects, which may cancel the session.
-        url = as_role(engine.url.set(drivername="postgresql"))
-        with psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as monitor:
-            (tables,) = monitor.execute(TABLES).fetchone() or ("",)
-            # Building or dropping an index concurrently waits for the end of writers.
-            holder.execute(f"LOCK TABLE {tables} IN ROW EXCLUSIVE MODE")
-            ready.set()
-            while not stop.wait(POLL_SECONDS):
-                waits = monitor.execute("SELECT pg_blocking_pids(%s) <> '{}'", [pid]).fetchone()
-                if waits == (True,):
-                    interrupted.set()
-                    monitor.execute("SELECT pg_cancel_backend(%s)", [pid])
-                    stop.wait()
-
-    def interrupt() -> None:
-        interrupted.set()
-        raise _Interrupted
 
     def before(_: Any, cursor: Any, *__: Any) -> None:
         nonlocal number
-        number += 1
-        if number != place:
-            return
-        if not within:
-            interrupt()
-        ready = threading.Event()
-        thread = threading.Thread(target=cancel, args=(cursor.connection.info.backend_pid, ready))
-        threads.append(thread)
-        thread.start()
-        while not ready.wait(POLL_SECONDS):
-            assert thread.is_alive(), "the tables cannot be locked"
+        number = next(numbers)
+        if number == place:
+            if not within:
+                raise _Interrupted
+            # Building or dropping an index concurrently waits for the end of writers.
+            (tables,) = holder.execute(TABLES).fetchone() or ("",)
+            holder.execute(f"LOCK TABLE {tables} IN ROW EXCLUSIVE MODE")
+            cursor.connection.execute("SET lock_timeout = '10ms'")
 
     def after(*_: Any) -> None:
-        if threads and not interrupted.is_set():
-            interrupt()
+        if number == place:
+            raise _Interrupted
 
     event.listen(engine, "before_cursor_execute", before)
     event.listen(engine, "after_cursor_execute", after)
-    try:
-        yield
-    except Exception:
-        if interrupted.is_set():
-            raise _Interrupted from None
-        raise
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+    with psycopg.connect(as_role(engine.url.set(drivername="postgresql"))) as holder:
+        try:
+            yield
+        except DBAPIError:
+            if place is not None and number >= place:
+                raise _Interrupted from None
+            raise
+        finally:
+            holder.rollback()
 
 
 def _difference(

@@ -14,7 +14,7 @@ from tests.trading_bot import PROJECT as TODAY
 from trading_bot_schema import configuration
 from trading_bot_schema.migrator.lock import LOCK_KEY
 from verification import Databases, Project
-from verification.databases import transaction
+from verification.databases import Factory, transaction
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def todays_database(todays_revisions: Project, empty_database: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def database_at(make_database: Callable[..., str]) -> Databases:
+def database_at(make_database: Factory) -> Databases:
     """Databases at any revision: ``database_at.at(revision)``."""
     return Databases(PROJECT, make_database)
 

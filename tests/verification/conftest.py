@@ -1,6 +1,7 @@
 """Fixtures as in ``tests/conftest.py``, of the library instead of the bot."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,27 +9,29 @@ import pytest
 from tests.support.probe_revisions import Revisions
 from tests.verification.project import LIBRARY
 from verification import Databases
-from verification.roles import RoleDatabases, databases_for_roles
+from verification.databases import Factory
+from verification.roles import RoleDatabases
 
 
 @pytest.fixture(scope="session")
-def database_at(make_database: Callable[..., str]) -> Databases:
+def database_at(make_database: Factory) -> Databases:
     """Databases at any revision: ``database_at.at(revision)``."""
     return Databases(LIBRARY, make_database)
 
 
 @pytest.fixture(scope="session")
-def role_databases(server: str) -> Iterator[RoleDatabases]:
-    """Databases with an owner and a role of the application."""
+def owned_templates(server: str) -> Iterator[Databases]:
+    """Those of ``owned_databases``, with the roles of the project's script."""
     assert LIBRARY.roles
-    with databases_for_roles(LIBRARY.roles, server) as roles:
-        yield roles
+    with closing(RoleDatabases(LIBRARY.roles, server)) as factory:
+        yield Databases(LIBRARY, factory)
 
 
-@pytest.fixture(scope="session")
-def owned_databases(role_databases: RoleDatabases) -> Databases:
+@pytest.fixture
+def owned_databases(owned_templates: Databases) -> Iterator[Databases]:
     """Databases that belong to the role that migrates: ``owned_databases.before(revision)``."""
-    return Databases(LIBRARY, role_databases.make, role_databases.app)
+    yield owned_templates
+    owned_templates.release()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """``docs/schema.sql``: the schema that the migrations build, for review."""
 
 import re
+from contextlib import closing
 
 from tools import ROOT
 from trading_bot_schema.drift.catalogue import snapshot
@@ -16,7 +17,7 @@ def text(heading: str) -> str:
     Raises:
         EmbeddedError: There is no server.
     """
-    with server() as at, databases.database_factory(at) as make_database:
+    with server() as at, closing(databases.Factory(at)) as make_database:
         url = make_database()
         load(ROOT).migrate(url)
         objects = snapshot(url).objects

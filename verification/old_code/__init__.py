@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trading_bot_schema.docstrings import OldCode
 from verification.databases import execute, sync_engine
-from verification.history import Databases, name_of
+from verification.history import Databases
 from verification.old_code.statements import (
     Outcome,
     StatementCase,
@@ -90,7 +90,7 @@ def observe(databases: Databases, template: str, upgrade: Upgrade) -> OldCode:
 def _prepared(databases: Databases, template: str, refused: Refused) -> Prepared:
     url = databases.make(template)
     with sync_engine(as_role(url)).begin() as connection:
-        return name_of(url), read_tables(connection, refused)
+        return databases.keep(url), read_tables(connection, refused)
 
 
 def _is_refusal(error: DBAPIError) -> bool:
@@ -105,7 +105,6 @@ def _refused_rows(databases: Databases, prepared: Prepared, upgrade: Upgrade) ->
     earlier = _errors(url, tables)
     upgrade(url)
     later = _errors(url, tables)
-    databases.drop(url)
     return {
         name: {
             old.key_of(texts): after
@@ -129,10 +128,7 @@ def _run(
 ) -> OldCode:
     template, tables = prepared
     url = databases.make(template)
-    try:
-        return asyncio.run(_outcome(databases, url, tables, upgrade, removed))
-    finally:
-        databases.drop(url)
+    return asyncio.run(_outcome(databases, url, tables, upgrade, removed))
 
 
 async def _outcome(
