@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.operations.landed import HEAD
-from tests.support.alembic_cli import AlembicCli, Command
+from tests.support.alembic_cli import Alembic, AlembicCli, Command
 from tests.support.probe_revisions import Revisions
 from trading_bot_schema import embedded
 from verification import databases
@@ -37,8 +37,7 @@ def waiting(alembic_cli: AlembicCli, url: str, *arguments: str) -> Command:
 
 def assert_success(command: Command) -> str:
     """Wait until the command succeeds; return its only message."""
-    result = command.result().succeeded()
-    (message,) = result.messages
+    (message,) = command.result().succeeded().messages
     assert message.startswith("WARNI [alembic.migrator] Cannot connect to the database: ")
     return message
 
@@ -106,13 +105,12 @@ def test_the_wait_is_limited(alembic_cli: AlembicCli) -> None:
 
 
 def test_a_role_without_a_second_connection(
-    alembic_cli: AlembicCli, empty_database: str, limited: str, revisions: Revisions
+    alembic: Alembic, empty_database: str, limited: str, revisions: Revisions
 ) -> None:
+    assert alembic(limited).result().status == 0
     revisions.add("probe", 'op.execute("LOCK TABLE users")')
-    arguments = ("-c", revisions.ini, "-x", "lock_timeout=300ms", "-x", "lock_attempts=1")
-    assert alembic_cli.run("upgrade", "head", database=limited).status == 0
     with databases.transaction(empty_database, "SELECT FROM users"):
-        result = alembic_cli.run(*arguments, "upgrade", "head", database=limited)
+        result = alembic(limited, lock_timeout="300ms", lock_attempts=1).result()
     assert result.status != 0
     assert "Blocked by an unknown session, as the migration is not watched" in result.messages[-1]
     assert "too many connections for role" in result.output

@@ -56,8 +56,8 @@ def test_a_warning_before_a_revision_that_breaks_old_code(
     assert "Running upgrade expand -> contract" in result.stderr.partition(message)[2]
     assert databases.version(database) == "contract"
     # A downgrade is not refused.
-    result = alembic(database, "downgrade -2", contract="refuse").result().succeeded()
-    assert result.messages == []
+    downgrade = alembic(database, "downgrade -2", contract="refuse")
+    assert downgrade.result().succeeded().messages == []
     assert databases.version(database) == HEAD
 
 
@@ -85,10 +85,9 @@ def test_a_compatible_revision_after_it_is_refused(
     alembic: Alembic, database: str, declare: Declare
 ) -> None:
     declare(expand=FAILS_ONCE, contract=CONTRACT, needed=OLD_CODE)
-    message = alembic(database, contract="refuse").result().refusal()
-    assert f"Revision contract {BREAKAGE}" in message
-    assert "but revision needed follows" in message
-    assert "Nothing is changed." in message
+    alembic(database, contract="refuse").result().refusal(
+        f"Revision contract {BREAKAGE}", "but revision needed follows", "Nothing is changed."
+    )
     assert databases.version(database) == HEAD
 
 
@@ -106,9 +105,9 @@ def test_what_breaks_old_code_is_not_declared(
     alembic: Alembic, database: str, declare: Declare, line: str
 ) -> None:
     declare(expand=OLD_CODE, probe=line)
-    message = alembic(database, contract="refuse").result().refusal()
-    assert "Revision probe: " in message
-    assert "it may break old code, and contract=refuse says that it must not." in message
+    alembic(database, contract="refuse").result().refusal(
+        "Revision probe: ", "it may break old code, and contract=refuse says that it must not."
+    )
     assert databases.version(database) == HEAD
 
 
@@ -121,15 +120,16 @@ def test_a_downgrade_that_loses_rows(
     databases.execute(database, INSERT, "ANALYZE users")
     before = snapshot(database)
     refused = "This downgrade loses users (about 20 rows), and lose=refuse says"
-    assert refused in alembic(database, "downgrade base", lose="refuse").result().refusal()
+    alembic(database, "downgrade base", lose="refuse").result().refusal(refused)
     with monkeypatch.context() as environment:
         environment.setenv("MIGRATION_LOSE", "refuse")
-        assert refused in alembic(database, "downgrade base").result().refusal()
+        alembic(database, "downgrade base").result().refusal(refused)
     assert (snapshot(database), databases.version(database)) == (before, HEAD)
     # Renamed since, the table has the rows all the same.
     databases.execute(database, "ALTER TABLE users RENAME TO people")
-    message = alembic(database, "downgrade base", lose="refuse").result().refusal()
-    assert "users (there is no table of that name now)" in message
+    alembic(database, "downgrade base", lose="refuse").result().refusal(
+        "users (there is no table of that name now)"
+    )
 
 
 def test_without_the_guard_there_is_a_warning(alembic: Alembic, database: str) -> None:
@@ -158,8 +158,8 @@ def test_a_column_is_lost_with_its_rows(
     )
     alembic(database, lose="refuse").result().succeeded()
     databases.execute(database, INSERT, analyze)
-    message = alembic(database, "downgrade -1", lose="refuse").result().refusal()
-    assert f"loses users.probe ({rows} rows)" in message
+    downgrade = alembic(database, "downgrade -1", lose="refuse")
+    downgrade.result().refusal(f"loses users.probe ({rows} rows)")
     assert databases.version(database) == "probe"
 
 
@@ -180,9 +180,10 @@ def test_what_a_downgrade_loses_is_not_declared(
 ) -> None:
     declare(probe=line)
     databases.execute(database, "UPDATE alembic_version SET version_num = 'probe'")
-    message = alembic(database, "downgrade -1", lose="refuse").result().refusal()
-    assert "what revision probe does not declare (" in message
-    assert "lose=refuse says that it must not. Nothing is changed." in message
+    alembic(database, "downgrade -1", lose="refuse").result().refusal(
+        "what revision probe does not declare (",
+        "lose=refuse says that it must not. Nothing is changed.",
+    )
     assert databases.version(database) == "probe"
 
 

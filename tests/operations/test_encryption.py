@@ -53,14 +53,14 @@ def encrypted(server: str) -> Iterator[Encrypted]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = {"client_tls_key_file": key, "client_tls_cert_file": certificate}
     with pgbouncer(
         server,
         "session",
         listen_addr="127.0.0.1",
         listen_port=port,
         client_tls_sslmode="prefer",
-        **settings,
+        client_tls_key_file=key,
+        client_tls_cert_file=certificate,
     ) as url:
         yield Encrypted(make_url(url).set(host="localhost", port=port, query={}), certificate)
     shutil.rmtree(directory)

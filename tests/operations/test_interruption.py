@@ -53,10 +53,8 @@ OUTSIDE_TRANSACTIONS = {
     if "autocommit_block" in Path(revision.path).read_text()
 }
 
-State = tuple[dict[str, str], str | None]
 
-
-def state(url: str) -> State:
+def state(url: str) -> tuple[dict[str, str], str | None]:
     """Read all objects and the revision. Before the first one, alembic_version may be missing."""
     objects = snapshot(url).objects.items()
     return {name: text for name, text in objects if "alembic_version" not in name}, version(url)
@@ -80,11 +78,11 @@ def fingerprint(url: str) -> tuple[str, str | None]:
     return scalar(url, f"SELECT md5(string_agg(row, '' ORDER BY row)) FROM ({ROWS})"), version(url)
 
 
-OTHERS = (
-    " FROM pg_stat_activity WHERE datname = current_database()"
+TERMINATE = (
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+    " WHERE datname = current_database()"
     " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
 )
-TERMINATE = f"SELECT count(pg_terminate_backend(pid)) {OTHERS}"
 
 
 @pytest.mark.parametrize(("name", "start", "target"), STEPS)
@@ -131,8 +129,7 @@ def test_between_two_statements(
     if isinstance(interruption, str):
         scalar(url, interruption)
         migrator.resume()
-        message = migrator.result().refusal()
-        assert "The connection broke and what was not committed is undone" in message
+        migrator.result().refusal("The connection broke and what was not committed is undone")
     else:
         migrator.send(interruption)
         expected = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 128 + signal.SIGTERM}

@@ -20,7 +20,7 @@ from models import User
 from models.database import make_engine
 from tests.operations.landed import PROJECT
 from tests.support import factories
-from tests.support.alembic_cli import AlembicCli
+from tests.support.alembic_cli import Alembic, AlembicCli
 from tests.support.pgbouncer import needs_pgbouncer, pgbouncer
 from tests.support.probe_revisions import Revisions
 from trading_bot_schema.migrator.lock import LOCK_KEY
@@ -111,7 +111,7 @@ def test_other_modes_are_refused(
         untouched = state_of_sessions(url, 1)
         with other_clients(url, clients):
             for arguments in (("upgrade", "head"), ("current",), ("upgrade", "head")):
-                assert REFUSED in alembic_cli.run(*arguments, database=url).refusal()
+                alembic_cli.run(*arguments, database=url).refusal(REFUSED)
         assert state_of_sessions(url, 1 if pool_size == 1 else 2) == untouched
         assert session_locks(empty_database) == 0
     assert databases.version(empty_database) is None
@@ -135,13 +135,12 @@ def test_an_application_that_migrates_is_refused_too(empty_database: str) -> Non
 
 @pytest.mark.parametrize("revisions_after", [0, 1])
 def test_a_lock_that_was_lost_is_an_error(
-    alembic_cli: AlembicCli, database: str, revisions: Revisions, revisions_after: int
+    alembic: Alembic, database: str, revisions: Revisions, revisions_after: int
 ) -> None:
     revisions.add("probe_1", f'op.execute("SELECT pg_advisory_unlock({LOCK_KEY})")')
     if revisions_after:
         revisions.add("probe_2", 'op.execute("CREATE TABLE probe ()")')
-    message = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database).refusal()
-    assert "no longer holds its lock" in message
+    alembic(database).result().refusal("no longer holds its lock")
     assert databases.version(database) == "probe_1"
 
 

@@ -52,10 +52,12 @@ class Result:
         assert self.status == 0, self.output
         return self
 
-    def refusal(self) -> str:
-        """Return the only message of a command that must fail."""
+    def refusal(self, *parts: str) -> str:
+        """Return the only message of a command that must fail, which must have all parts."""
         assert self.status > 0, self.output
         (message,) = self.messages
+        missing = [part for part in parts if part not in message]
+        assert missing == [], (missing, message)
         return message
 
 
