@@ -27,7 +27,7 @@ from trading_bot_schema.url import parse
 from verification import Databases, databases, servers
 from verification.conformance import Conformance
 from verification.observed_revision import ObservedRevision
-from verification.roles import RoleDatabases, databases_for_roles
+from verification.roles import databases_for_roles
 
 _SERVER = pytest.StashKey[ExitStack]()
 
@@ -94,17 +94,10 @@ def database_at(make_database: Callable[..., str]) -> Databases:
 
 
 @pytest.fixture(scope="session")
-def role_databases(server: str) -> Iterator[RoleDatabases]:
-    """Databases with the roles of ``docs/roles.sql``."""
-    assert PROJECT.roles
-    with databases_for_roles(PROJECT.roles, server) as roles:
-        yield roles
-
-
-@pytest.fixture(scope="session")
-def owned_databases(role_databases: RoleDatabases) -> Databases:
+def owned_databases(server: str) -> Iterator[Databases]:
     """Databases that belong to the role that migrates: ``owned_databases.before(revision)``."""
-    return Databases(PROJECT, role_databases.make, role_databases.app)
+    with databases_for_roles(PROJECT, server) as owned:
+        yield owned
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,12 @@ The server is the one that TEST_DATABASE_URL names, else a temporary embedded on
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 
 from alembic.script import Script
 from alembic.util import CommandError
 
 from trading_bot_schema.embedded import EmbeddedError
 from verification import lines, sealed, servers
-from verification.databases import database_factory
 from verification.guarantees import GUARANTEES
 from verification.history import Databases
 from verification.project import Project, load
@@ -49,7 +46,7 @@ def run(project: Project, command: str, names: list[str]) -> int:
         print("All revisions are sealed: name one.")  # noqa: T201
         return 0
     failed = False
-    with databases_of(project) as databases:
+    with servers.server() as server, databases_for_roles(project, server) as databases:
         for script in chosen:
             if command == "lines":
                 written = lines.write(databases, script)
@@ -83,18 +80,6 @@ def check(databases: Databases, script: Script) -> bool:
         for problem in problems:
             print(f"{path}: {problem}\n")  # noqa: T201
     return failed
-
-
-@contextmanager
-def databases_of(project: Project) -> Iterator[Databases]:
-    """Yield the databases of a project, for its roles if it has any."""
-    with ExitStack() as stack:
-        server = stack.enter_context(servers.server())
-        if project.roles is None:
-            yield Databases(project, stack.enter_context(database_factory(server)))
-        else:
-            roles = stack.enter_context(databases_for_roles(project.roles, server))
-            yield Databases(project, roles.make, roles.app)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,22 @@
 import itertools
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 from alembic.runtime.migration import MigrationContext
+from psycopg import sql
+from psycopg.rows import dict_row
 from sqlalchemy import URL, Engine, create_engine, make_url, pool
 
 from trading_bot_schema import embedded
+from verification import servers
+
+CREATE = 'CREATE DATABASE "{}" TEMPLATE "{}" STRATEGY FILE_COPY'
+DROP = 'DROP DATABASE IF EXISTS "{}" WITH (FORCE)'
 
 
 def execute(url: str, *statements: str) -> None:
@@ -47,33 +53,63 @@ def transaction(
             connection.rollback()
 
 
+def insert(
+    connection: psycopg.Connection[Any], table: str, row: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Insert a row, also with a given id; return the stored row."""
+    statement = sql.SQL(
+        "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({}) RETURNING *"
+    ).format(
+        sql.SQL(table),
+        sql.SQL(", ").join(map(sql.Identifier, row)),
+        sql.SQL(", ").join(map(sql.Placeholder, row)),
+    )
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement, row).fetchone() or {}
+
+
 def release(url: str) -> int:
     """Return the release of a server, such as 18."""
     return int(scalar(url, "SHOW server_version_num")) // 10_000
 
 
+def is_temporary(server: str) -> bool:
+    """Return whether a server ends with this run, so that its databases need not be dropped.
+
+    Hundreds of them would take as long as a tenth of the run.
+    """
+    return bool(scalar(server, "SHOW cluster_name") == servers.NOT_DURABLE["cluster_name"])
+
+
 @contextmanager
 def database(server: str, name: str, template: str = "template0") -> Iterator[str]:
     """Create a database on a server as a copy of a template, yield its URL, and drop it."""
-    execute(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
+    execute(server, CREATE.format(name, template))
     try:
         yield make_url(server).set(database=name).render_as_string(hide_password=False)
     finally:
-        execute(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        execute(server, DROP.format(name))
 
 
 @contextmanager
 def database_factory(server: str) -> Iterator[Callable[..., str]]:
     """Yield a function that creates a database as a copy of a template and returns its URL.
 
-    The databases are dropped at the end.
+    The databases are dropped at the end, except on a temporary server, which ends soon.
     """
     prefix = f"test_{uuid4().hex[:12]}"
     numbers = itertools.count(1)
-    with ExitStack() as stack:
-        yield lambda template="template0": stack.enter_context(
-            database(server, f"{prefix}_{next(numbers)}", template)
-        )
+    keep = is_temporary(server)
+    with psycopg.connect(server, autocommit=True) as session, ExitStack() as stack:
+
+        def make(template: str = "template0") -> str:
+            name = f"{prefix}_{next(numbers)}"
+            session.execute(CREATE.format(name, template).encode())
+            if not keep:
+                stack.callback(session.execute, DROP.format(name).encode())
+            return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+        yield make
 
 
 def sync_engine(url: str | URL) -> Engine:

@@ -20,7 +20,7 @@ from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event
 
 from trading_bot_schema.docstrings import LOCKS, strongest
 from verification import databases
@@ -43,6 +43,10 @@ SETTINGS = TIMEOUTS | {
     "random_page_cost": "0",
     "max_parallel_workers_per_gather": "0",  # whose reads are counted elsewhere
 }
+SET_THE_KNOWN = """
+SELECT set_config(name, value, false)
+FROM pg_settings JOIN unnest(%s::text[], %s::text[]) AS own (name, value) USING (name)
+"""
 CANNOT_RUN_IN_A_TRANSACTION = (
     psycopg.errors.ActiveSqlTransaction,
     psycopg.errors.InvalidTransactionTermination,
@@ -215,10 +219,7 @@ def observe(url: str, migrate: Callable[[Connection], object], project: Project)
         observer = _Observer(url, monitor, stack, project)
         engine = databases.sync_engine(url)
         with engine.connect() as connection:
-            for name in connection.scalars(text("SELECT name FROM pg_settings")).all():
-                if name in SETTINGS:
-                    set_config = text("SELECT set_config(:name, :value, false)")
-                    connection.execute(set_config, {"name": name, "value": SETTINGS[name]})
+            connection.exec_driver_sql(SET_THE_KNOWN, ([*SETTINGS], [*SETTINGS.values()]))
             connection.commit()
             event.listen(engine, "before_cursor_execute", observer.before)
             event.listen(engine, "after_cursor_execute", observer.after)

@@ -6,28 +6,26 @@ be interrupted half-way: ``CREATE INDEX CONCURRENTLY`` then leaves an invalid in
 """
 
 import re
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError
 
 from trading_bot_schema.drift.catalogue import differences, snapshot
 from verification import databases
 from verification.content import content, lost
-from verification.observation import POLL_SECONDS, Observation, Statement
+from verification.observation import Observation, Statement
 from verification.roles import as_role
 from verification.rules import Violation
+from verification.tables import TABLES
 
 MAX_PLACES = 10
 """Number of interruptions counted from the start, and of those counted from the end."""
-TABLES = """
-SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
-WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
-"""
+NAMES = f"SELECT string_agg(name, ', ') FROM ({TABLES}) t"
 
 
 class _Interrupted(Exception):  # noqa: N818
@@ -121,62 +119,42 @@ def _committed(observation: Observation, places: list[tuple[int, bool]]) -> str:
 
 @contextmanager
 def _interruption(connection: Connection, place: int | None, *, within: bool) -> Iterator[None]:
-    """Interrupt a connection before its nth statement, or within it while it waits for a lock."""
-    engine = connection.engine
-    number = -1
-    stop = threading.Event()
-    interrupted = threading.Event()
-    threads: list[threading.Thread] = []
+    """Interrupt a connection before its nth statement, or within it where it waits for a lock."""
+    engine, numbers = connection.engine, count()
+    # In the role that connects, which may lock all tables.
+    url = as_role(engine.url.set(drivername="postgresql"))
+    interrupted = False
 
-    def cancel(pid: int, ready: threading.Event) -> None:
-        # In the role that connects, which may cancel the session.
-        url = as_role(engine.url.set(drivername="postgresql"))
-        with psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as monitor:
-            (tables,) = monitor.execute(TABLES).fetchone() or ("",)
-            # Building or dropping an index concurrently waits for the end of writers.
-            holder.execute(f"LOCK TABLE {tables} IN ROW EXCLUSIVE MODE")
-            ready.set()
-            while not stop.wait(POLL_SECONDS):
-                waits = monitor.execute("SELECT pg_blocking_pids(%s) <> '{}'", [pid]).fetchone()
-                if waits == (True,):
-                    interrupted.set()
-                    monitor.execute("SELECT pg_cancel_backend(%s)", [pid])
-                    stop.wait()
-
-    def interrupt() -> None:
-        interrupted.set()
+    def interrupt(*_: Any) -> None:
+        nonlocal interrupted
+        interrupted = True
         raise _Interrupted
 
+    def failed(context: ExceptionContext) -> None:
+        if isinstance(context.original_exception, psycopg.errors.LockNotAvailable):
+            interrupt()
+
     def before(_: Any, cursor: Any, *__: Any) -> None:
-        nonlocal number
-        number += 1
-        if number != place:
+        if next(numbers) != place:
             return
         if not within:
             interrupt()
-        ready = threading.Event()
-        thread = threading.Thread(target=cancel, args=(cursor.connection.info.backend_pid, ready))
-        threads.append(thread)
-        thread.start()
-        while not ready.wait(POLL_SECONDS):
-            assert thread.is_alive(), "the tables cannot be locked"
-
-    def after(*_: Any) -> None:
-        if threads and not interrupted.is_set():
-            interrupt()
+        holder = stack.enter_context(psycopg.connect(url))
+        (tables,) = holder.execute(NAMES).fetchone() or ("",)
+        # Building or dropping an index concurrently waits for the end of writers.
+        holder.execute(f"LOCK TABLE {tables} IN ROW EXCLUSIVE MODE")
+        cursor.connection.execute("SET lock_timeout = '10ms'")
+        event.listen(engine, "handle_error", failed)
+        event.listen(engine, "after_cursor_execute", interrupt)  # if it does not wait
 
     event.listen(engine, "before_cursor_execute", before)
-    event.listen(engine, "after_cursor_execute", after)
-    try:
-        yield
-    except Exception:
-        if interrupted.is_set():
-            raise _Interrupted from None
-        raise
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+    with ExitStack() as stack:
+        try:
+            yield
+        except Exception:
+            if interrupted:
+                raise _Interrupted from None
+            raise
 
 
 def _difference(

@@ -2,16 +2,26 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
+import psycopg
 from sqlalchemy import URL, make_url
 
 from verification import databases
 from verification.databases import program
+from verification.history import Databases, name_of
+from verification.project import Project
 
-MAY_CREATE_SCHEMAS = "SELECT has_database_privilege(%s, %s, 'CREATE')"
+# A copy lacks the privileges on the database itself.
+COPY_PRIVILEGE = """
+DO $$
+BEGIN
+    IF has_database_privilege('{owner}', '{template}', 'CREATE') THEN
+        GRANT CREATE ON DATABASE "{name}" TO {owner};
+    END IF;
+END $$
+"""
 
 
 def run_script(script: Path, url: str, owner: str, app: str) -> None:
@@ -20,36 +30,36 @@ def run_script(script: Path, url: str, owner: str, app: str) -> None:
     program("psql", url, "--no-psqlrc", "--quiet", f"--file={script}", *names)
 
 
-class RoleDatabases:
-    """Creates databases for an owner, which migrates, and an application role."""
-
-    def __init__(self, script: Path, server: str, stack: ExitStack) -> None:
-        """Take the script, and a server, on which the databases exist until the stack ends."""
-        self._script, self._server, self._stack = script, server, stack
-        self._prefix = f"test_{uuid4().hex[:12]}"
-        self._numbers = count(1)
-        self.owner, self.app = f"{self._prefix}_owner", f"{self._prefix}_app"
-
-    def make(self, template: str = "template0") -> str:
-        """Return the URL of a database for its owner: a new one, or a copy."""
-        name = f"{self._prefix}_{next(self._numbers)}"
-        url = self._stack.enter_context(databases.database(self._server, name, template))
-        if template == "template0":
-            run_script(self._script, url, self.owner, self.app)
-        elif databases.scalar(self._server, MAY_CREATE_SCHEMAS, self.owner, template):
-            # A copy lacks the privileges on the database itself.
-            databases.execute(self._server, f'GRANT CREATE ON DATABASE "{name}" TO {self.owner}')
-        return as_role(url, self.owner)
-
-
 @contextmanager
-def databases_for_roles(script: Path, server: str) -> Iterator[RoleDatabases]:
-    """Yield databases for two roles; drop databases and roles at the end."""
+def databases_for_roles(project: Project, server: str) -> Iterator[Databases]:
+    """Yield databases for an owner, which migrates, and an application role, if there is a script.
+
+    The databases and the roles are dropped at the end.
+    """
+    if project.roles is None:
+        with databases.database_factory(server) as make:
+            yield Databases(project, make)
+        return
+    script, prefix = project.roles, f"test_{uuid4().hex[:12]}"
+    owner, app = f"{prefix}_owner", f"{prefix}_app"
     with ExitStack() as stack:
-        roles = RoleDatabases(script, server, stack)
-        drop = f"DROP ROLE IF EXISTS {roles.owner}, {roles.app}"
-        stack.callback(databases.execute, server, drop)  # after their databases
-        yield roles
+        session = stack.enter_context(psycopg.connect(server, autocommit=True))
+        drop = f"DROP ROLE IF EXISTS {owner}, {app}"
+        if not databases.is_temporary(server):
+            stack.callback(session.execute, drop.encode())  # after their databases
+        make = stack.enter_context(databases.database_factory(server))
+
+        def make_owned(template: str = "template0") -> str:
+            """Return the URL of a database for its owner: a new one, or a copy."""
+            url = make(template)
+            if template == "template0":
+                run_script(script, url, owner, app)
+            else:
+                copy = {"owner": owner, "template": template, "name": name_of(url)}
+                session.execute(COPY_PRIVILEGE.format(**copy).encode())
+            return as_role(url, owner)
+
+        yield Databases(project, make_owned, app)
 
 
 def as_role(url: str | URL, role: str = "none") -> str:

@@ -44,7 +44,7 @@ WITH RECURSIVE type(oid, base, modifier, not_null) AS (
     FROM pg_type d JOIN type ON typbasetype = type.oid WHERE typtype = 'd'
 )
 SELECT t.name, a.attname, b.typname, b.typcategory = 'S', greatest(atttypmod, modifier),
-    a.attnotnull OR not_null, a.atthasdef OR a.attidentity <> '', coalesce(
+    a.attnotnull OR not_null, coalesce(
         (SELECT array_agg(enumlabel::text ORDER BY enumsortorder) FROM pg_enum
         WHERE enumtypid = b.oid), '{{}}'),
     coalesce((SELECT string_agg(pg_get_constraintdef(k.oid), ' ') FROM pg_constraint k

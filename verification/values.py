@@ -51,7 +51,6 @@ class Column:
     is_text: bool
     modifier: int
     not_null: bool
-    has_default: bool
     labels: Sequence[str]
     checks: str = ""
     """The definitions of its CHECKs."""

@@ -8,7 +8,7 @@ import pytest
 from tests.support.probe_revisions import Revisions
 from tests.verification.project import LIBRARY
 from verification import Databases
-from verification.roles import RoleDatabases, databases_for_roles
+from verification.roles import databases_for_roles
 
 
 @pytest.fixture(scope="session")
@@ -18,17 +18,10 @@ def database_at(make_database: Callable[..., str]) -> Databases:
 
 
 @pytest.fixture(scope="session")
-def role_databases(server: str) -> Iterator[RoleDatabases]:
-    """Databases with an owner and a role of the application."""
-    assert LIBRARY.roles
-    with databases_for_roles(LIBRARY.roles, server) as roles:
-        yield roles
-
-
-@pytest.fixture(scope="session")
-def owned_databases(role_databases: RoleDatabases) -> Databases:
+def owned_databases(server: str) -> Iterator[Databases]:
     """Databases that belong to the role that migrates: ``owned_databases.before(revision)``."""
-    return Databases(LIBRARY, role_databases.make, role_databases.app)
+    with databases_for_roles(LIBRARY, server) as databases:
+        yield databases
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from verification import rows as fill
 
 POSTGRESQL: Dialect = registry.load("postgresql")()
+sql_name = POSTGRESQL.identifier_preparer.format_table  # such as lending."user"
 
 Row = Mapping[str, Any]
 Texts = Mapping[str, str | None]
@@ -268,13 +269,8 @@ def _set_sequences(connection: Connection, old: OldTable) -> None:
             connection.execute(select(numbered).select_from(old.table))
 
 
-def sql_name(table: Table) -> str:
-    """Return the name of a table in SQL, such as ``lending."user"``."""
-    return POSTGRESQL.identifier_preparer.format_table(table)
-
-
 def quoted(name: str) -> str:
-    """Return a name in SQL."""
+    """Return a name in SQL, without doubling percent signs as SQLAlchemy does."""
     return '"' + name.replace('"', '""') + '"'
 
 
