@@ -111,7 +111,6 @@ class Statement:
     sql: str
     transaction: int
     """Number of the transaction. A statement outside transactions has its own number."""
-    in_transaction: bool = True
     can_be_in_transaction: bool = True
     writes: bool = False
     """Whether the transaction has written anything so far, such as a new table."""
@@ -296,7 +295,7 @@ class _Observer:
             (trial.executemany if many else trial.execute)(statement, parameters)
             after = self._state(raw, IN_TRANSACTION)
             number = self._number_of(after.transaction)
-            self._add(raw, Statement(statement, number, False), before, after, after.locks)
+            self._add(raw, Statement(statement, number), before, after, after.locks)
         except CANNOT_RUN_IN_A_TRANSACTION:
             raw.execute("ROLLBACK")
             raw.execute(FLUSH)
@@ -319,7 +318,8 @@ class _Observer:
             raw.execute(FLUSH)
             after = self._state(raw, COMMITTED)
             number = self._number_of(after.transaction)
-            self._add(raw, Statement(statement, number, False, False), before, after, requests)
+            effects = Statement(statement, number, can_be_in_transaction=False)
+            self._add(raw, effects, before, after, requests)
         else:
             after = self._state(raw, IN_TRANSACTION)
             number = self._number_of(after.transaction)

@@ -79,11 +79,6 @@ class OldTable:
         return sql_name(self.table)
 
     @property
-    def has_spare(self) -> bool:
-        """Whether the spare is another row than the base."""
-        return self.spare is not self.base
-
-    @property
     def columns(self) -> list[Column[Any]]:
         """The columns that code can write."""
         return [
@@ -133,7 +128,8 @@ class OldTable:
                 self.spare[pair.parent.name] == parent.spare[pair.column.name]
                 for pair in constraint.elements
             )
-            if parent is not self and parent not in below and parent.has_spare and refers:
+            has_spare = parent.spare is not parent.base
+            if has_spare and refers and parent not in (self, *below):
                 yield from parent.parents((*below, self))
                 yield parent
 
