@@ -11,7 +11,7 @@ from verification.history import Databases, offline
 from verification.project import before
 
 
-def disagreements(databases: Databases, script: Script) -> Iterator[str]:
+def is_reversible_and_the_same_offline(databases: Databases, script: Script) -> Iterator[str]:
     """Yield what a downgrade does not restore, or another upgrade or ``--sql`` does differently.
 
     ``--sql`` prints the SQL of a merge from one of the previous revisions only, so that it is not

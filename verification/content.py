@@ -7,34 +7,29 @@ from psycopg.abc import Buffer
 from psycopg.rows import dict_row
 from psycopg.types.datetime import TimestampLoader
 
-from verification.inserting import insert
+from verification.databases import insert
 from verification.project import Project
 from verification.tables import TABLES
 
 COLUMNS = f"""
-SELECT t.name AS table, a.attname AS column, coalesce(a.attnum = ANY (k.indkey), false) AS key
+SELECT t.name, array_agg(a.attname::text ORDER BY a.attnum) AS columns, coalesce(
+    array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE a.attnum = ANY (k.indkey)), '{{}}'
+) AS key
 FROM ({TABLES}) t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0
 LEFT JOIN pg_index k ON k.indrelid = t.oid AND k.indisprimary
-WHERE NOT a.attisdropped AND a.attgenerated = '' ORDER BY t.name, a.attnum
+WHERE NOT a.attisdropped AND a.attgenerated = '' GROUP BY t.name ORDER BY t.name
 """
+"""Columns of all tables, and those of the primary key."""
 
 Rows = dict[tuple[Any, ...], dict[str, Any]]
 """Rows of a table by primary key, with the names of its columns; without one, by a number."""
 WITHOUT_KEY = "(number)"
 
 
-def columns(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, dict[str, bool]]:
-    """Read the columns of all tables, and whether each is a part of the primary key."""
-    tables: dict[str, dict[str, bool]] = {}
-    for row in connection.execute(COLUMNS):
-        tables.setdefault(row["table"], {})[row["column"]] = row["key"]
-    return tables
-
-
 def insert_all(url: str, project: Project) -> None:
     """Insert the rows that are written by hand."""
-    with psycopg.connect(url, row_factory=dict_row) as connection:
-        tables = columns(connection)
+    with psycopg.connect(url) as connection:
+        tables = {table: columns for table, columns, _ in connection.execute(COLUMNS)}
         for table in [table for table in project.rows if table in tables]:
             for row in project.rows[table]:
                 existing = {name: value for name, value in row.items() if name in tables[table]}
@@ -56,12 +51,11 @@ def content(url: str) -> dict[str, Rows]:
     with psycopg.connect(url, row_factory=dict_row) as connection:
         connection.adapters.register_loader("timestamp", _AnyTimestamp)
         return {
-            table: {
-                tuple((name, row[name]) for name, is_key in names.items() if is_key)
-                or ((WITHOUT_KEY, number),): row
-                for number, row in enumerate(connection.execute(f"TABLE {table}"))
+            table["name"]: {
+                tuple((name, row[name]) for name in table["key"]) or ((WITHOUT_KEY, number),): row
+                for number, row in enumerate(connection.execute(f"TABLE {table['name']}"))
             }
-            for table, names in columns(connection).items()
+            for table in connection.execute(COLUMNS).fetchall()
         }
 
 

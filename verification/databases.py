@@ -10,9 +10,15 @@ from uuid import uuid4
 
 import psycopg
 from alembic.runtime.migration import MigrationContext
+from psycopg import sql
+from psycopg.rows import dict_row
 from sqlalchemy import URL, Engine, create_engine, make_url, pool
 
 from trading_bot_schema import embedded
+from verification import servers
+
+CREATE = 'CREATE DATABASE "{}" TEMPLATE "{}" STRATEGY FILE_COPY'
+DROP = 'DROP DATABASE IF EXISTS "{}" WITH (FORCE)'
 
 
 def execute(url: str, *statements: str) -> None:
@@ -47,9 +53,32 @@ def transaction(
             connection.rollback()
 
 
+def insert(
+    connection: psycopg.Connection[Any], table: str, row: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Insert a row, also with a given id; return the stored row."""
+    statement = sql.SQL(
+        "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({}) RETURNING *"
+    ).format(
+        sql.SQL(table),
+        sql.SQL(", ").join(map(sql.Identifier, row)),
+        sql.SQL(", ").join(map(sql.Placeholder, row)),
+    )
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement, row).fetchone() or {}
+
+
 def release(url: str) -> int:
     """Return the release of a server, such as 18."""
     return int(scalar(url, "SHOW server_version_num")) // 10_000
+
+
+def is_temporary(server: str) -> bool:
+    """Return whether a server ends with this run, so that its databases need not be dropped.
+
+    Hundreds of them would take as long as a tenth of the run.
+    """
+    return bool(scalar(server, "SHOW cluster_name") == servers.NOT_DURABLE["cluster_name"])
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from alembic.script import Script
 
-from verification import agreement, lint, old_code, reading
+from verification import lint, old_code, reading
+from verification.agreement import is_reversible_and_the_same_offline
 from verification.history import Databases
 from verification.observed_revision import ObservedRevision
 from verification.old_code import line, plans
@@ -59,11 +60,6 @@ def leaves_old_code_working(databases: Databases, script: Script) -> Iterator[st
     outcome = replace(outcome, slows=plans.slowed_by(databases, script))
     if line.declared(script.longdoc) != outcome:
         yield line.advice(script.longdoc, outcome)
-
-
-def is_reversible_and_the_same_offline(databases: Databases, script: Script) -> Iterator[str]:
-    """Yield what the downgrade does not restore, or ``--sql`` builds differently."""
-    yield from agreement.disagreements(databases, script)
 
 
 GUARANTEES: tuple[Guarantee, ...] = (

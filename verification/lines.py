@@ -11,7 +11,7 @@ from trading_bot_schema.docstrings import names
 from verification import old_code
 from verification.guarantees import observed
 from verification.history import Databases
-from verification.lock_lines import check_downgrade, downgrade_line, upgrade_line
+from verification.lock_lines import check_downgrade, correct_line
 from verification.observed_revision import ObservedRevision
 from verification.old_code import line, plans
 
@@ -39,10 +39,10 @@ def write(databases: Databases, script: Script) -> list[str]:
 
 def lines_on_locks(revision: ObservedRevision) -> list[str]:
     """Return the lines on locks that a docstring should have."""
-    lines = [upgrade_line(revision.upgrade)]
+    lines = [correct_line("Locks", revision.upgrade)]
     dropped = names(revision.docstring, "Downgrade", "loses")
     if check_downgrade(f"{lines[0]}\n", revision.downgrade, dropped):
-        lines.append(downgrade_line(revision.downgrade, dropped))
+        lines.append(correct_line("Downgrade locks", revision.downgrade, dropped))
     return lines
 
 

@@ -3,7 +3,7 @@
 docs/recipes.md describes the form, and what has to be declared.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from textwrap import fill
 
 from trading_bot_schema.docstrings import LOCKS, DocstringError, line, locks
@@ -21,19 +21,17 @@ CHANGES = "while rows change"
 BRIEFLY = "for milliseconds"
 
 
-def upgrade_line(observation: Observation) -> str:
-    """Return the line ``Locks:`` that a docstring should have."""
-    return _line("Locks", _required(locks_taken(observation)))
+def correct_line(heading: str, observation: Observation, dropped: Collection[str] = ()) -> str:
+    """Return the line ``Locks:`` or ``Downgrade locks:`` that a docstring should have.
 
-
-def downgrade_line(observation: Observation, dropped: Collection[str]) -> str:
-    """Return the line ``Downgrade locks:``, without the tables that the downgrade drops."""
-    return _line("Downgrade locks", _required(locks_taken(observation), dropped))
+    It does not name the tables that the downgrade drops.
+    """
+    return _line(heading, _required(observation, dropped))
 
 
 def check_upgrade(docstring: str, observation: Observation) -> str:
     """Return what is wrong with the line ``Locks:``, with the line to paste; empty: nothing."""
-    return _compare(docstring, "Locks", _required(locks_taken(observation)))
+    return _compare(docstring, "Locks", _required(observation))
 
 
 def check_downgrade(docstring: str, observation: Observation, dropped: Collection[str]) -> str:
@@ -42,7 +40,7 @@ def check_downgrade(docstring: str, observation: Observation, dropped: Collectio
     Without a line ``Downgrade locks:``, it must do no more than ``Locks:`` declares. A table that
     the downgrade drops, as declared by ``Downgrade: loses``, is not named.
     """
-    required = _required(locks_taken(observation), dropped)
+    required = _required(observation, dropped)
     if line(docstring, "Downgrade locks") is None:
         try:
             declared = _declared(line(docstring, "Locks") or "none")
@@ -84,11 +82,11 @@ def _compare(docstring: str, heading: str, required: list[TakenLock]) -> str:
     return f"{problem} The docstring should have:\n\n{_line(heading, required)}"
 
 
-def _required(taken: Iterable[TakenLock], dropped: Collection[str] = ()) -> list[TakenLock]:
+def _required(observation: Observation, dropped: Collection[str] = ()) -> list[TakenLock]:
     """Return what has to be declared: the strongest lock on each table, scans and rewrites."""
     strongest: dict[str, TakenLock] = {}
     declared = set()
-    for lock in sorted(taken, key=_strength):
+    for lock in sorted(locks_taken(observation), key=_strength):
         if lock.lock in DECLARED and lock.table not in dropped:
             reads = lock.reads and not lock.rewrites and lock.lock in READS_DECLARED
             lock = TakenLock(lock.table, lock.lock, reads, lock.rewrites)

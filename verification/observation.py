@@ -20,7 +20,7 @@ from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event
 
 from trading_bot_schema.docstrings import LOCKS, strongest
 from verification import databases
@@ -43,6 +43,10 @@ SETTINGS = TIMEOUTS | {
     "random_page_cost": "0",
     "max_parallel_workers_per_gather": "0",  # whose reads are counted elsewhere
 }
+SET_THE_KNOWN = """
+SELECT set_config(name, value, false)
+FROM pg_settings JOIN unnest(%s::text[], %s::text[]) AS own (name, value) USING (name)
+"""
 CANNOT_RUN_IN_A_TRANSACTION = (
     psycopg.errors.ActiveSqlTransaction,
     psycopg.errors.InvalidTransactionTermination,
@@ -107,7 +111,6 @@ class Statement:
     sql: str
     transaction: int
     """Number of the transaction. A statement outside transactions has its own number."""
-    in_transaction: bool = True
     can_be_in_transaction: bool = True
     writes: bool = False
     """Whether the transaction has written anything so far, such as a new table."""
@@ -215,10 +218,7 @@ def observe(url: str, migrate: Callable[[Connection], object], project: Project)
         observer = _Observer(url, monitor, stack, project)
         engine = databases.sync_engine(url)
         with engine.connect() as connection:
-            for name in connection.scalars(text("SELECT name FROM pg_settings")).all():
-                if name in SETTINGS:
-                    set_config = text("SELECT set_config(:name, :value, false)")
-                    connection.execute(set_config, {"name": name, "value": SETTINGS[name]})
+            connection.exec_driver_sql(SET_THE_KNOWN, ([*SETTINGS], [*SETTINGS.values()]))
             connection.commit()
             event.listen(engine, "before_cursor_execute", observer.before)
             event.listen(engine, "after_cursor_execute", observer.after)
@@ -295,7 +295,7 @@ class _Observer:
             (trial.executemany if many else trial.execute)(statement, parameters)
             after = self._state(raw, IN_TRANSACTION)
             number = self._number_of(after.transaction)
-            self._add(raw, Statement(statement, number, False), before, after, after.locks)
+            self._add(raw, Statement(statement, number), before, after, after.locks)
         except CANNOT_RUN_IN_A_TRANSACTION:
             raw.execute("ROLLBACK")
             raw.execute(FLUSH)
@@ -318,7 +318,8 @@ class _Observer:
             raw.execute(FLUSH)
             after = self._state(raw, COMMITTED)
             number = self._number_of(after.transaction)
-            self._add(raw, Statement(statement, number, False, False), before, after, requests)
+            effects = Statement(statement, number, can_be_in_transaction=False)
+            self._add(raw, effects, before, after, requests)
         else:
             after = self._state(raw, IN_TRANSACTION)
             number = self._number_of(after.transaction)

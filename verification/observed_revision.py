@@ -9,7 +9,7 @@ from trading_bot_schema.docstrings import DocstringError, line, names
 from verification import rows
 from verification.content import changed_rows, content, shared
 from verification.history import Databases
-from verification.lock_lines import check_downgrade, check_upgrade, upgrade_line
+from verification.lock_lines import check_downgrade, check_upgrade, correct_line
 from verification.observation import Observation, observe, unknown_changes
 from verification.rerun import rerun_violations
 from verification.rules import Violation, unexcused, violations
@@ -51,8 +51,8 @@ class ObservedRevision:
     def downgrade(self) -> Observation:
         """The effects of the downgrade."""
         url = self._databases.after(self._script)
-        downgrade = self._project.downgrade
-        return observe(url, lambda c: downgrade(c, self._script), self._project)
+        project = self._project
+        return observe(url, lambda c: project.downgrade(c, self._script), project)
 
     def _violations(self) -> list[Violation]:
         broken = violations(self.upgrade)
@@ -80,7 +80,7 @@ class ObservedRevision:
         # The downgrade is compared with the line that the upgrade should have.
         own = line(self.docstring, "Downgrade locks")
         docstring = "\n".join(
-            [upgrade_line(self.upgrade), *([f"Downgrade locks: {own}"] if own else [])]
+            [correct_line("Locks", self.upgrade), *([f"Downgrade locks: {own}"] if own else [])]
         )
         dropped = names(self.docstring, "Downgrade", "loses")
         errors = (wrong, check_downgrade(docstring, self.downgrade, dropped))

@@ -97,10 +97,6 @@ class Project:
         down = revision == "base" or revision.startswith("-")
         (command.downgrade if down else command.upgrade)(self.config(target), revision)
 
-    def upgrade(self, database: str | Connection | Engine, script: Script) -> None:
-        """Upgrade a database to a revision."""
-        self.migrate(database, script.revision)
-
     def downgrade(self, database: str | Connection | Engine, script: Script) -> None:
         """Downgrade a database from a revision to the one before it."""
         target = sync_engine(database) if isinstance(database, str) else database

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError
 
 from trading_bot_schema.drift.catalogue import differences, snapshot
@@ -21,13 +21,11 @@ from verification.content import content, lost
 from verification.observation import Observation, Statement
 from verification.roles import as_role
 from verification.rules import Violation
+from verification.tables import TABLES
 
 MAX_PLACES = 10
 """Number of interruptions counted from the start, and of those counted from the end."""
-TABLES = """
-SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
-WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
-"""
+NAMES = f"SELECT string_agg(name, ', ') FROM ({TABLES}) t"
 
 
 class _Interrupted(Exception):  # noqa: N818
@@ -124,6 +122,10 @@ def _interruption(connection: Connection, place: int | None, *, within: bool) ->
     """Interrupt a connection before its nth statement, or within it while it waits for a lock."""
     engine, numbers = connection.engine, count()
     number = -1
+
+    def failed(context: ExceptionContext) -> None:
+        if isinstance(context.original_exception, psycopg.errors.LockNotAvailable):
+            interrupt()
 
     def before(_: Any, cursor: Any, *__: Any) -> None:
         nonlocal number

@@ -18,8 +18,7 @@ from tests.trading_bot import HEAD, ROOT
 from trading_bot_schema.drift.catalogue import Catalogue, differences, snapshot
 from verification import Databases, databases
 from verification.conformance import appended
-from verification.databases import scalar
-from verification.inserting import insert
+from verification.databases import insert, scalar
 from verification.observed_revision import ObservedRevision
 from verification.recipes import recipes
 from verification.values import FIRST_KEY

@@ -18,8 +18,7 @@ from tests.support.waiting import wait_for
 from trading_bot_schema import embedded
 from trading_bot_schema.url import rendered
 from verification import Project, databases
-from verification.databases import scalar
-from verification.inserting import insert
+from verification.databases import insert, scalar
 
 FAST = {"fsync": "off", "shared_buffers": "16MB"}
 

@@ -16,7 +16,7 @@ from tests import specification
 from tests.support.factories import MINIMAL_ROWS
 from tests.trading_bot import HEAD
 from verification import Databases
-from verification.inserting import insert
+from verification.databases import insert
 
 Connection = psycopg.Connection[Any]
 

@@ -1,6 +1,7 @@
 """The changes in ``mutations.sql``: drift, changes that are none, and what cannot be detected."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +44,10 @@ NOT_DETECTABLE = [mutation for mutation in mutations() if mutation.kind == "not 
 DRIFT = [each for each in mutations() if each not in (*NO_DRIFT, *NOT_DETECTABLE)]
 
 
-def apply(connection: psycopg.Connection, mutation: Mutation, search_path: str) -> None:
-    """Make a change with names in a search path, on a connection with ``autocommit``."""
-    connection.execute("DISCARD ALL")
-    connection.execute(f"SET search_path = {search_path}".encode())
-    connection.execute(mutation.sql.encode())
+def apply(url: str, changes: Mapping[Mutation, str]) -> None:
+    """Make changes of a database, each with names in a search path."""
+    with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
+        for mutation, search_path in changes.items():
+            connection.execute("DISCARD ALL")
+            connection.execute(f"SET search_path = {search_path}".encode())
+            connection.execute(mutation.sql.encode())

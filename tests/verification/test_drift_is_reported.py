@@ -5,9 +5,7 @@ They are the suite's comparison of models and migrations, and the one of the com
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 
-import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import MetaData, Table
@@ -17,9 +15,7 @@ from tests.verification.mutations import DRIFT, NO_DRIFT, NOT_DETECTABLE, Mutati
 from tests.verification.project import LIBRARY
 from trading_bot_schema.drift.catalogue import differences, snapshot
 from verification import Databases
-from verification.databases import release, sync_engine
-
-SIDES = ("expected", "database")
+from verification.databases import execute, release, sync_engine
 
 
 @pytest.fixture(scope="session")
@@ -30,10 +26,8 @@ def reference(make_database: Callable[..., str], database_at: Databases) -> Refe
 def reports(reference: ReferenceSchema, url: str) -> tuple[str, str]:
     """Return the reports of both comparisons."""
     live = snapshot(url)
-    return (
-        differences(reference.catalogue, live, SIDES, None, {}),
-        reference.differences(live),
-    )
+    first = differences(reference.catalogue, live, ("expected", "database"), None, {})
+    return first, reference.differences(live)
 
 
 def tables(mutation: Mutation) -> list[Table]:
@@ -65,27 +59,20 @@ def detected(
             metadata = wanted[0].metadata if wanted else MetaData()
             metadata.create_all(connection, tables=wanted, checkfirst=False)
     reference = ReferenceSchema(make_database, url)
-    with closing(psycopg.connect(url, autocommit=True, prepare_threshold=None)) as connection:
-        for number, mutation in enumerate(mutations):
-            apply(connection, mutation, f"m{number}")
+    apply(url, {mutation: f"m{number}" for number, mutation in enumerate(mutations)})
     first, second = reports(reference, url)
     for number, mutation in enumerate(mutations):
         named = re.compile(rf"\bm{number}\b")
         yield mutation, bool(named.search(first)), bool(named.search(second))
 
 
-def in_schemas(mutations: Sequence[Mutation], server: str) -> list[Mutation]:
-    return [each for each in mutations if not each.alone and each.since <= release(server)]
-
-
-def test_drift_in_a_schema_is_reported(server: str, make_database: Callable[..., str]) -> None:
-    for mutation, *by in detected(in_schemas(DRIFT, server), make_database):
-        assert by == [True, True], mutation
-
-
-def test_what_is_no_drift_is_not_reported(server: str, make_database: Callable[..., str]) -> None:
-    for mutation, *by in detected(in_schemas(NO_DRIFT, server), make_database):
-        assert by == [False, False], mutation
+@pytest.mark.parametrize(("mutations", "is_drift"), [(DRIFT, True), (NO_DRIFT, False)])
+def test_drift_in_a_schema_is_reported_and_nothing_else(
+    mutations: list[Mutation], is_drift: bool, server: str, make_database: Callable[..., str]
+) -> None:
+    in_schemas = [each for each in mutations if not each.alone and each.since <= release(server)]
+    for mutation, *by in detected(in_schemas, make_database):
+        assert by == [is_drift, is_drift], mutation
 
 
 @pytest.mark.parametrize("mutation", [each for each in DRIFT if each.alone], ids=str)
@@ -93,10 +80,7 @@ def test_drift_of_a_database_is_reported(
     mutation: Mutation, database: str, reference: ReferenceSchema
 ) -> None:
     try:
-        with closing(
-            psycopg.connect(database, autocommit=True, prepare_threshold=None)
-        ) as connection:
-            apply(connection, mutation, "public, lending")
+        apply(database, {mutation: "public, lending"})
     except InsufficientPrivilege as error:
         pytest.skip(f"the user of the test server may not: {error}")
     assert all(reports(reference, database))
@@ -106,8 +90,7 @@ def test_drift_of_a_database_is_reported(
 def test_undetectable_change_is_not_reported(
     mutation: Mutation, database: str, reference: ReferenceSchema
 ) -> None:
-    with closing(psycopg.connect(database, autocommit=True, prepare_threshold=None)) as connection:
-        apply(connection, mutation, "public, lending")
-        found = reports(reference, database)
-        connection.execute("DROP ROLE IF EXISTS test_not_detectable")
+    apply(database, {mutation: "public, lending"})
+    found = reports(reference, database)
+    execute(database, "DROP ROLE IF EXISTS test_not_detectable")
     assert found == ("", ""), "it is reported: move it to another kind"

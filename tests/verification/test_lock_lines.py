@@ -5,7 +5,7 @@ import pytest
 from tests.support.probe_revisions import Probe
 from tests.verification.project import LIBRARY
 from verification.lines import lines_on_locks, with_lines
-from verification.lock_lines import check_downgrade, check_upgrade, upgrade_line
+from verification.lock_lines import check_downgrade, check_upgrade, correct_line
 from verification.observation import Observation, Statement
 
 ADD_NOTE = 'op.add_column("staff", sa.Column("note", sa.Text()))'
@@ -151,6 +151,6 @@ def test_the_line_for_a_name_with_quotes_is_accepted(probe: Probe) -> None:
         for change in ("ADD", "DROP")
     )
     revision = probe(upgrade, downgrade.replace(" text", ""))
-    line = upgrade_line(revision.upgrade)
+    line = correct_line("Locks", revision.upgrade)
     assert line == 'Locks: ACCESS EXCLUSIVE on "user", for milliseconds.'
     assert check_upgrade(line, revision.upgrade) == ""

@@ -8,14 +8,14 @@ from verification import Databases, old_code
 from verification.databases import execute
 from verification.old_code.line import advice, declared
 
-WORKS = {
-    "add a NOT NULL column with a default": "ALTER TABLE book ADD c text DEFAULT '' NOT NULL",
-    "a trigger that records the time": "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS"
-    " 'BEGIN new.joined_at := now(); RETURN new; END';"
-    ' CREATE TRIGGER t BEFORE UPDATE ON "user" FOR EACH ROW EXECUTE FUNCTION f()',
-}
 CHANGES = [
-    *((sql, "works.") for sql in WORKS.values()),
+    ("ALTER TABLE book ADD c text DEFAULT '' NOT NULL", "works."),
+    (
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN new.joined_at := now(); RETURN new; END';"
+        ' CREATE TRIGGER t BEFORE UPDATE ON "user" FOR EACH ROW EXECUTE FUNCTION f()',
+        "works.",
+    ),
     (
         "ALTER TABLE staff DROP COLUMN nickname",
         "breaks: insert into staff, select staff.nickname, update staff.nickname.",

@@ -3,10 +3,8 @@
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from importlib.metadata import version
 
-import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -70,8 +68,7 @@ def test_what_other_tools_report(
     answers: dict[str, Counter[str]] = {}
     for mutation in (each for each in DRIFT if each.since <= release(server)):
         url = make_database(template)
-        with closing(psycopg.connect(url, autocommit=True)) as connection:
-            apply(connection, mutation, "public, lending")
+        apply(url, {mutation: "public, lending"})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Alembic and SQLAlchemy warn of some of the changes.
             answers.setdefault(mutation.kind, Counter()).update(

@@ -69,7 +69,7 @@ def observe(databases: Databases, template: str, upgrade: Upgrade) -> OldCode:
         outcome = _run(databases, prepared, upgrade)
         fails = False
     except DBAPIError as error:
-        if not _is_refusal(error):
+        if not str(getattr(error.orig, "sqlstate", "")).startswith(REFUSALS):
             raise
         fails = True
     if not fails and not outcome.breaks:
@@ -91,10 +91,6 @@ def _prepared(databases: Databases, template: str, refused: Refused) -> Prepared
     url = databases.make(template)
     with sync_engine(as_role(url)).begin() as connection:
         return databases.keep(url), read_tables(connection, refused)
-
-
-def _is_refusal(error: DBAPIError) -> bool:
-    return str(getattr(error.orig, "sqlstate", "")).startswith(REFUSALS)
 
 
 def _refused_rows(databases: Databases, prepared: Prepared, upgrade: Upgrade) -> Refused:

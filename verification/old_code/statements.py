@@ -173,7 +173,8 @@ async def attempt(
         rows = [tuple(row) for row in result] if result.returns_rows else []
         number = len(rows) if result.returns_rows else result.rowcount
         # A constraint may be deferred until the end of the transaction.
-        await connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+        if not isinstance(case.statement, Select):
+            await connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
         remaining = 0
         for count in case.dependents:
             with suppress(DBAPIError):  # A dropped table has no rows left.

@@ -32,6 +32,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from verification import rows as fill
 
 POSTGRESQL: Dialect = registry.load("postgresql")()
+sql_name = POSTGRESQL.identifier_preparer.format_table  # such as lending."user"
 
 Row = Mapping[str, Any]
 Texts = Mapping[str, str | None]
@@ -76,11 +77,6 @@ class OldTable:
     def name(self) -> str:
         """The name in SQL."""
         return sql_name(self.table)
-
-    @property
-    def has_spare(self) -> bool:
-        """Whether the spare is another row than the base."""
-        return self.spare is not self.base
 
     @property
     def columns(self) -> list[Column[Any]]:
@@ -132,7 +128,8 @@ class OldTable:
                 self.spare[pair.parent.name] == parent.spare[pair.column.name]
                 for pair in constraint.elements
             )
-            if parent is not self and parent not in below and parent.has_spare and refers:
+            has_spare = parent.spare is not parent.base
+            if has_spare and refers and parent not in (self, *below):
                 yield from parent.parents((*below, self))
                 yield parent
 
@@ -268,13 +265,8 @@ def _set_sequences(connection: Connection, old: OldTable) -> None:
             connection.execute(select(numbered).select_from(old.table))
 
 
-def sql_name(table: Table) -> str:
-    """Return the name of a table in SQL, such as ``lending."user"``."""
-    return POSTGRESQL.identifier_preparer.format_table(table)
-
-
 def quoted(name: str) -> str:
-    """Return a name in SQL."""
+    """Return a name in SQL, without doubling percent signs as SQLAlchemy does."""
     return '"' + name.replace('"', '""') + '"'
 
 
