@@ -8,14 +8,15 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models.database import make_engine
@@ -152,6 +153,27 @@ async def session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
     """A session with the application's options."""
     async with AsyncSession(engine, expire_on_commit=False) as session:
         yield session
+
+
+@pytest.fixture
+def transact(engine: AsyncEngine) -> Callable[..., Awaitable[Any]]:
+    """Call a function with a session in its own transaction: ``transact(queries.tick, 1)``."""
+
+    async def transact(function: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
+        async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
+            return await function(session, *args, **options)
+
+    return transact
+
+
+@pytest.fixture
+def statements(engine: AsyncEngine) -> list[str]:
+    """The statements that the application's engine executes."""
+    executed: list[str] = []
+    event.listen(
+        engine.sync_engine, "before_cursor_execute", lambda *args: executed.append(args[2])
+    )
+    return executed
 
 
 @pytest.fixture

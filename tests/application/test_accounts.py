@@ -1,5 +1,6 @@
 """A user can be erased, except for the financial records."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,8 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import ApiKey, BotConfig, BotState, Trade, User, queries
 from tests.support import factories
-
-PERSONAL = ("ada@", "Ada's", "error of Ada")
 
 
 @pytest.fixture(autouse=True)
@@ -31,17 +30,11 @@ async def _users(engine: AsyncEngine) -> None:
 
 async def content(engine: AsyncEngine) -> str:
     async with AsyncSession(engine) as session:
-        tables = ("users", "api_keys", "bot_configs", "bot_states", "trades")
         rows = [
             (await session.execute(text(f"SELECT t::text FROM {table} t ORDER BY 1"))).all()
-            for table in tables
+            for table in ("users", "api_keys", "bot_configs", "bot_states", "trades")
         ]
         return str(rows)
-
-
-async def forget(engine: AsyncEngine, user_id: int = 1) -> None:
-    async with AsyncSession(engine) as session, session.begin():
-        await queries.forget_user(session, user_id)
 
 
 async def test_personal_data_is_erased(engine: AsyncEngine, session: AsyncSession) -> None:
@@ -52,7 +45,7 @@ async def test_personal_data_is_erased(engine: AsyncEngine, session: AsyncSessio
     assert bot.updated_at <= datetime.now(UTC)
     await session.commit()
     stored = await content(engine)
-    assert not any(word in stored for word in PERSONAL)
+    assert not any(word in stored for word in ("ada@", "Ada's", "error of Ada"))
     assert not any(word in f"{user.email} {user.hashed_password}" for word in ("ada", "argon"))
     assert (await session.scalars(select(ApiKey.user_id))).all() == [2]
     active = select(BotConfig.is_active).order_by(BotConfig.id)
@@ -63,12 +56,11 @@ async def test_personal_data_is_erased(engine: AsyncEngine, session: AsyncSessio
     assert (await session.get_one(BotState, 3)).last_error_message == "x"
 
 
-async def test_erasing_is_idempotent(engine: AsyncEngine) -> None:
+async def test_erasing_is_idempotent(engine: AsyncEngine, transact: Callable[..., Any]) -> None:
     async with AsyncSession(engine) as session, session.begin():
         session.add(factories.user(email="erased-1@example.invalid"))
-    await forget(engine)
-    await forget(engine)
-    await forget(engine, 2)
+    for user_id in (1, 1, 2):
+        await transact(queries.forget_user, user_id)
 
 
 @pytest.mark.parametrize("entry_price", [None, 100])
@@ -76,20 +68,25 @@ async def test_erasing_is_idempotent(engine: AsyncEngine) -> None:
     ("remove", "number", "bot"), [(queries.forget_user, 1, 1), (queries.delete_bot, 3, 3)]
 )
 async def test_an_open_position_prevents_it(
-    engine: AsyncEngine, remove: Any, number: int, bot: int, entry_price: Any
+    engine: AsyncEngine,
+    transact: Callable[..., Any],
+    remove: Any,
+    number: int,
+    bot: int,
+    entry_price: Any,
 ) -> None:
     """Nothing is changed, and the transaction continues."""
     position = update(BotState).where(BotState.id == bot)
-    async with AsyncSession(engine) as session, session.begin():
-        await session.execute(position.values(in_position=True, entry_price=entry_price))
+    await transact(
+        AsyncSession.execute, position.values(in_position=True, entry_price=entry_price)
+    )
     before = await content(engine)
     async with AsyncSession(engine) as session, session.begin():
         with pytest.raises(queries.PositionError, match=f"bot {bot}"):
             await remove(session, number)
     assert await content(engine) == before
-    async with AsyncSession(engine) as session, session.begin():
-        await session.execute(position.values(in_position=False))
-        await remove(session, number)
+    await transact(AsyncSession.execute, position.values(in_position=False))
+    await transact(remove, number)
     assert await content(engine) != before
 
 
@@ -98,6 +95,6 @@ async def test_deleting_a_bot(session: AsyncSession) -> None:
     assert (await session.scalars(select(BotConfig.id).order_by(BotConfig.id))).all() == [1, 2]
 
 
-async def test_an_unknown_user(engine: AsyncEngine) -> None:
+async def test_an_unknown_user(session: AsyncSession) -> None:
     with pytest.raises(NoResultFound):
-        await forget(engine, 99)
+        await queries.forget_user(session, 99)

@@ -1,6 +1,7 @@
 """A bot's day is the sum of its trades since midnight."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -36,25 +37,18 @@ async def days(engine: AsyncEngine) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in await session.execute(columns)]
 
 
-async def refresh(engine: AsyncEngine, *args: Any) -> int:
-    async with AsyncSession(engine) as session, session.begin():
-        return await queries.refresh_day(session, *args)
-
-
 @pytest.mark.parametrize(("since", "day"), [(MIDNIGHT, (-8, 2)), (ISTANBUL, (-6, 4))])
 async def test_refreshing_twice(
-    engine: AsyncEngine, since: datetime, day: tuple[int, int]
+    engine: AsyncEngine, transact: Callable[..., Any], since: datetime, day: tuple[int, int]
 ) -> None:
-    async with AsyncSession(engine) as session, session.begin():
-        yesterday = {"daily_pnl": Decimal(-50), "daily_trades_count": 9}
-        await session.execute(update(BotState).where(BotState.id > 1).values(**yesterday))
-    assert await refresh(engine, since) == 2
+    yesterday = {"daily_pnl": Decimal(-50), "daily_trades_count": 9}
+    await transact(AsyncSession.execute, update(BotState).where(BotState.id > 1).values(yesterday))
+    assert await transact(queries.refresh_day, since) == 2
     assert await days(engine) == [(0, 0), day, (0, 0)]
-    async with AsyncSession(engine) as session:
-        before = (await session.execute(text("SELECT ctid FROM bot_states"))).all()
-    assert await refresh(engine, since) == 0
-    async with AsyncSession(engine) as session:
-        assert (await session.execute(text("SELECT ctid FROM bot_states"))).all() == before
+    versions = text("SELECT ctid FROM bot_states")
+    before = (await transact(AsyncSession.execute, versions)).all()
+    assert await transact(queries.refresh_day, since) == 0
+    assert (await transact(AsyncSession.execute, versions)).all() == before
 
 
 async def test_the_bots_of_a_user(engine: AsyncEngine, session: AsyncSession) -> None:
@@ -67,27 +61,25 @@ async def test_the_bots_of_a_user(engine: AsyncEngine, session: AsyncSession) ->
     assert await days(engine) == [(0, 9), (-8, 2), (0, 9)]
 
 
-async def test_refresh_waits_for_a_trade_that_is_not_committed(engine: AsyncEngine) -> None:
+async def test_refresh_waits_for_a_trade_that_is_not_committed(
+    engine: AsyncEngine, transact: Callable[..., Any]
+) -> None:
     """Its sum from before the wait would seem right after it: 42 less 50 are the other trades."""
+    state = update(BotState).where(BotState.id == 2)
+    await transact(AsyncSession.execute, state.values(daily_pnl=42, daily_trades_count=1))
     async with AsyncSession(engine) as session, session.begin():
         await session.execute(
-            update(BotState).where(BotState.id == 2).values(daily_pnl=42, daily_trades_count=1)
-        )
-    async with AsyncSession(engine) as session, session.begin():
-        await session.execute(
-            update(BotState)
-            .where(BotState.id == 2)
-            .values(daily_pnl=BotState.daily_pnl - 50, daily_trades_count=2)
+            state.values(daily_pnl=BotState.daily_pnl - 50, daily_trades_count=2)
         )
         await session.execute(insert(Trade), ORDER | {"timestamp": MIDNIGHT, "pnl": Decimal(-50)})
-        refreshing = asyncio.create_task(refresh(engine, MIDNIGHT))
+        refreshing = asyncio.ensure_future(transact(queries.refresh_day, MIDNIGHT))
         await wait_for_blocked_sessions(engine)
     assert await refreshing == 1
     assert (await days(engine))[1] == (-58, 3)
 
 
-async def test_concurrent_refreshes(engine: AsyncEngine) -> None:
-    async with AsyncSession(engine) as session, session.begin():
-        await session.execute(update(BotState).values(daily_trades_count=9))
-    assert sum(await asyncio.gather(*(refresh(engine, MIDNIGHT) for _ in range(6)))) == 3
+async def test_concurrent_refreshes(engine: AsyncEngine, transact: Callable[..., Any]) -> None:
+    await transact(AsyncSession.execute, update(BotState).values(daily_trades_count=9))
+    refreshes = (transact(queries.refresh_day, MIDNIGHT) for _ in range(6))
+    assert sum(await asyncio.gather(*refreshes)) == 3
     assert await days(engine) == [(0, 0), (-8, 2), (0, 0)]

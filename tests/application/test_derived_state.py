@@ -45,10 +45,6 @@ class Database:
         self.engine = make_engine(url, pool_size=4)
         self.numbers = count(1)
 
-    def close(self) -> None:
-        self.runner.run(self.engine.dispose())
-        self.runner.close()
-
     async def add_bot(self, symbol: str) -> BotConfig:
         async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
             return await factories.add_bot(session, symbol=symbol)
@@ -58,7 +54,8 @@ class Database:
 def _database(make_database: Callable[[str], str], migrated_template: str) -> Iterator[Database]:
     database = Database(make_database(migrated_template))
     yield database
-    database.close()
+    database.runner.run(database.engine.dispose())
+    database.runner.close()
 
 
 # What happens on the exchange
@@ -332,49 +329,26 @@ def test_any_order_of_reports_gives_the_books(database_with_loop: Database) -> N
 Fault = Callable[[pytest.MonkeyPatch], None]
 
 
-def merging(**columns: Callable[[Any, Any], Any]) -> Fault:
-    """Merge some columns of a report in another way."""
-    right = trades.merged
-
-    def merged(report: Any, stored: Any) -> dict[str, Any]:
-        return right(report, stored) | {n: merge(report, stored) for n, merge in columns.items()}
-
-    def fault(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(trades, "merged", merged)
-        patch.setattr(trades, "RECORD", trades.record_statement())
-
-    return fault
-
-
-def counting(coins: Callable[[Any], Any]) -> Fault:
-    """Count the coins of an order in another way."""
-
-    def fault(patch: pytest.MonkeyPatch) -> None:
-        for module in (trades, positions):
-            patch.setattr(module, "coins", coins)
-        patch.setattr(trades, "RECORD", trades.record_statement())
-        patch.setattr(positions, "DERIVE", positions.derive_statement())
-
-    return fault
-
-
-def deriving(name: str, wrong: Callable[..., Any]) -> Fault:
-    """Derive a part of the state in another way."""
-
-    def fault(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(positions, name, partial(wrong, getattr(positions, name)))
-        patch.setattr(positions, "DERIVE", positions.derive_statement())
-
-    return fault
-
-
 def instead(module: Any, name: str, wrong: Callable[..., Any]) -> Fault:
     """Call another function, which gets the right one first."""
     return lambda patch: patch.setattr(module, name, partial(wrong, getattr(module, name)))
 
 
-def without_fee(trade: Any) -> Any:
-    return case((trade.side == "BUY", trade.quantity_filled), else_=-trade.quantity_filled)
+def merging(**columns: Callable[[Any, Any], Any]) -> Fault:
+    """Merge some columns of a report in another way."""
+
+    def merged(right: Callable[..., Any], report: Any, stored: Any) -> Any:
+        return right(report, stored) | {n: merge(report, stored) for n, merge in columns.items()}
+
+    return instead(trades, "merged", merged)
+
+
+def count_without_fees(patch: pytest.MonkeyPatch) -> None:
+    def coins(trade: Any) -> Any:
+        return case((trade.side == "BUY", trade.quantity_filled), else_=-trade.quantity_filled)
+
+    for module in (trades, positions):
+        patch.setattr(module, "coins", coins)
 
 
 async def commit_first(derive: Any, session: AsyncSession, *args: Any) -> None:
@@ -433,7 +407,7 @@ FAULTS: dict[str, Fault] = {
     "the first pnl is kept": merging(pnl=lambda r, s: func.coalesce(s.pnl, r.pnl)),
     "the first spelling is kept": merging(symbol=lambda _, stored: stored.symbol),
     "an order has two keys": instead(values, "_key", lambda _, key, symbol: key),
-    "fees in coins are not subtracted": counting(without_fee),
+    "fees in coins are not subtracted": count_without_fees,
     "a late report counts again": instead(trades, "derive", count_again),
     "an import changes no position": instead(trades, "derive", only_singly),
     "a trade is recorded in two steps": instead(trades, "derive", commit_first),
@@ -441,9 +415,9 @@ FAULTS: dict[str, Fault] = {
     "the position ends with nothing left": instead(
         trades, "_by_symbol", lambda _, dust: lambda symbol: ZERO
     ),
-    "all that was ever bought is the entry": deriving("entry_of", ever_bought),
-    "the day is all days": deriving(
-        "day_of", lambda right, bot, since: right(bot, since - timedelta(9))
+    "all that was ever bought is the entry": instead(positions, "entry_of", ever_bought),
+    "the day is all days": instead(
+        positions, "day_of", lambda right, bot, since: right(bot, since - timedelta(9))
     ),
 }
 
@@ -453,6 +427,8 @@ def test_injected_faults_are_found(
     database_with_loop: Database, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     FAULTS[fault](monkeypatch)
+    monkeypatch.setattr(trades, "RECORD", trades.record_statement())
+    monkeypatch.setattr(positions, "DERIVE", positions.derive_statement())
     with pytest.raises((Exception, pytest.fail.Exception)) as caught:
         run_examples(database_with_loop, 200)
     errors = BaseExceptionGroup("found", [caught.value])

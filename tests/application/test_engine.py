@@ -51,9 +51,7 @@ async def test_broken_connections_are_replaced(engine: AsyncEngine, database: st
 async def test_pooled_connections_are_checked_in_one_round_trip(engine: AsyncEngine) -> None:
     statements: list[str] = []
     async with engine.connect() as connection:
-        pooled = await connection.get_raw_connection()
-        driver = pooled.driver_connection
-        assert driver is not None
+        driver: Any = (await connection.get_raw_connection()).driver_connection
     driver.add_query_logger(lambda logged: statements.append(logged.query))
     async with engine.connect():
         pass

@@ -25,30 +25,29 @@ async def rows(session: AsyncSession, statement: Executable) -> list[tuple[Any, 
     return [tuple(row) for row in await session.execute(statement)]
 
 
-@pytest.mark.parametrize("owner", ["bot", "user"])
-async def test_pages_of_trades(session: AsyncSession, owner: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "owner"), [(queries.trades_of_bot, "id"), (queries.trades_of_user, "user_id")]
+)
+async def test_pages_of_trades(session: AsyncSession, page: Any, owner: str) -> None:
     bot = await add_bot(session)
     # Some of them at the same time, and not recorded in order.
     times = [NOON + timedelta(seconds=n % 3) for n in range(7)]
     await add_trades(session, bot, *({"timestamp": time} for time in times))
     await add_trades(session, await add_bot(session), {"timestamp": NOON})
 
-    def page(before: queries.Cursor | None) -> Any:
-        if owner == "bot":
-            return queries.trades_of_bot(bot.id, before, limit=2)
-        return queries.trades_of_user(bot.user_id, before, limit=2)
-
+    next_page: Any = page(getattr(bot, owner), limit=2)
     positions: list[queries.Cursor] = []
-    while trades := (await session.scalars(page(positions[-1] if positions else None))).all():
+    while trades := (await session.scalars(next_page)).all():
         assert len(trades) <= 2
         positions += [(trade.timestamp, trade.id) for trade in trades]
+        next_page = page(getattr(bot, owner), positions[-1], limit=2)
     assert len(positions) == 7
     assert positions == sorted(positions, reverse=True)
 
 
 async def test_result_of_a_bot(session: AsyncSession) -> None:
     bot = await add_bot(session)
-    assert (await session.execute(queries.bot_result(bot.id, NOON))).one() == (0, 0)
+    assert await rows(session, queries.bot_result(bot.id, NOON)) == [(0, 0)]
     await add_trades(
         session,
         bot,
@@ -56,8 +55,7 @@ async def test_result_of_a_bot(session: AsyncSession) -> None:
         {"timestamp": NOON},
         {"timestamp": NOON, "pnl": Decimal("-3.5")},
     )
-    result = (await session.execute(queries.bot_result(bot.id, NOON))).one()
-    assert result == (2, Decimal("-3.5"))
+    assert await rows(session, queries.bot_result(bot.id, NOON)) == [(2, Decimal("-3.5"))]
 
 
 async def test_daily_pnl_keeps_days_and_currencies_apart(session: AsyncSession) -> None:
@@ -77,15 +75,15 @@ async def test_daily_pnl_keeps_days_and_currencies_apart(session: AsyncSession) 
     )
     await add_trades(session, await add_bot(session), {"timestamp": NOON, "pnl": Decimal(16)})
     since = NOON - timedelta(days=1)
-    result = await rows(session, queries.daily_pnl(bot.user_id, since))
     today = date(2026, 11, 24)
-    unknown = [(today, "BTCUSDT", 32), (today, "ETHBTC", 64)]
-    assert result == [(today, "BTC", 4), *unknown, (today, "USDT", 11)]
-    result = await rows(session, queries.daily_pnl(bot.user_id, since, "Europe/Istanbul"))
-    assert result == [
+    others = [(today, "BTC", 4), (today, "BTCUSDT", 32), (today, "ETHBTC", 64)]
+    assert await rows(session, queries.daily_pnl(bot.user_id, since)) == [
+        *others,
+        (today, "USDT", 11),
+    ]
+    assert await rows(session, queries.daily_pnl(bot.user_id, since, "Europe/Istanbul")) == [
         (date(2026, 11, 25), "USDT", 8),
-        (today, "BTC", 4),
-        *unknown,
+        *others,
         (today, "USDT", 3),
     ]
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, NoResultFound
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -28,10 +28,8 @@ async def test_bots_that_waited_longest_come_first(session: AsyncSession) -> Non
     await add_bot(session, last_run_at=now - timedelta(seconds=59))
     await add_bot(session, status="stopped")
     await add_bot(session, status="error")
-    switched_off = await add_bot(session)
-    switched_off.is_active = False
-    of_inactive_owner = await add_bot(session)
-    of_inactive_owner.owner.is_active = False
+    (await add_bot(session)).is_active = False
+    (await add_bot(session)).owner.is_active = False
     slow = await add_bot(session, last_run_at=now - timedelta(seconds=61))
     slow.check_interval_seconds = 62
     await session.flush()
@@ -57,16 +55,13 @@ async def test_loaded_states_are_refreshed(engine: AsyncEngine, session: AsyncSe
         await other.execute(update(BotState).values(in_position=True, last_run_at=None))
         await other.execute(update(BotConfig).values(symbol="ETH/USDT"))
     assert await queries.claim_due_bots(session) == [state]
-    assert state.in_position
+    assert (state.in_position, state.config, bot.symbol) == (True, bot, "ETH/USDT")
     assert state.last_run_at is not None
-    assert state.config is bot
-    assert bot.symbol == "ETH/USDT"
 
 
 async def test_two_workers_do_not_get_the_same_bot(engine: AsyncEngine) -> None:
     async with AsyncSession(engine) as session, session.begin():
-        bots = [await add_bot(session) for _ in range(3)]
-        ids = {bot.id for bot in bots}
+        ids = {(await add_bot(session)).id for _ in range(3)}
     async with (
         asyncio.timeout(30),  # the second does not wait for the first
         AsyncSession(engine) as one,
@@ -74,8 +69,7 @@ async def test_two_workers_do_not_get_the_same_bot(engine: AsyncEngine) -> None:
     ):
         first = {state.id for state in await queries.claim_due_bots(one, limit=2)}
         second = {state.id for state in await queries.claim_due_bots(other, limit=2)}
-    assert len(first) == 2
-    assert second == ids - first
+    assert (len(first), second) == (2, ids - first)
 
 
 async def lease_count(engine: AsyncEngine) -> int:
@@ -90,12 +84,13 @@ async def lease_count(engine: AsyncEngine) -> int:
 
 async def test_one_worker_has_the_lease(engine: AsyncEngine) -> None:
     async with engine.connect() as one, engine.connect() as other:
-        async with queries.bot_lease(one, 1) as leased, queries.bot_lease(other, 1) as second:
-            assert (leased, second) == (True, False)
-            assert not one.in_transaction()
-            assert not other.in_transaction()
-            async with queries.bot_lease(other, 2) as another:
-                assert another
+        async with (
+            queries.bot_lease(one, 1) as leased,
+            queries.bot_lease(other, 1) as second,
+            queries.bot_lease(other, 2) as another,
+        ):
+            assert (leased, second, another) == (True, False, True)
+            assert (one.in_transaction(), other.in_transaction()) == (False, False)
         assert not one.in_transaction()
         async with queries.bot_lease(other, 1) as leased:
             assert leased
@@ -219,8 +214,7 @@ async def test_a_hung_worker_is_listed(
         queries.bot_lease(connection, bot.id) as leased,
         asyncio.timeout(60),
     ):
-        assert leased
-        assert not_here
+        assert (leased, not_here) == (True, True)
         while not listed:
             async with AsyncSession(engine) as worker, worker.begin():
                 await worker.execute(update(BotState).values(last_run_at=func.now()))
@@ -231,42 +225,34 @@ async def test_a_hung_worker_is_listed(
     await elsewhere.dispose()
 
 
-async def test_starting_and_stopping(engine: AsyncEngine, session: AsyncSession) -> None:
+async def test_starting_and_stopping(session: AsyncSession) -> None:
     bot = factories.bot_config(owner=factories.user())
     session.add(bot)
     await session.flush()
 
-    async def switched() -> tuple[Any, ...]:
+    steps: list[tuple[Any, ...]] = [
+        (queries.start_bot, [], (True, "running", None)),
+        (queries.stop_bot, ["no\0 money"], (True, "error", "no\ufffd money")),
+        (queries.start_bot, [], (True, "running", None)),
+        (queries.stop_bot, [], (False, "stopped", None)),
+    ]
+    for function, arguments, expected in steps:
+        await function(session, bot.id, *arguments)
         state = await session.get_one(BotState, bot.id)
         await session.refresh(bot)
-        return bot.is_active, state.status, state.last_error_message
-
-    await queries.start_bot(session, bot.id)
-    assert await switched() == (True, "running", None)
-    await queries.stop_bot(session, bot.id, "no\0 money")
-    assert await switched() == (True, "error", "no\ufffd money")
-    await queries.start_bot(session, bot.id)
-    assert await switched() == (True, "running", None)
-    await queries.stop_bot(session, bot.id)
-    assert await switched() == (False, "stopped", None)
+        assert (bot.is_active, state.status, state.last_error_message) == expected
     for function in (queries.start_bot, queries.stop_bot):
         with pytest.raises(NoResultFound):
             await function(session, 99)
 
 
-async def test_ticks(session: AsyncSession) -> None:
+async def test_ticks(session: AsyncSession, statements: list[str]) -> None:
     bots = [await add_bot(session, stop_loss_price=1) for _ in range(4)]
-    statements: list[str] = []
-    connection = await session.connection()
-    event.listen(
-        connection.sync_connection,
-        "before_cursor_execute",
-        lambda *args: statements.append(args[2]),
-    )
     prices: dict[int, queries.Prices] = {
         bot.id: {"max_price_since_entry": Decimal(bot.id)} for bot in bots[:3]
     }
     session.expunge_all()
+    statements.clear()
     await queries.ticks(session, prices)
     assert len(statements) == 1
     await queries.ticks(session, {bots[3].id: {"stop_loss_price": None}})

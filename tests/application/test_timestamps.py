@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 from sqlalchemy.exc import StatementError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Base, BotConfig, Trade, queries
 from models.base import AwareDateTime
@@ -55,12 +55,8 @@ async def by_the_start_of_the_day(session: AsyncSession, bot: BotConfig, time: A
     "write",
     [by_insert, in_bulk, by_a_condition, by_a_page, by_a_refresh, by_the_start_of_the_day],
 )
-async def test_naive_times_are_refused(
-    engine: AsyncEngine, session: AsyncSession, write: Write, time: Any
-) -> None:
-    bot = factories.running_bot()
-    session.add(bot)
-    await session.flush()
+async def test_naive_times_are_refused(session: AsyncSession, write: Write, time: Any) -> None:
+    bot = await factories.add_bot(session)
     await write(session, bot, EAST)
     with pytest.raises(StatementError) as caught:
         await write(session, bot, time)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select, text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import BotConfig, BotState, Trade, User, queries
@@ -43,18 +43,15 @@ Call = Callable[..., Awaitable[Any]]
 
 
 @pytest.fixture
-async def call(engine: AsyncEngine) -> Call:
-    """Run one of the functions for a bot with id 1, in its own transaction."""
-    async with AsyncSession(engine) as session, session.begin():
-        for number in (1, 2):
-            bot = await factories.add_bot(session)
-            assert (bot.id, bot.user_id) == (number, number)
+async def call(transact: Call) -> Call:
+    """Run one of the functions for a bot with id 1 or 2, in its own transaction."""
+    bots = [await transact(factories.add_bot) for _ in range(2)]
+    assert [(bot.id, bot.user_id) for bot in bots] == [(1, 1), (2, 2)]
 
     async def call(function: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
         if function in (queries.record_trade, queries.record_trades):
             options = {"dust": DUST, "since": MIDNIGHT} | options
-        async with AsyncSession(engine) as session, session.begin():
-            return await function(session, *args, **options)
+        return await transact(function, *args, **options)
 
     return call
 
@@ -64,19 +61,9 @@ async def record(call: Call) -> Call:
     return lambda *reports: call(queries.record_trades, reports)
 
 
-@pytest.fixture
-def statements(engine: AsyncEngine) -> list[str]:
-    """The statements that are executed."""
-    executed: list[str] = []
-    event.listen(
-        engine.sync_engine, "before_cursor_execute", lambda *args: executed.append(args[2])
-    )
-    return executed
-
-
-async def state(engine: AsyncEngine) -> Any:
+async def state(engine: AsyncEngine, bot: int = 1) -> Any:
     async with AsyncSession(engine) as session:
-        return await session.get_one(BotState, 1)
+        return await session.get_one(BotState, bot)
 
 
 async def position(engine: AsyncEngine) -> tuple[Any, ...]:
@@ -295,10 +282,9 @@ async def test_a_position_keeps_its_prices_until_it_ends(
 
 @pytest.mark.parametrize("symbol", ["BNB/USDT", "BNBUSDT"])
 async def test_a_fee_in_bnb_of_a_bot_for_bnb(
-    engine: AsyncEngine, record: Call, symbol: str
+    engine: AsyncEngine, call: Call, record: Call, symbol: str
 ) -> None:
-    async with AsyncSession(engine) as session, session.begin():
-        await session.execute(update(BotConfig).values(symbol="BNB/USDT"))
+    await call(AsyncSession.execute, update(BotConfig).values(symbol="BNB/USDT"))
     market = {"symbol": symbol}
     await record(BUY | market | FEE | {"binance_order_id": "BNBUSDT:1"})
     await record(SELL | market | FEE | {"binance_order_id": "BNBUSDT:2", "quantity_filled": ONE})
@@ -313,11 +299,12 @@ async def test_an_order_for_another_symbol_is_no_part_of_the_position(
     assert (await state(engine)).daily_trades_count == 2
 
 
-async def test_another_position_has_its_own_prices(engine: AsyncEngine, record: Call) -> None:
+async def test_another_position_has_its_own_prices(
+    engine: AsyncEngine, call: Call, record: Call
+) -> None:
     """A backup has one position; the history ends it and begins another."""
     await record(BUY)
-    async with AsyncSession(engine) as session, session.begin():
-        await queries.tick(session, 1, stop_loss_price=ONE, max_price_since_entry=Decimal(999))
+    await call(queries.tick, 1, stop_loss_price=ONE, max_price_since_entry=Decimal(999))
     await record(SELL, NEXT_BUY | {"price": Decimal(110)})
     held = await state(engine)
     assert await position(engine) == (True, 110, 2)
@@ -327,8 +314,7 @@ async def test_another_position_has_its_own_prices(engine: AsyncEngine, record: 
 
 async def test_the_day_begins_at_midnight_in_utc(engine: AsyncEngine, call: Call) -> None:
     """By default; and dust may be given by symbol."""
-    async with engine.connect() as connection:
-        today: Any = await connection.scalar(text("SELECT date_trunc('day', now(), 'UTC')"))
+    today = await call(AsyncSession.scalar, text("SELECT date_trunc('day', now(), 'UTC')"))
     yesterday = BUY | {"timestamp": today - timedelta(microseconds=1)}
     trades = [yesterday, SELL | {"timestamp": today, "quantity_filled": ONE}]
     dust = {"ETHUSDT": DUST, "BTC/USDT": ONE}
@@ -350,16 +336,13 @@ async def test_rebuilding_positions(engine: AsyncEngine, call: Call, record: Cal
     """Also from trades that were written by SQL, of one bot only."""
     await record(BUY, SELL, NEXT_BUY)
     before = await state(engine)
-    async with AsyncSession(engine) as session, session.begin():
-        values = dict.fromkeys(("in_position", "entry_price", "current_position_size_coins"))
-        values |= {"in_position": False, "daily_trades_count": 9}
-        await session.execute(update(BotState).values(values))
+    values = {"in_position": False, "entry_price": None, "current_position_size_coins": None}
+    await call(AsyncSession.execute, update(BotState).values(values | {"daily_trades_count": 9}))
     await call(queries.rebuild_positions, {1: DUST}, since=MIDNIGHT)
     after = await state(engine)
     names = {*BotState.__table__.c.keys()} - {"last_updated_at"}
     assert {n: getattr(after, n) for n in names} == {n: getattr(before, n) for n in names}
-    async with AsyncSession(engine) as session:
-        assert (await session.get_one(BotState, 2)).daily_trades_count == 9
+    assert (await state(engine, 2)).daily_trades_count == 9
 
 
 # Reservations
@@ -371,13 +354,12 @@ async def test_only_one_worker_reserves_an_entry(call: Call) -> None:
 
 
 async def test_a_reservation_is_released_unless_it_is_filled(
-    engine: AsyncEngine, call: Call, record: Call
+    engine: AsyncEngine, session: AsyncSession, call: Call, record: Call
 ) -> None:
     await record(BUY, SELL | {"quantity_filled": TWO - DUST})
     assert await call(queries.reserve_entry, 1)
-    async with AsyncSession(engine) as session:
-        (reserved,) = await session.scalars(queries.unresolved_entries())
-        assert (reserved.id, reserved.config.symbol) == (1, "BTC/USDT")
+    (reserved,) = await session.scalars(queries.unresolved_entries())
+    assert (reserved.id, reserved.config.symbol) == (1, "BTC/USDT")
     await record(SELL)
     assert await position(engine) == (True, None, None), "a late report does not end it"
     assert await call(queries.release_entry, 1)
@@ -387,8 +369,7 @@ async def test_a_reservation_is_released_unless_it_is_filled(
     assert not await call(queries.release_entry, 1), "the position is open"
     assert not await call(queries.reserve_entry, 1)
     assert await position(engine) == (True, 100, 2)
-    async with AsyncSession(engine) as session:
-        assert (await session.scalars(queries.unresolved_entries())).all() == []
+    assert (await session.scalars(queries.unresolved_entries())).all() == []
 
 
 MAY_NOT_TRADE: dict[str, Any] = {
@@ -400,9 +381,8 @@ MAY_NOT_TRADE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("reason", MAY_NOT_TRADE)
-async def test_no_entry_is_reserved(engine: AsyncEngine, call: Call, reason: str) -> None:
-    async with AsyncSession(engine) as session, session.begin():
-        await session.execute(MAY_NOT_TRADE[reason])
+async def test_no_entry_is_reserved(call: Call, reason: str) -> None:
+    await call(AsyncSession.execute, MAY_NOT_TRADE[reason])
     assert not await call(queries.reserve_entry, 1)
 
 
@@ -421,8 +401,7 @@ async def test_a_bot_without_a_state_cannot_enter(
     engine: AsyncEngine, call: Call, record: Call
 ) -> None:
     """Its trades are recorded nevertheless, and add one."""
-    async with AsyncSession(engine) as session, session.begin():
-        await session.execute(text("DELETE FROM bot_states"))
+    await call(AsyncSession.execute, text("DELETE FROM bot_states"))
     with pytest.raises(PositionError, match="bot 1 has no state"):
         await call(queries.reserve_entry, 1)
     await record(BUY)
@@ -446,9 +425,5 @@ async def test_imports_of_the_same_orders_do_not_deadlock(engine: AsyncEngine, c
             await call(queries.record_trades, batch)
 
     await asyncio.gather(*map(work, range(4)))
-    async with AsyncSession(engine) as session:
-        result = await session.execute(
-            select(func.count(), func.min(Trade.quantity_filled), func.max(Trade.quantity_filled))
-        )
-        assert result.one() == (20, 3, 3)
+    assert [trade["quantity_filled"] for trade in await stored(engine)] == [3] * 20
     assert await position(engine) == (True, 100, 30)

@@ -46,10 +46,9 @@ deletes = pytest.mark.parametrize(
 
 
 async def counts(session: AsyncSession) -> dict[str, int]:
-    models = (User, ApiKey, BotConfig, BotState, Trade)
     return {
         model.__tablename__: await session.scalar(select(func.count()).select_from(model)) or 0
-        for model in models
+        for model in (User, ApiKey, BotConfig, BotState, Trade)
     }
 
 
