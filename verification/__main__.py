@@ -49,7 +49,7 @@ def run(project: Project, command: str, names: list[str]) -> int:
         print("All revisions are sealed: name one.")  # noqa: T201
         return 0
     failed = False
-    with servers.server() as server, databases_for_roles(project, server) as databases:
+    with databases_of(project) as databases:
         for script in chosen:
             if command == "lines":
                 written = lines.write(databases, script)

@@ -3,7 +3,7 @@
 import itertools
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 from uuid import uuid4
@@ -15,10 +15,6 @@ from psycopg.rows import dict_row
 from sqlalchemy import URL, Engine, create_engine, make_url, pool
 
 from trading_bot_schema import embedded
-from verification import servers
-
-CREATE = 'CREATE DATABASE "{}" TEMPLATE "{}" STRATEGY FILE_COPY'
-DROP = 'DROP DATABASE IF EXISTS "{}" WITH (FORCE)'
 
 
 def execute(url: str, *statements: str) -> None:
@@ -71,14 +67,6 @@ def insert(
 def release(url: str) -> int:
     """Return the release of a server, such as 18."""
     return int(scalar(url, "SHOW server_version_num")) // 10_000
-
-
-def is_temporary(server: str) -> bool:
-    """Return whether a server ends with this run, so that its databases need not be dropped.
-
-    Hundreds of them would take as long as a tenth of the run.
-    """
-    return bool(scalar(server, "SHOW cluster_name") == servers.NOT_DURABLE["cluster_name"])
 
 
 @contextmanager

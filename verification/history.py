@@ -74,7 +74,7 @@ class Databases:
         self.observed.clear()
 
     def cached(self, key: tuple[str, ...], create: Callable[[], str]) -> str:
-        """Return the URL of a template database, created on first use."""
+        """Return the name of a template database, created on first use."""
         if key not in self._templates:
             self._templates[key] = self.keep(create())
         return self._templates[key]
@@ -83,10 +83,9 @@ class Databases:
         """Return the objects of a database at a revision; "base" has ``alembic_version``."""
 
         def read() -> Catalogue:
-            if revisions != ("base",):
-                return snapshot(self._original(*revisions))
-            url = self.at("base")
-            command.stamp(self.project.config(sync_engine(url)), "base")
+            url = self.at(*revisions)
+            if revisions == ("base",):
+                command.stamp(self.project.config(sync_engine(url)), "base")
             return snapshot(url)
 
         return self.once(("schema", self.template(*revisions)), read)
@@ -100,10 +99,6 @@ class Databases:
 
     def template(self, *revisions: str) -> str:
         """Return the name of a database at a revision, to copy."""
-        return name_of(self._original(*revisions))
-
-    def _original(self, *revisions: str) -> str:
-        """Return the URL of a database at a revision, to read or copy, not to change."""
 
         def create() -> str:
             if revisions == ("base",):
@@ -122,19 +117,19 @@ class Databases:
         for script in self.project.history:
             if {script.revision, *before(script)} & {*revisions}:
                 near |= self._nearby(script)
-        originals = [self._original(*each) for each in (revisions, like) if each]
+        templates = [self.template(*each) for each in (revisions, like) if each]
 
         def create() -> str:
             url, *other = map(self.make, templates)
             rows.fill(url, self.project, near, *other)
             return self.keep(url)
 
-        return self.once(("filled", *originals, near), create)
+        return self.once(("filled", *templates, near), create)
 
     def _nearby(self, script: Script) -> rows.Nearby:
         source = Path(script.path).read_text(encoding="utf-8")
-        url = self._original(script.revision)
-        return self.once(("nearby", url), lambda: rows.nearby(url, source))
+        key = ("nearby", self.template(script.revision))
+        return self.once(key, lambda: rows.nearby(self.at(script.revision), source))
 
     def _suitable(self, script: Script, when: str) -> str:
         """Return the name of a database whose rows a migration does not reject, if possible.
@@ -145,7 +140,6 @@ class Databases:
         start, end = before(script), (script.revision,)
         if when == "after":
             start, end = end, start
-
         key = (self.filled_template(*start), self.template(script.revision), when)
 
         def create() -> str:

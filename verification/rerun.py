@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, ExceptionContext, event
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError
 
 from trading_bot_schema.drift.catalogue import differences, snapshot
@@ -123,10 +123,6 @@ def _interruption(connection: Connection, place: int | None, *, within: bool) ->
     engine, numbers = connection.engine, count()
     number = -1
 
-    def failed(context: ExceptionContext) -> None:
-        if isinstance(context.original_exception, psycopg.errors.LockNotAvailable):
-            interrupt()
-
     def before(_: Any, cursor: Any, *__: Any) -> None:
         nonlocal number
         number = next(numbers)
@@ -134,7 +130,7 @@ def _interruption(connection: Connection, place: int | None, *, within: bool) ->
             if not within:
                 raise _Interrupted
             # Building or dropping an index concurrently waits for the end of writers.
-            (tables,) = holder.execute(TABLES).fetchone() or ("",)
+            (tables,) = holder.execute(NAMES).fetchone() or ("",)
             holder.execute(f"LOCK TABLE {tables} IN ROW EXCLUSIVE MODE")
             cursor.connection.execute("SET lock_timeout = '10ms'")
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import psycopg
 from sqlalchemy import URL, make_url
 
 from verification.databases import Factory, execute, name_of, program

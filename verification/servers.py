@@ -13,7 +13,6 @@ VARIABLE = "TEST_DATABASE_URL"
 """Names a server to use; its user needs the CREATEDB privilege."""
 # A test server may lose its data in a crash.
 NOT_DURABLE = {
-    "cluster_name": "temporary",
     "fsync": "off",
     "synchronous_commit": "off",
     "autovacuum": "off",  # visits each of hundreds of databases

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from verification.databases import execute, sync_engine
-from verification.history import Databases, name_of
+from verification.history import Databases
 from verification.project import before
 from verification.query_plans import QueryPlan, explain
 from verification.roles import as_role
@@ -55,7 +55,7 @@ def _template(databases: Databases, revision: str) -> str:
             project.migrate(url, revision)
         return url
 
-    return name_of(databases.cached(("workload", revision), create))
+    return databases.cached(("workload", revision), create)
 
 
 def _explain(databases: Databases, url: str) -> Mapping[str, QueryPlan]:
