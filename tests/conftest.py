@@ -4,10 +4,12 @@ The server is the one that ``TEST_DATABASE_URL`` names (its user must be allowed
 databases), else an embedded one without durability.
 """
 
+import gc
 import os
 import signal
 import sys
 import tempfile
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -146,6 +148,15 @@ async def engine(database: str) -> AsyncIterator[AsyncEngine]:
     engine = make_engine(database)
     yield engine
     await engine.dispose()
+
+
+@pytest.fixture
+def abandoned_connections() -> Iterator[None]:
+    """Collect connections that cancelled workers have left, of which Python would warn later."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture

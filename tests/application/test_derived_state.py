@@ -422,6 +422,7 @@ FAULTS: dict[str, Fault] = {
 }
 
 
+@pytest.mark.usefixtures("abandoned_connections")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_injected_faults_are_found(
     database_with_loop: Database, fault: str, monkeypatch: pytest.MonkeyPatch

@@ -198,6 +198,7 @@ async def test_unattended_bots(session: AsyncSession) -> None:
     assert [(bot.id, reason, bot.state is not None) for bot, reason in unattended] == expected
 
 
+@pytest.mark.usefixtures("abandoned_connections")
 async def test_a_hung_worker_is_listed(
     engine: AsyncEngine, make_database: Callable[..., str]
 ) -> None:
