@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import count
 from statistics import median, mode
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.rows import dict_row
@@ -27,6 +27,13 @@ TRANSACTIONS = 400
 NUMBERS = count(time.time_ns())
 """Numbers of orders that are not in the database."""
 KEY = "BTCUSDT:"
+FIRST = "SELECT * FROM trades ORDER BY id LIMIT %s"
+# Of different bots, as no position has thousands of trades.
+OF_EACH_BOT = """
+SELECT last.* FROM bot_configs CROSS JOIN LATERAL (
+    SELECT * FROM trades WHERE bot_config_id = bot_configs.id ORDER BY timestamp DESC LIMIT 1
+) AS last WHERE is_active LIMIT %s
+"""
 Rows = list[Any]
 Statement = tuple[str, tuple[Any, ...]]
 Run = Callable[[], Awaitable[float | None]]
@@ -47,10 +54,10 @@ async def in_turn(first: Run, second: Run, rounds: int) -> tuple[float, float, f
     return median(one for one, _ in pairs), median(other for _, other in pairs), ratio
 
 
-def new_trades(url: str, number: int) -> Rows:
-    """Return the first trades as new ones: with the keys of new orders, and of today."""
+def new_trades(url: str, number: int, query: LiteralString = FIRST) -> Rows:
+    """Return trades as new ones: with the keys of new orders, and of today."""
     with psycopg.connect(url, row_factory=dict_row) as connection:
-        rows = connection.execute("SELECT * FROM trades ORDER BY id LIMIT %s", [number]).fetchall()
+        rows = connection.execute(query, [number]).fetchall()
     for row in rows:
         del row["id"]
         row["timestamp"] = datetime.now(UTC)
@@ -116,7 +123,12 @@ INSERTS: Mapping[str, tuple[Write, int]] = {
 }
 """Ways to insert, each with a number of rows."""
 CALLS: Mapping[str, tuple[Callable[..., Rows], int, Call, Call]] = {
-    "2,000 orders: `record_trade`, `record_trades`": (new_trades, 2_000, record_one, record_all),
+    "2,000 orders: `record_trade`, `record_trades`": (
+        partial(new_trades, query=OF_EACH_BOT),
+        2_000,
+        record_one,
+        record_all,
+    ),
     "rounds of 500 ticks: `tick`, `ticks`": (active_bots, 500, tick_one, tick_all),
 }
 
