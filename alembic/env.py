@@ -7,11 +7,11 @@ the database is the one that :mod:`trading_bot_schema.url` determines.
 import logging
 import os
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal
 
 from alembic import context
 from alembic.util import CommandError
-from sqlalchemy import URL
+from sqlalchemy import URL, TypeDecorator
 
 from trading_bot_schema import console
 
@@ -39,12 +39,20 @@ def target_url() -> URL:
     return url
 
 
+def render_type(kind: str, item: Any, _: object) -> str | Literal[False]:
+    """Draft the type that the database has: a revision imports nothing of the models."""
+    if kind == "type" and isinstance(item, TypeDecorator):
+        return f"sa.{item.impl_instance!r}"
+    return False
+
+
 def configure(**options: Any) -> None:
     """Configure Alembic: compare everything with the models, one transaction per migration."""
     context.configure(
         target_metadata=Base.metadata,
         compare_type=True,
         compare_server_default=True,
+        render_item=render_type,
         transaction_per_migration=True,
         **options,
     )

@@ -20,8 +20,8 @@ NOT_DURABLE = {
     "max_connections": "300",
     "max_prepared_transactions": "10",
 }
-# A database is 300 files; in memory, they cost a tenth. A container may have too little memory: the
-# suite needs this for each of its processes.
+# A database is 300 files; in memory, they cost a tenth. A container may have too little memory:
+# the suite needs this for each of its processes.
 MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp creates a directory of our own in it
 MEMORY_NEEDED = 2 * 1024**3 * (os.cpu_count() or 1)
 
