@@ -75,7 +75,9 @@ ROWS = " UNION ALL ".join(f"SELECT c::text AS row FROM pg_{name} c" for name in 
 
 def fingerprint(url: str) -> tuple[str, str | None]:
     """Read what a change of the schema would change, in less time than its objects."""
-    return scalar(url, f"SELECT md5(string_agg(row, '' ORDER BY row)) FROM ({ROWS})"), version(url)
+    return scalar(
+        url, f"SELECT md5(string_agg(row, '' ORDER BY row)) FROM ({ROWS}) catalog"
+    ), version(url)
 
 
 TERMINATE = (
