@@ -17,12 +17,7 @@ def is_reversible_and_the_same_offline(databases: Databases, script: Script) -> 
     ``--sql`` prints the SQL of a merge from one of the previous revisions only, so that it is not
     compared.
     """
-    project, path, (start, *others) = (
-        databases.project,
-        databases.project.path(script),
-        before(script),
-    )
-    name = script.revision
+    project, name, (start, *others) = databases.project, script.revision, before(script)
     earlier, upgraded = databases.schema(start, *others), databases.schema(name)
     url = databases.at(name)
     project.downgrade(url, script)
@@ -47,7 +42,7 @@ def is_reversible_and_the_same_offline(databases: Databases, script: Script) -> 
             sides = (f"{direction.__name__}() online", "offline")
             pairs.append((sides, online, snapshot(url), {}))
     for sides, first, second, unordered in pairs:
-        if report := differences(first, second, sides, lambda _: path, unordered):
+        if report := differences(first, second, sides, lambda _: project.path(script), unordered):
             yield report
 
 

@@ -3,7 +3,7 @@
 import itertools
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import closing, contextmanager
 from typing import Any
 from uuid import uuid4
@@ -104,15 +104,17 @@ class Factory:
 
     def drop(self, *urls: str) -> None:
         """Drop databases."""
-        for name in map(name_of, urls):
-            self._names.discard(name)
-            self._connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+        self._drop({*map(name_of, urls)})
 
     def close(self) -> None:
         """Drop all databases, and close the connection."""
-        for name in self._names:
-            self._connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+        self._drop(self._names)
         self._connection.close()
+
+    def _drop(self, names: Set[str]) -> None:
+        for name in names:
+            self._connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+        self._names = self._names - names
 
 
 def name_of(url: str) -> str:

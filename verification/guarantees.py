@@ -21,9 +21,8 @@ Guarantee = Callable[[Databases, Script], Iterator[str]]
 
 def observed(databases: Databases, script: Script) -> ObservedRevision:
     """Observe a revision, once."""
-    if script not in databases.observed:
-        databases.observed[script] = ObservedRevision(databases, script)
-    observed: ObservedRevision = databases.observed[script]
+    revision = ObservedRevision(databases, script)  # which runs nothing yet
+    observed: ObservedRevision = databases.observed.setdefault(script, revision)
     return observed
 
 

@@ -127,9 +127,11 @@ class Databases:
         return self.once(("filled", *templates, near), create)
 
     def _nearby(self, script: Script) -> rows.Nearby:
-        source = Path(script.path).read_text(encoding="utf-8")
-        key = ("nearby", self.template(script.revision))
-        return self.once(key, lambda: rows.nearby(self.at(script.revision), source))
+        def read() -> rows.Nearby:
+            source = Path(script.path).read_text(encoding="utf-8")
+            return rows.nearby(self.at(script.revision), source)
+
+        return self.once(("nearby", self.template(script.revision)), read)
 
     def _suitable(self, script: Script, when: str) -> str:
         """Return the name of a database whose rows a migration does not reject, if possible.
@@ -140,10 +142,10 @@ class Databases:
         start, end = before(script), (script.revision,)
         if when == "after":
             start, end = end, start
-        key = (self.filled_template(*start), self.template(script.revision), when)
+        filled = self.filled_template(*start)
 
         def create() -> str:
-            url = self.filled(*start)
+            url = self.make(filled)
             try:
                 if when == "after":
                     self.project.downgrade(url, script)
@@ -151,9 +153,9 @@ class Databases:
                     self.project.migrate(url, script.revision)
             except (DataError, IntegrityError):
                 return self.filled_template(*start, like=end)
-            return self.filled_template(*start)
+            return filled
 
-        return self.once(key, create)
+        return self.once(("suitable", filled, self.template(script.revision), when), create)
 
 
 def offline(project: Project, direction: Callable[..., None], revisions: str) -> str:

@@ -8,7 +8,6 @@ be interrupted half-way: ``CREATE INDEX CONCURRENTLY`` then leaves an invalid in
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import count
 from typing import Any
 
 import psycopg
@@ -120,12 +119,12 @@ def _committed(observation: Observation, places: list[tuple[int, bool]]) -> str:
 @contextmanager
 def _interruption(connection: Connection, place: int | None, *, within: bool) -> Iterator[None]:
     """Interrupt a connection before its nth statement, or within it while it waits for a lock."""
-    engine, numbers = connection.engine, count()
+    engine = connection.engine
     number = -1
 
     def before(_: Any, cursor: Any, *__: Any) -> None:
         nonlocal number
-        number = next(numbers)
+        number += 1
         if number == place:
             if not within:
                 raise _Interrupted
@@ -147,8 +146,6 @@ def _interruption(connection: Connection, place: int | None, *, within: bool) ->
             if place is not None and number >= place:
                 raise _Interrupted from None
             raise
-        finally:
-            holder.rollback()
 
 
 def _difference(

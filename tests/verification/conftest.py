@@ -27,13 +27,6 @@ def owned_templates(server: str) -> Iterator[Databases]:
         yield Databases(LIBRARY, factory)
 
 
-@pytest.fixture
-def owned_databases(owned_templates: Databases) -> Iterator[Databases]:
-    """Databases that belong to the role that migrates: ``owned_databases.before(revision)``."""
-    yield owned_templates
-    owned_templates.release()
-
-
 @pytest.fixture(scope="session")
 def migrated_template(database_at: Databases) -> str:
     """Name of a database at the head revision, to copy."""

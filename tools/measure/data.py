@@ -44,6 +44,7 @@ def filled(sizes: Iterable[int], **settings: str) -> Generator[Filled]:
 
 def copied(url: str) -> AbstractContextManager[str]:
     """Create a copy of a database, yield its URL, and drop it."""
+    # A database is copied by a session of another one.
     server = make_url(url).set(database="postgres").render_as_string(hide_password=False)
     return databases.database(server, f"copy_{uuid4().hex[:8]}", databases.name_of(url))
 
