@@ -1,6 +1,8 @@
 """Users, their keys and bots, and the erasure of a user."""
 
-from sqlalchemy import ColumnElement, Select, delete, func, literal, select, update
+from uuid import uuid4
+
+from sqlalchemy import ColumnElement, Select, delete, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import contains_eager
 
@@ -91,7 +93,7 @@ async def forget_user(session: AsyncSession, user_id: int) -> None:
         .where(User.id == user_id)
         .values(
             # Unique, and in a reserved domain (RFC 2606). No password has this hash.
-            email=func.concat("erased-", func.gen_random_uuid(), "@example.invalid"),
+            email=f"erased-{uuid4()}@example.invalid",
             hashed_password=literal("erased"),
             is_active=False,
         )

@@ -4,9 +4,14 @@
 Every function that writes trades locks the states of their bots first, so the trades of a bot
 change only under its state's lock. A transaction that locks them in another order may deadlock
 with another worker.
+
+What reads trades for a state is materialized, so that Citus can run it on the nodes of the trades
+(docs/scale.md). Where Citus is installed, it names the user too, by whom they are distributed; not
+elsewhere, since PostgreSQL would take the bot and the user for independent, and choose its indexes
+worse.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -14,15 +19,16 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ARRAY,
     CTE,
+    BindParameter,
     Boolean,
     ColumnElement,
     FromClause,
     Integer,
     Numeric,
     Select,
-    SQLColumnExpression,
     Text,
     Update,
+    and_,
     any_,
     bindparam,
     case,
@@ -62,16 +68,27 @@ class PositionError(Exception):
     """The bot's state does not allow the operation. Nothing is changed."""
 
 
+class LockedBot(NamedTuple):
+    """A bot whose state is locked."""
+
+    bot: int
+    user: int
+    symbol: str
+    """As Binance writes it."""
+    held: Decimal
+    """Its size."""
+    is_distributed: bool
+    """Whether the database has Citus."""
+
+
 class Change(NamedTuple):
     """What a report has changed in the coins of a bot."""
 
-    bot: int
-    symbol: str
-    dust: Decimal
     trade: int
     before: Decimal | None
     """What the order had added to the coins, in :func:`coins`; None: it is new."""
     after: Decimal
+    dust: Decimal
 
 
 def coins(trade: Any) -> ColumnElement[Decimal]:
@@ -94,8 +111,8 @@ def _joined(symbol: ColumnElement[str]) -> ColumnElement[str]:
     return func.translate(func.upper(symbol), "/_-", "")
 
 
-async def lock_bots(session: AsyncSession, bots: Collection[tuple[int, int]]) -> dict[int, str]:
-    """Lock the states of bots, given with their users, and return the bots' symbols.
+async def lock_bots(session: AsyncSession, bots: Collection[tuple[int, int]]) -> list[LockedBot]:
+    """Lock the states of bots, given with their users.
 
     A state that is missing is created, so that a trade is not lost.
 
@@ -104,18 +121,29 @@ async def lock_bots(session: AsyncSession, bots: Collection[tuple[int, int]]) ->
     """
     await session.flush()
     ids = {"ids": sorted({bot for bot, _ in bots})}
-    locked = (await session.execute(LOCK, ids)).all()
+    locked = await _locked(session, ids)
     if len(locked) < len(ids["ids"]):
         await session.execute(_ADD_STATES, ids)
-        locked = (await session.execute(LOCK, ids)).all()
-    if unknown := {bot for bot, _ in set(bots) - {(row.id, row.user_id) for row in locked}}:
+        locked = await _locked(session, ids)
+    if unknown := {bot for bot, _ in set(bots) - {(each.bot, each.user) for each in locked}}:
         raise PositionError(f"no such bot of the user: bot {', '.join(map(str, sorted(unknown)))}")
-    return {row.id: joined(row.symbol) for row in locked}
+    return locked
+
+
+async def _locked(session: AsyncSession, ids: Mapping[str, Sequence[int]]) -> list[LockedBot]:
+    rows = await session.execute(LOCK, ids)
+    return [LockedBot(bot, user, joined(symbol), *rest) for bot, user, symbol, *rest in rows]
 
 
 _IDS: Any = any_(bindparam("ids", type_=ARRAY(Integer)))
 LOCK = (
-    select(_STATES.c.id, _CONFIGS.c.user_id, _CONFIGS.c.symbol)
+    select(
+        _STATES.c.id,
+        _CONFIGS.c.user_id,
+        _CONFIGS.c.symbol,
+        func.coalesce(_STATES.c.current_position_size_coins, 0),
+        func.to_regclass("pg_catalog.pg_dist_partition").is_not(None),
+    )
     .join(_CONFIGS, _CONFIGS.c.id == _STATES.c.id)
     .where(_STATES.c.id == _IDS)
     .order_by(_STATES.c.id)
@@ -129,13 +157,14 @@ _ADD_STATES = (
 )
 
 
-async def derive(session: AsyncSession, changes: Sequence[Change], since: datetime | None) -> None:
-    """Derive the positions and days of bots, whose states are locked, after changes of trades."""
-    if changes:
-        columns = map(list, zip(*changes, strict=True))
-        parameters = dict(zip(Change._fields, columns, strict=True)) | {"since": since}
-        await session.execute(DERIVE, parameters)
-        await refresh_states(session, {change.bot for change in changes})
+async def derive(
+    session: AsyncSession, bot: LockedBot, changes: Sequence[Change], since: datetime | None
+) -> None:
+    """Derive the position and day of a bot after changes of its trades."""
+    parameters = {name: [getattr(c, name) for c in changes] for name in Change._fields}
+    statement = DERIVE_DISTRIBUTED if bot.is_distributed else DERIVE
+    await session.execute(statement, parameters | bot._asdict() | {"since": since})
+    await refresh_states(session, [bot.bot])
 
 
 async def refresh_states(session: AsyncSession, bots: Iterable[int]) -> None:
@@ -146,36 +175,40 @@ async def refresh_states(session: AsyncSession, bots: Iterable[int]) -> None:
             await session.refresh(state)
 
 
-def derive_statement(values: Mapping[str, Any] | None = None) -> Update:
-    """Update states from changes, given as arrays, and from the bots' latest trades.
+def derive_statement(
+    values: Mapping[str, Any] | None = None, *, is_distributed: bool = False
+) -> Update:
+    """Update the state of a :class:`LockedBot` from changes, as arrays, and its last trades.
 
     ``values`` are given here or when the statement is executed.
     """
-    values = values or {}
-    types: Any = (Integer(), Text(), Numeric(), Integer(), Numeric(), Numeric())
-    columns = dict(zip(Change._fields, types, strict=True))
-    change = (
-        func.unnest(
-            *(bindparam(name, values.get(name), ARRAY(type_)) for name, type_ in columns.items())
+
+    def given(name: str, type_: Any) -> BindParameter[Any]:
+        return bindparam(name, (values or {}).get(name), type_)
+
+    bot_id, user = given("bot", Integer()), given("user", Integer())
+
+    def is_of_bot(trade: Any) -> ColumnElement[bool]:
+        return and_(
+            trade.bot_config_id == bot_id, trade.user_id == user if is_distributed else true()
         )
-        .table_valued(*(column(name, type_) for name, type_ in columns.items()), name="change")
+
+    types = dict.fromkeys(Change._fields, Numeric()) | {"trade": Integer()}
+    change = (
+        func.unnest(*(given(name, ARRAY(type_)) for name, type_ in types.items()))
+        .table_valued(*(column(name, type_) for name, type_ in types.items()), name="change")
         .render_derived()
     )
-    size = func.coalesce(_STATES.c.current_position_size_coins, 0)
-    bot = (
-        select(
-            _STATES.c.id,
-            func.max(change.c.symbol).label("symbol"),
-            func.max(change.c.dust).label("dust"),
-            (size + func.sum(change.c.after - func.coalesce(change.c.before, 0))).label("size"),
-            func.array_agg(change.c.trade).filter(change.c.before.is_(None)).label("new_trades"),
-        )
-        .join_from(change, _STATES, _STATES.c.id == change.c.bot)
-        .group_by(_STATES.c.id)
-        .cte("bot")
-    )
-    entry = entry_of(bot)
-    day = day_of(bot.c.id, bindparam("since", values.get("since"), Trade.timestamp.type))
+    added = func.sum(change.c.after - func.coalesce(change.c.before, 0))
+    bot = select(
+        bot_id.label("id"),
+        given("symbol", Text()).label("symbol"),
+        (given("held", Numeric()) + added).label("size"),
+        func.max(change.c.dust).label("dust"),
+        func.array_agg(change.c.trade).filter(change.c.before.is_(None)).label("new_trades"),
+    ).cte("bot", nesting=True)
+    entry = entry_of(bot, is_of_bot)
+    day = day_of(is_of_bot(_TRADES.c), given("since", Trade.timestamp.type))
     new = (
         select(
             bot.c.id,
@@ -183,12 +216,13 @@ def derive_statement(values: Mapping[str, Any] | None = None) -> Update:
             (bot.c.size > bot.c.dust).label("is_open"),
             entry.c.price,
             entry.c.is_new,
-            day.c.pnl,
-            day.c.trades,
+            *no_trades(day),
         )
-        .join(entry, entry.c.bot == bot.c.id)
-        .join(day, true())
-        .subquery("new")
+        .select_from(bot)
+        .join(entry, true())
+        .outerjoin(day, true())
+        .cte("new")
+        .prefix_with("MATERIALIZED")
     )
     was_open = _STATES.c.in_position & _STATES.c.entry_price.is_not(None)
     is_same = new.c.is_open & was_open & ~new.c.is_new
@@ -212,27 +246,26 @@ def derive_statement(values: Mapping[str, Any] | None = None) -> Update:
     )
 
 
-def entry_of(bot: CTE) -> FromClause:
-    """Select the entry price of the bots, and whether all orders that bought are new.
+def entry_of(bot: CTE, is_of_bot: Callable[[Any], ColumnElement[bool]]) -> FromClause:
+    """Select the entry price of the bot, and whether all orders that bought are new.
 
-    It goes back from a bot's latest order to the first since the bot was flat, one by one: most
+    It goes back from the latest order to the first since the bot was flat, one by one: most
     positions have few, and most bots many before. Orders of the same time count as one.
     """
     no_coins = literal(Decimal(0), Numeric())
     walk = select(
-        bot.c.id.label("bot"),
         bot.c.size.label("held"),
         literal_column("timestamptz 'infinity'").label("timestamp"),
         no_coins.label("bought"),
         no_coins.label("paid"),
         null().cast(Boolean).label("is_new"),
-    ).cte("walk", recursive=True)
+    ).cte("walk", recursive=True, nesting=True)
     same = _TRADES.alias("same")
 
     # Without a condition on the symbol, so that it is the end of a range of the index.
     latest = (
         select(func.max(_TRADES.c.timestamp).label("timestamp"))
-        .where(_TRADES.c.bot_config_id == walk.c.bot, _TRADES.c.timestamp < walk.c.timestamp)
+        .where(is_of_bot(_TRADES.c), _TRADES.c.timestamp < walk.c.timestamp)
         .lateral("latest")
     )
     counts = _joined(same.c.symbol) == bot.c.symbol
@@ -245,45 +278,46 @@ def entry_of(bot: CTE) -> FromClause:
             func.sum(case((is_buy, same.c.quantity_filled * same.c.price), else_=0)).label("paid"),
             func.bool_and(same.c.id == any_(bot.c.new_trades)).filter(is_buy).label("is_new"),
         )
-        .where(same.c.bot_config_id == walk.c.bot, same.c.timestamp == latest.c.timestamp)
+        .where(is_of_bot(same.c), same.c.timestamp == latest.c.timestamp)
         .group_by(same.c.timestamp)
         .lateral("earlier")
     )
     walk = walk.union_all(
         select(
-            walk.c.bot,
             walk.c.held - earlier.c.coins,
             *(earlier.c[name] for name in ("timestamp", "bought", "paid", "is_new")),
         )
-        .join(bot, bot.c.id == walk.c.bot)
+        .join(bot, walk.c.held > bot.c.dust)
         .join(latest, true())
         .join(earlier, true())
-        .where(walk.c.held > bot.c.dust)
     )
-    return (
-        select(
-            walk.c.bot,
-            (func.sum(walk.c.paid) / func.nullif(func.sum(walk.c.bought), 0)).label("price"),
-            func.coalesce(func.bool_and(walk.c.is_new), False).label("is_new"),
-        )
-        .group_by(walk.c.bot)
-        .subquery("entry")
-    )
+    return select(
+        (func.sum(walk.c.paid) / func.nullif(func.sum(walk.c.bought), 0)).label("price"),
+        func.coalesce(func.bool_and(walk.c.is_new), False).label("is_new"),
+    ).subquery("entry")
 
 
-def day_of(bot: SQLColumnExpression[int], since: ColumnElement[datetime]) -> FromClause:
-    """Select the pnl and the number of a bot's trades since a time, by default midnight in UTC."""
+def day_of(is_of_bot: ColumnElement[bool], since: ColumnElement[datetime]) -> FromClause:
+    """Select the pnl and the number of a bot's trades since a time, by default midnight in UTC.
+
+    There is no row if there are none; see :func:`no_trades`.
+    """
     start = func.coalesce(since, func.date_trunc("day", func.now(), "UTC"))
     return (
-        select(
-            func.coalesce(func.sum(_TRADES.c.pnl), 0).label("pnl"), func.count().label("trades")
-        )
-        .where(_TRADES.c.bot_config_id == bot, _TRADES.c.timestamp >= start)
+        select(func.sum(_TRADES.c.pnl).label("pnl"), func.count().label("trades"))
+        .where(is_of_bot, _TRADES.c.timestamp >= start)
+        # Does nothing, but lets Citus run it beside the trades of many users.
+        .group_by(_TRADES.c.bot_config_id, _TRADES.c.user_id)
         .lateral("day")
     )
 
 
-DERIVE = derive_statement()
+def no_trades(day: FromClause) -> Sequence[ColumnElement[Any]]:
+    """Return the pnl and the number of trades, zero without a row."""
+    return [func.coalesce(day.c[name], 0).label(name) for name in ("pnl", "trades")]
+
+
+DERIVE, DERIVE_DISTRIBUTED = derive_statement(), derive_statement(is_distributed=True)
 
 
 async def rebuild_positions(
@@ -300,20 +334,16 @@ async def rebuild_positions(
         since: Start of the day.
     """
     await session.flush()
-    ids = {"ids": sorted(bots)}
-    await session.execute(LOCK, ids)
-    symbol = _joined(_CONFIGS.c.symbol)
-    held = select(func.sum(coins(_TRADES.c))).where(
-        _TRADES.c.bot_config_id == _STATES.c.id, _joined(_TRADES.c.symbol) == symbol
-    )
-    amounts = (_STATES.c.current_position_size_coins, held.scalar_subquery())
-    rows: Any = await session.execute(
-        select(_STATES.c.id, symbol, *(func.coalesce(amount, 0) for amount in amounts))
-        .join(_CONFIGS, _CONFIGS.c.id == _STATES.c.id)
-        .where(_STATES.c.id == _IDS),
-        ids,
-    )
-    await derive(session, [Change(b, of, bots[b], 0, old, new) for b, of, old, new in rows], since)
+    for bot in await _locked(session, {"ids": sorted(bots)}):
+        size = await session.scalar(_HELD, bot._asdict())
+        await derive(session, bot, [Change(0, bot.held, size or Decimal(0), bots[bot.bot])], since)
+
+
+_HELD = select(func.sum(coins(_TRADES.c))).where(
+    _TRADES.c.bot_config_id == bindparam("bot"),
+    _joined(_TRADES.c.symbol) == bindparam("symbol", type_=Text()),
+)
+"""Selects the coins of a bot from all its trades."""
 
 
 async def refresh_day(session: AsyncSession, since: datetime, user_id: int | None = None) -> int:
@@ -338,15 +368,19 @@ async def refresh_day(session: AsyncSession, since: datetime, user_id: int | Non
 
 def lock_different_days(since: datetime, user_id: int | None = None) -> Select[int]:
     """Select and lock the states that differ from the trades, in the order of their ids."""
-    day = day_of(_STATES.c.id, literal(since, Trade.timestamp.type))
-    different = select(_STATES.c.id).join(day, true()).where(_differs(day))
-    if user_id is not None:
-        of_user = select(_CONFIGS.c.id).where(_CONFIGS.c.user_id == user_id)
-        different = different.where(_STATES.c.id.in_(of_user))
+    of_user = true() if user_id is None else _CONFIGS.c.user_id == user_id
+    day = _days(since, of_user)
+    bots = select(_CONFIGS.c.id).where(of_user)
     # Materialized, so that the locking part does not evaluate the condition again: PostgreSQL
     # would compare a state that it waited for with the earlier sum, and skip it if the two happen
     # to be equal. An equal state needs no lock: who records a trade derives the day anew.
-    states = different.cte("different").prefix_with("MATERIALIZED")
+    states = (
+        select(_STATES.c.id)
+        .outerjoin(day, day.c.id == _STATES.c.id)
+        .where(_differs(*no_trades(day)), true() if user_id is None else _STATES.c.id.in_(bots))
+        .cte("different")
+        .prefix_with("MATERIALIZED")
+    )
     return (
         select(_STATES.c.id)
         .join(states, states.c.id == _STATES.c.id)
@@ -357,19 +391,32 @@ def lock_different_days(since: datetime, user_id: int | None = None) -> Select[i
 
 def recompute_days(ids: Sequence[int], since: datetime) -> ReturningUpdate[int]:
     """Set the day of states that are locked, where the trades differ; return their ids."""
-    bot = func.unnest(literal(ids, ARRAY(Integer))).column_valued("bot")
-    day = day_of(bot, literal(since, Trade.timestamp.type))
-    new = select(bot.label("id"), day.c.pnl, day.c.trades).join(day, true()).subquery("today")
+    bots = literal(ids, ARRAY(Integer))
+    day = _days(since, _CONFIGS.c.id == any_(bots))
+    bot = func.unnest(bots).column_valued("bot")
+    new = select(bot.label("id"), *no_trades(day)).outerjoin(day, day.c.id == bot).subquery("new")
     return (
         update(_STATES)
-        .where(_STATES.c.id == new.c.id, _differs(new))
+        .where(_STATES.c.id == new.c.id, _differs(new.c.pnl, new.c.trades))
         .values(daily_pnl=new.c.pnl, daily_trades_count=new.c.trades)
         .returning(_STATES.c.id)
     )
 
 
-def _differs(day: FromClause) -> ColumnElement[bool]:
-    return or_(_STATES.c.daily_pnl != day.c.pnl, _STATES.c.daily_trades_count != day.c.trades)
+def _days(since: datetime, which: ColumnElement[bool]) -> CTE:
+    """Select the days of those bots that have trades since a time."""
+    day = day_of(_TRADES.c.bot_config_id == _CONFIGS.c.id, literal(since, Trade.timestamp.type))
+    return (
+        select(_CONFIGS.c.id, day.c.pnl, day.c.trades)
+        .join(day, true())
+        .where(which)
+        .cte("day_of_bot")
+        .prefix_with("MATERIALIZED")
+    )
+
+
+def _differs(pnl: ColumnElement[Decimal], trades: ColumnElement[int]) -> ColumnElement[bool]:
+    return or_(_STATES.c.daily_pnl != pnl, _STATES.c.daily_trades_count != trades)
 
 
 async def reserve_entry(session: AsyncSession, bot_config_id: int) -> bool:

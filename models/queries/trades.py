@@ -14,22 +14,19 @@ from typing import Any, NamedTuple, Self
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
-    Numeric,
     Select,
     String,
     and_,
     any_,
     bindparam,
     case,
+    column,
     func,
-    literal_column,
-    null,
     select,
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.sql.dml import ReturningInsert
 
 from models.order_key import joined
 from models.queries.positions import Change, coins, derive, lock_bots
@@ -143,47 +140,49 @@ async def record_trades(
     if not reports:
         return []
     bots = await lock_bots(session, {(row["bot_config_id"], row["user_id"]) for row in reports})
+    symbols = {bot.bot: bot.symbol for bot in bots}
     recorded: dict[int, Recorded] = {}
-    changes = []
+    changes: defaultdict[int, list[Change]] = defaultdict(list)
     async with session.begin_nested() if len(reports) > 1 else nullcontext():
         for turn in _turns(reports):
             batch = [reports[number] for number in turn]
-            is_paper = batch[0]["binance_order_id"] is None
-            result = await session.execute(
-                PAPER if is_paper else RECORD, batch if len(batch) > 1 else batch[0]
-            )
+            user = batch[0]["user_id"]
+            columns = {name: [row[name] for row in batch] for name in TRADE_COLUMNS}
+            result = await session.execute(RECORD, columns | {"user": user})
             numbers = {reports[number]["binance_order_id"]: number for number in turn}
-            if is_paper:
-                written = dict(zip(turn, result, strict=True))
+            if None in numbers:  # on paper: new rows, whose ids are in the order of the arrays
+                written = dict(zip(turn, sorted(result), strict=True))
             else:
                 written = {numbers[trade.binance_order_id]: trade for trade in result}
             if same := [reports[number] for number in turn if number not in written]:
-                for key, trade_id in (await _unchanged(session, same)).items():
+                for key, trade_id in (await _unchanged(session, user, same)).items():
                     recorded[numbers[key]] = Recorded(trade_id, is_new=False, is_changed=False)
             for number, trade in written.items():
-                report = reports[number]
-                bot, symbol = report["bot_config_id"], report["symbol"]
+                bot, symbol = reports[number]["bot_config_id"], reports[number]["symbol"]
                 recorded[number] = Recorded(trade.id, trade.before is None, is_changed=True)
-                change = Change(
-                    bot, bots[bot], dust_of(symbol), trade.id, trade.before, trade.after
-                )
-                if joined(symbol) != bots[bot]:  # a trade of the bot, but not of its position
+                change = Change(trade.id, trade.before, trade.after, dust_of(symbol))
+                if joined(symbol) != symbols[bot]:  # a trade of the bot, but not of its position
                     change = change._replace(before=Decimal(0), after=Decimal(0))
-                changes.append(change)
-        await derive(session, changes, since)
+                changes[bot].append(change)
+        for each in bots:
+            if each.bot in changes:
+                await derive(session, each, changes[each.bot], since)
     return [recorded[number] for number in range(len(reports))]
 
 
-def _turns(reports: Sequence[Mapping[str, Any]]) -> list[list[int]]:
-    """Distribute reports over statements, sorted by key: one cannot write a row twice."""
-    turns: defaultdict[int, list[int]] = defaultdict(list)
-    seen: Counter[str] = Counter()
-    for number in sorted(range(len(reports)), key=lambda n: reports[n]["binance_order_id"] or ""):
-        key = reports[number]["binance_order_id"]
-        turns[0 if key is None else seen[key] + 1].append(number)
-        if key is not None:
-            seen[key] += 1
-    return list(turns.values())
+def _turns(reports: Sequence[Mapping[str, Any]]) -> Iterable[list[int]]:
+    """Distribute reports over statements, by user and sorted by key: one writes no row twice."""
+    turns: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    seen: Counter[tuple[int, str]] = Counter()
+
+    def order(number: int) -> tuple[int, str]:
+        return reports[number]["user_id"], reports[number]["binance_order_id"] or ""
+
+    for number in sorted(range(len(reports)), key=order):
+        user, key = order(number)
+        turns[user, seen[user, key] + 1 if key else 0].append(number)
+        seen[user, key] += 1
+    return turns.values()
 
 
 def _by_symbol(dust: Dust) -> Callable[[str], Decimal]:
@@ -238,54 +237,59 @@ def merged(report: Any, stored: Any) -> dict[str, ColumnElement[Any]]:
     }
 
 
-def record_statement() -> ReturningInsert[Any, Any, Decimal, Decimal]:
-    """Insert a report, or merge it with the stored one; return nothing if it adds nothing."""
-    statement = insert(_TRADES).values({name: bindparam(name) for name in TRADE_COLUMNS})
+def record_statement() -> Select[Any]:
+    """Insert a user's reports, or merge each with the stored one; select those that add something.
+
+    The values are arrays.
+    """
+    columns = [_TRADES.c[name] for name in TRADE_COLUMNS]
+    reports = (
+        func.unnest(*(bindparam(each.name, type_=ARRAY(each.type)) for each in columns))
+        .table_valued(*(column(each.name, each.type) for each in columns), name="report")
+        .render_derived()
+    )
+    keys = bindparam("binance_order_id", type_=ARRAY(_TRADES.c.binance_order_id.type))
+    statement = insert(_TRADES).from_select(list(TRADE_COLUMNS), select(*reports.c))
     # With the values converted to the columns' types, for example rounded.
     report, stored = statement.excluded, _TRADES.c
-    new, old = merged(report, stored), _TRADES.alias("old")
+    new = merged(report, stored)
     is_changed = tuple_(*new.values()).is_distinct_from(tuple_(*(stored[name] for name in new)))
-    return statement.on_conflict_do_update(
-        index_elements=[stored.binance_order_id],
-        set_=new,
-        where=and_(*(report[name] == stored[name] for name in _IDENTITY), is_changed),
-    ).returning(
-        stored.id,
-        stored.binance_order_id,
-        coins(stored).label("after"),
-        # A subquery sees the row as it was before the statement.
-        select(coins(old.c))
-        .where(old.c.id == literal_column("trades.id"))  # of the row written
-        .scalar_subquery()
-        .label("before"),
+    written = (
+        statement.on_conflict_do_update(
+            # By name: Citus needs the user in it.
+            constraint="uq_trades_binance_order_id",
+            set_=new,
+            where=and_(*(report[name] == stored[name] for name in _IDENTITY), is_changed),
+        )
+        .returning(stored.id, stored.binance_order_id, coins(stored).label("after"))
+        .cte("written")
+    )
+    # As they were before the statement. Materialized, so that Citus reads them first.
+    old = (
+        select(stored.id, coins(stored).label("before"))
+        .where(stored.binance_order_id == any_(keys), stored.user_id == bindparam("user"))
+        .cte("old")
+        .prefix_with("MATERIALIZED")
+    )
+    return (
+        select(written.c.id, written.c.binance_order_id, written.c.after, old.c.before)
+        .outerjoin_from(written, old, old.c.id == written.c.id)
+        .add_cte(old, written)
     )
 
 
 RECORD = record_statement()
-"""Inserts or merges one report, given as columns; for several in turn, a list of them."""
+"""Inserts or merges reports of ``:user``, given as arrays of the columns."""
 
 
-PAPER = insert(_TRADES).returning(
-    _TRADES.c.id,
-    null().cast(Numeric).label("before"),
-    coins(_TRADES.c).label("after"),
-    sort_by_parameter_order=True,
+STORED = select(*(_TRADES.c[name] for name in ("id", "binance_order_id", *_IDENTITY))).where(
+    _TRADES.c.binance_order_id == any_(bindparam("keys", type_=ARRAY(String)))
 )
-"""Inserts trades on paper, which have no key."""
-
-
-def _stored() -> Select[Any]:
-    keys = bindparam("keys", type_=ARRAY(String))
-    columns = (_TRADES.c[name] for name in ("id", "binance_order_id", *_IDENTITY))
-    return select(*columns).where(_TRADES.c.binance_order_id == any_(keys))
-
-
-STORED = _stored()
 """Selects what the trades with one of the ``:keys`` are about."""
 
 
 async def _unchanged(
-    session: AsyncSession, reports: Sequence[Mapping[str, Any]]
+    session: AsyncSession, user: int, reports: Sequence[Mapping[str, Any]]
 ) -> dict[str, int]:
     """Return the ids of the trades of reports that added nothing, by key.
 
@@ -293,7 +297,11 @@ async def _unchanged(
         OrderConflictError: One is about another order than the trade with its key.
     """
     keys = {"keys": [report["binance_order_id"] for report in reports]}
-    stored = {row.binance_order_id: row for row in await session.execute(STORED, keys)}
+    of_user = STORED.where(_TRADES.c.user_id == user)
+    rows = (await session.execute(of_user, keys)).all()
+    if len(rows) < len(reports):  # or of another user, which a distributed table allows
+        rows = (await session.execute(STORED, keys)).all()
+    stored = {row.binance_order_id: row for row in rows}
     for report in reports:
         trade = stored[report["binance_order_id"]]
         if different := [name for name in _IDENTITY if getattr(trade, name) != report[name]]:

@@ -356,30 +356,23 @@ async def commit_first(derive: Any, session: AsyncSession, *args: Any) -> None:
     await derive(session, *args)
 
 
-async def count_again(derive: Any, session: Any, changes: Any, since: Any) -> None:
-    await derive(session, [change._replace(before=ZERO) for change in changes], since)
+async def count_again(derive: Any, session: Any, bot: Any, changes: Any, since: Any) -> None:
+    await derive(session, bot, [change._replace(before=ZERO) for change in changes], since)
 
 
-async def only_singly(derive: Any, session: Any, changes: Any, since: Any) -> None:
-    await derive(session, changes if len(changes) == 1 else [], since)
+async def only_singly(derive: Any, session: Any, bot: Any, changes: Any, since: Any) -> None:
+    if len(changes) == 1:
+        await derive(session, bot, changes, since)
 
 
-async def without_lock(_: Any, session: Any, bots: Any) -> dict[int, str]:
-    names = select(BotConfig.id, BotConfig.symbol).where(BotConfig.id.in_([b for b, _ in bots]))
-    return {i: symbol.replace("/", "") for i, symbol in await session.execute(names)}
-
-
-def ever_bought(_: Any, bot: Any) -> Any:
+def ever_bought(_: Any, bot: Any, is_of_bot: Any) -> Any:
     bought = func.sum(Trade.quantity_filled)
     return (
         select(
-            bot.c.id.label("bot"),
             (func.sum(Trade.price * Trade.quantity_filled) / bought).label("price"),
             false().label("is_new"),
         )
-        .join(bot, bot.c.id == Trade.bot_config_id)
-        .where(Trade.side == "BUY")
-        .group_by(bot.c.id)
+        .where(is_of_bot(Trade), Trade.side == "BUY")
         .subquery()
     )
 
@@ -411,7 +404,9 @@ FAULTS: dict[str, Fault] = {
     "a late report counts again": instead(trades, "derive", count_again),
     "an import changes no position": instead(trades, "derive", only_singly),
     "a trade is recorded in two steps": instead(trades, "derive", commit_first),
-    "the state is not locked": instead(trades, "lock_bots", without_lock),
+    "the state is not locked": lambda patch: patch.setattr(
+        positions, "LOCK", positions.LOCK.with_for_update(read=True, key_share=True)
+    ),
     "the position ends with nothing left": instead(
         trades, "_by_symbol", lambda _, dust: lambda symbol: ZERO
     ),

@@ -193,7 +193,7 @@ async def test_there_is_no_such_bot(
 
 async def test_a_new_order_takes_three_statements(record: Call, statements: list[str]) -> None:
     assert await record(BUY) == [Recorded(1, is_new=True, is_changed=True)]
-    assert [statement.split()[0] for statement in statements] == ["SELECT", "INSERT", "WITH"]
+    assert [statement.split()[0] for statement in statements] == ["SELECT", "WITH", "WITH"]
 
 
 FEE = {"commission_amount": Decimal("0.1"), "commission_asset": "BNB"}

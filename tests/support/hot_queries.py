@@ -70,22 +70,25 @@ def hot_queries(dataset: Dataset, trades: int) -> Mapping[str, Executable]:
     symbol = dataset.symbols[bot - 1]
     recorded = dataset.order_id(trades - 1)
     assert recorded
+    orders = (order_of(dataset, bot, today, key) for key in (order_key(symbol, 1), recorded))
     new, repeated = (
-        {**dict.fromkeys(TRADE_COLUMNS), **order_of(dataset, bot, today, key)}
-        for key in (order_key(symbol, 1), recorded)
+        {name: [order.get(name)] for name in TRADE_COLUMNS} | {"user": order["user_id"]}
+        for order in orders
     )
     buyer, size, quantity = dataset.last_buyer(trades)
-    change = positions.Change(
-        buyer, joined(dataset.symbols[buyer - 1]), Decimal("1e-8"), trades, size, quantity
+    locked = positions.LockedBot(
+        buyer, dataset.owners[buyer - 1], joined(dataset.symbols[buyer - 1]), size, False
     )
+    change = positions.Change(trades, size, quantity, Decimal("1e-8"))
+    changes = {name: [value] for name, value in change._asdict().items()}
     prices = {"max_price_since_entry": Decimal("65000.5")}
     return statements | {
         "6 lock the state of a bot": bound(positions.LOCK, {"ids": [bot]}),
-        "6 record a new order": RECORD.values(new),
-        "6 record an order again": RECORD.values(repeated),
+        "6 record a new order": bound(RECORD, new),
+        "6 record an order again": bound(RECORD, repeated),
         "6 look up the order": bound(STORED, {"keys": [recorded]}),
         "6 derive the state of a bot": positions.derive_statement(
-            {name: [value] for name, value in change._asdict().items()} | {"since": today}
+            changes | locked._asdict() | {"since": today}
         ),
         "8 tick": bound(scheduling.tick_statement(frozenset(prices)), {"bot": bot, **prices}),
         "10 keys of a user": queries.keys_of_user(user),
