@@ -21,6 +21,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from models import Base
 from models.database import make_engine
 from tests.support.alembic_cli import AlembicCli, Result
 from tests.support.probe_revisions import Probe, Revisions
@@ -33,6 +34,8 @@ from verification.databases import Factory
 from verification.observed_revision import ObservedRevision
 from verification.roles import RoleDatabases
 
+DISTRIBUTED = "TEST_DISTRIBUTED_DATABASE_URL"
+"""A database for all tests, emptied before each, as ``test_citus.py`` runs them."""
 _SERVER = pytest.StashKey[ExitStack]()
 
 
@@ -137,6 +140,11 @@ def database(
     make_database: Factory, migrated_template: str, make_role: Callable[..., str]
 ) -> Iterator[str]:
     """URL of a database at the head revision; it is dropped before roles."""
+    if DISTRIBUTED in os.environ:
+        tables = ", ".join(Base.metadata.tables)
+        databases.execute(os.environ[DISTRIBUTED], f"TRUNCATE {tables} RESTART IDENTITY")
+        yield os.environ[DISTRIBUTED]
+        return
     url = make_database(migrated_template)
     yield url
     make_database.drop(url)

@@ -39,6 +39,13 @@ NOISE = re.compile(
 DATABASE_NAME = re.compile(r'\b(DATABASE )(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)')
 
 NOT_DUMPED = r"""
+-- The members of extensions, and what comes with one, such as the type of a table's rows.
+WITH RECURSIVE of_extensions AS (
+    SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
+    UNION
+    SELECT d.classid, d.objid FROM pg_depend d JOIN of_extensions o
+        ON d.refclassid = o.classid AND d.refobjid = o.objid AND d.deptype IN ('a', 'i')
+)
 SELECT format('TRIGGERS of CONSTRAINT %s of %s', c.conname, c.conrelid::regclass),
     string_agg(format(
     '%s %s ON %s: enabled %s, deferrable %s, initially deferred %s',
@@ -46,7 +53,11 @@ SELECT format('TRIGGERS of CONSTRAINT %s of %s', c.conname, c.conrelid::regclass
     t.tgenabled, t.tgdeferrable, t.tginitdeferred),
     E'\n' ORDER BY t.tgfoid::regproc::text, t.tgrelid::regclass::text)
 FROM pg_trigger t JOIN pg_constraint c ON c.oid = t.tgconstraint
-WHERE t.tgisinternal GROUP BY c.oid
+-- Citus hides the shards of its tables in pg_class only.
+JOIN pg_class r ON r.oid = c.conrelid
+WHERE t.tgisinternal
+    AND ('pg_class'::regclass, r.oid) NOT IN (SELECT classid, objid FROM of_extensions)
+GROUP BY c.oid
 UNION ALL
 SELECT 'INDEX ' || i.indexrelid::regclass, format(
     'ON %s: valid %s, ready %s, live %s, immediate %s',
@@ -143,9 +154,7 @@ FROM (
     UNION ALL SELECT 'pg_operator'::regclass, oid, oprnamespace FROM pg_operator
 ) o (classid, oid, namespace)
 WHERE o.oid >= 16384 AND o.namespace::regnamespace::text IN ('pg_catalog', 'information_schema')
-    AND NOT EXISTS (
-        SELECT FROM pg_depend d
-        WHERE d.classid = o.classid AND d.objid = o.oid AND d.deptype = 'e')
+    AND (o.classid, o.oid) NOT IN (SELECT classid, objid FROM of_extensions)
 """
 
 COLUMNS = """

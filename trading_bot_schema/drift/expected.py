@@ -16,6 +16,7 @@ from sqlalchemy import Row
 from trading_bot_schema.drift.catalogue import Catalogue, differences
 
 IGNORABLE = {
+    "extensions": "extensions; what belongs to one is never reported",
     "privileges": "owners, grants and default privileges",
     "replication": "publications, subscriptions and replication slots",
     "storage": "storage parameters of tables and indexes, such as fillfactor",
@@ -33,7 +34,11 @@ INITDB_COMMENT = "'default administrative connection database'"
 Objects = Mapping[str, str]
 
 _PRIVILEGES = re.compile(r"(DEFAULT )?ACL |OWNER of ")
-_REPLICATION = re.compile(r"(COMMENT )?(PUBLICATION|SUBSCRIPTION|REPLICATION SLOT)\b")
+_IGNORED = {
+    "extensions": re.compile(r"(COMMENT |OWNER of )?EXTENSION "),
+    "privileges": _PRIVILEGES,
+    "replication": re.compile(r"(COMMENT )?(PUBLICATION|SUBSCRIPTION|REPLICATION SLOT)\b"),
+}
 _TABLE = re.compile(r"(?:TABLE|VIEW|MATERIALIZED VIEW) public\.(.+)")
 _STORED = re.compile(r"TABLE |INDEX |CONSTRAINT |MATERIALIZED VIEW ")
 _OWNED = re.compile(r"(?P<before>\n*)^(?P<what>ALTER .+ OWNER TO )(?P<owner>.+);$", re.MULTILINE)
@@ -133,10 +138,8 @@ def _adjusted(objects: Objects, roles: Row[Any], ignored: Set[str]) -> dict[str,
     same_role = _replace_role(roles.owner, OWNER)
     adjusted = {}
     for name, text in objects.items():
-        if (
-            ("privileges" in ignored and _PRIVILEGES.match(name))
-            or ("replication" in ignored and _REPLICATION.match(name))
-            or (name == "COMMENT DATABASE this_database" and INITDB_COMMENT in text)
+        if any(kind in ignored and _IGNORED[kind].match(name) for kind in _IGNORED) or (
+            name == "COMMENT DATABASE this_database" and INITDB_COMMENT in text
         ):
             continue
         if "privileges" in ignored:
