@@ -94,6 +94,9 @@ IN_TRANSACTION = STATISTICS.format(
 )
 COMMITTED = STATISTICS.format("pg_stat_user", "idx_tup_read", "idx_scan", "pg_stat_user_indexes")
 FLUSH = "SELECT pg_stat_force_next_flush()"
+LARGEST = """
+SELECT max(number) FROM (SELECT count(*) AS number FROM {} WHERE xmax <> '0' GROUP BY xmax) t
+"""
 REQUESTS = """
 SELECT relation::bigint, mode FROM pg_locks
 WHERE locktype = 'relation' AND NOT granted AND pid = %s
@@ -124,6 +127,8 @@ class Statement:
     inserted: Counter[str] = field(default_factory=Counter)
     updated: Counter[str] = field(default_factory=Counter)
     deleted: Counter[str] = field(default_factory=Counter)
+    largest: Counter[str] | None = None
+    """Rows updated and deleted by the largest of its transactions, if it commits them itself."""
     added_unvalidated: set[int] = field(default_factory=set)
     """OIDs of constraints that it added as NOT VALID."""
     validated: dict[int, str] = field(default_factory=dict)
@@ -141,6 +146,11 @@ class Statement:
     def changed(self) -> Counter[str]:
         """Rows inserted, updated and deleted, by table."""
         return self.inserted + self.updated + self.deleted
+
+    @property
+    def changed_at_once(self) -> Counter[str]:
+        """Rows updated and deleted in one transaction, by table."""
+        return self.updated + self.deleted if self.largest is None else self.largest
 
 
 @dataclass
@@ -195,11 +205,13 @@ def locks_taken(observation: Observation) -> set[TakenLock]:
 def unknown_changes(observation: Observation) -> list[Statement]:
     """Return the statements that should change rows, none of which had a row to change.
 
-    The batches of a loop differ in numbers only, and count as one statement.
+    The batches of a loop differ in numbers only, and count as one statement; a statement that
+    commits its own batches is one.
     """
     by_text: dict[str, list[Statement]] = {}
     for statement in observation.statements:
-        if re.match(r"\s*(UPDATE|DELETE|MERGE)\b", statement.sql, re.IGNORECASE):
+        changes = re.match(r"\s*(UPDATE|DELETE|MERGE)\b", statement.sql, re.IGNORECASE)
+        if changes or statement.largest is not None:
             by_text.setdefault(re.sub(r"\d+", "0", statement.sql), []).append(statement)
     return [
         same[0]
@@ -254,6 +266,7 @@ class _Observer:
         self, url: str, monitor: psycopg.Connection[Any], stack: ExitStack, project: Project
     ) -> None:
         self._monitor = monitor
+        self._stack = stack
         self._names = _tables(monitor, project.version_table)
         rows = {}
         for oid, name in monitor.execute(WITH_ROWS).fetchall():
@@ -269,6 +282,9 @@ class _Observer:
         self._before: _State | None = None
         self._last: _State | None = None
         self._is_capturing = False
+        self._url = url
+        self._old_rows: psycopg.Connection[Any] | None = None
+        """Sees the rows as before a statement that commits, and which transaction changed them."""
 
     def foreign_keys(self) -> set[frozenset[str]]:
         """Return the tables that foreign keys connect."""
@@ -296,8 +312,12 @@ class _Observer:
             after = self._state(raw, IN_TRANSACTION)
             number = self._number_of(after.transaction)
             self._add(raw, Statement(statement, number), before, after, after.locks)
-        except CANNOT_RUN_IN_A_TRANSACTION:
+        except CANNOT_RUN_IN_A_TRANSACTION as error:
             raw.execute("ROLLBACK")
+            if isinstance(error, psycopg.errors.InvalidTransactionTermination):
+                self._old_rows = self._stack.enter_context(psycopg.connect(self._url))
+                self._old_rows.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+                self._old_rows.execute("SELECT")
             raw.execute(FLUSH)
             self._before = self._state(raw, COMMITTED)
             self._capture.begin(raw.info.backend_pid)
@@ -320,6 +340,13 @@ class _Observer:
             number = self._number_of(after.transaction)
             effects = Statement(statement, number, can_be_in_transaction=False)
             self._add(raw, effects, before, after, requests)
+            if self._old_rows is not None:
+                effects.largest = Counter()
+                for table, changed in (effects.updated + effects.deleted).items():
+                    largest = self._old_rows.execute(LARGEST.format(table).encode()).fetchone()
+                    effects.largest[table] = min(changed, *(largest or [0]))
+                self._old_rows.close()
+                self._old_rows = None
         else:
             after = self._state(raw, IN_TRANSACTION)
             number = self._number_of(after.transaction)
