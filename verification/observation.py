@@ -49,10 +49,6 @@ SET_THE_KNOWN = """
 SELECT set_config(name, value, false)
 FROM pg_settings JOIN unnest(%s::text[], %s::text[]) AS own (name, value) USING (name)
 """
-CANNOT_RUN_IN_A_TRANSACTION = (
-    psycopg.errors.ActiveSqlTransaction,
-    psycopg.errors.InvalidTransactionTermination,
-)
 POLL_SECONDS = 0.002
 """Interval at which the lock requests of another session are read."""
 
@@ -96,6 +92,10 @@ IN_TRANSACTION = STATISTICS.format(
 )
 COMMITTED = STATISTICS.format("pg_stat_user", "idx_tup_read", "idx_scan", "pg_stat_user_indexes")
 FLUSH = "SELECT pg_stat_force_next_flush()"
+# In a snapshot from before a statement, xmax is the transaction that changed the row since then.
+LARGEST = """
+SELECT max(number) FROM (SELECT count(*) AS number FROM {} WHERE xmax <> '0' GROUP BY xmax) AS t
+"""
 # What code may use, with a column's number: a new name for the same is a renaming.
 NAMES = """
 WITH relation AS (
@@ -144,6 +144,8 @@ class Statement:
     inserted: Counter[str] = field(default_factory=Counter)
     updated: Counter[str] = field(default_factory=Counter)
     deleted: Counter[str] = field(default_factory=Counter)
+    largest: Counter[str] | None = None
+    """Rows updated and deleted by the largest of its transactions, if it commits them itself."""
     added_unvalidated: set[int] = field(default_factory=set)
     """OIDs of constraints that it added as NOT VALID."""
     validated: dict[int, str] = field(default_factory=dict)
@@ -161,6 +163,11 @@ class Statement:
     def changed(self) -> Counter[str]:
         """Rows inserted, updated and deleted, by table."""
         return self.inserted + self.updated + self.deleted
+
+    @property
+    def changed_at_once(self) -> Counter[str]:
+        """Rows updated and deleted in one transaction, by table."""
+        return self.updated + self.deleted if self.largest is None else self.largest
 
 
 @dataclass
@@ -217,11 +224,13 @@ def locks_taken(observation: Observation) -> set[TakenLock]:
 def unknown_changes(observation: Observation) -> list[Statement]:
     """Return the statements that should change rows, none of which had a row to change.
 
-    The batches of a loop differ in numbers only, and count as one statement.
+    The batches of a loop differ in numbers only, and count as one statement. A statement that
+    commits its own batches is one, too.
     """
     by_text: dict[str, list[Statement]] = {}
     for statement in observation.statements:
-        if re.match(r"\s*(UPDATE|DELETE|MERGE)\b", statement.sql, re.IGNORECASE):
+        changes = re.match(r"\s*(UPDATE|DELETE|MERGE)\b", statement.sql, re.IGNORECASE)
+        if changes or statement.largest is not None:
             by_text.setdefault(re.sub(r"\d+", "0", statement.sql), []).append(statement)
     return [
         same[0]
@@ -285,6 +294,8 @@ class _Observer:
         self._code_names = self._read_code_names()
         self._capture = _LockCapture(url, monitor, stack, self._names)
         self._transactions: dict[str, int] = {}
+        self._snapshot = stack.enter_context(psycopg.connect(url))
+        self._snapshot.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
 
     def foreign_keys(self) -> set[frozenset[str]]:
         """Return the tables that foreign keys connect."""
@@ -335,8 +346,19 @@ class _Observer:
             effects = self._new(text, after)
             effects.can_be_in_transaction = False
             self._add(raw, effects, before, after, requests)
+            if self._snapshot.info.transaction_status == TransactionStatus.INTRANS:
+                effects.largest = self._largest(effects.updated + effects.deleted)
         else:
             yield
+
+    def _largest(self, changed: Counter[str]) -> Counter[str]:
+        """Return the most rows that one transaction changed since the snapshot, by table."""
+        largest: Counter[str] = Counter()
+        for table, number in changed.items():
+            (most,) = run(self._snapshot, LARGEST.format(table)).fetchone() or (0,)
+            largest[table] = min(number, most or 0)
+        self._snapshot.rollback()
+        return largest
 
     def _is_observed_in_trial(
         self, raw: psycopg.Connection[Any], text: str, parameters: Any, many: bool
@@ -349,7 +371,10 @@ class _Observer:
             (trial.executemany if many else trial.execute)(text.encode(), parameters)
             after = self._state(raw, IN_TRANSACTION)
             self._add(raw, self._new(text, after), before, after, after.locks)
-        except CANNOT_RUN_IN_A_TRANSACTION:
+        except psycopg.errors.ActiveSqlTransaction:
+            return False
+        except psycopg.errors.InvalidTransactionTermination:
+            run(self._snapshot, "SELECT")  # takes it
             return False
         except psycopg.Error:
             return True  # The statement itself will fail in the same way.

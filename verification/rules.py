@@ -229,7 +229,7 @@ def _changed_rows(observation: Observation, statements: list[Statement]) -> Iter
         if not changing:
             continue
         largest = max(changing, key=lambda s: s.changed[table])
-        changed = sum(s.updated[table] + s.deleted[table] for s in changing)
+        changed = sum(s.changed_at_once[table] for s in changing)
         if changed > rows / 2 or any(table in s.emptied for s in changing):
             yield Violation(
                 "every-row",

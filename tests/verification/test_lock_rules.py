@@ -21,14 +21,21 @@ op.create_foreign_key(
 AUTOCOMMIT = "with op.get_context().autocommit_block():\n"
 INDEX = 'op.create_index("ix_probe", "staff", ["name"], postgresql_concurrently=True{})'
 DROP_INDEX = 'op.drop_index("ix_probe", if_exists=True, postgresql_concurrently=True)'
-BATCHES = """
-last = op.get_bind().scalar(sa.text("SELECT max(id) FROM staff")) or 0
-for first in range(0, last + 1, 5_000):
-    op.execute(
-        "UPDATE staff SET nickname = 'none' WHERE {only}"
-        f" id >= {{first}} AND id < {{first + 5_000}}"
-    )
-"""
+BATCHES = """op.execute('''DO $$
+DECLARE
+    batch record;
+BEGIN
+    FOR batch IN
+        SELECT min(id) AS first, max(id) AS last
+        FROM (SELECT id, row_number() OVER (ORDER BY id) / {size} AS n FROM {table}) AS t
+        GROUP BY n
+    LOOP
+        {change} WHERE id BETWEEN batch.first AND batch.last;
+        {end};
+    END LOOP;
+END $$''')"""
+UPDATES = {"table": "staff", "change": "UPDATE staff SET nickname = 'none'", "size": 5000}
+DELETES = UPDATES | {"table": "probe", "change": "DELETE FROM probe"}
 
 
 def indented(*statements: str) -> str:
@@ -139,9 +146,15 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
     ),
     "batches in one transaction": (
         "every-row",
-        BATCHES.format(only=""),
+        BATCHES.format(end="NULL", **UPDATES),
         "",
         "Safe: in batches of some thousands, each committed by autocommit_block()",
+    ),
+    "batches that have every row": (
+        "every-row",
+        indented(BATCHES.format(end="COMMIT", **UPDATES | {"size": 50_000})),
+        "",
+        "changes every row of staff in one transaction",
     ),
     "a foreign key that is validated at once, with an index": (
         "scan-under-lock",
@@ -382,9 +395,10 @@ SAFE: dict[str, tuple[str, str]] = {
         'op.execute("ALTER TABLE staff ADD CONSTRAINT ix_probe UNIQUE USING INDEX ix_probe")',
         indented('op.execute("CREATE UNIQUE INDEX CONCURRENTLY ix_probe ON staff (id, name)")'),
     ),
-    "batches outside a transaction": (
-        indented(BATCHES.format(only="nickname IS NULL AND")),
-        "",
+    "updates in batches": (indented(BATCHES.format(end="COMMIT", **UPDATES)), ""),
+    "deletes in batches": (
+        indented(BATCHES.format(end="COMMIT", **DELETES)),
+        'op.create_table("probe", sa.Column("id", sa.Integer(), sa.Identity(), primary_key=True))',
     ),
     "few rows": (
         "op.execute(\"UPDATE staff SET nickname = 'x' WHERE nickname = 'y' AND name = '0'\")",
