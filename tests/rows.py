@@ -2,7 +2,8 @@
 
 Every column has at least two different values here. When a revision adds a table or a column,
 add its values; when it removes or renames one, leave the old name: tests of earlier revisions
-insert it. Names that a table does not have at a revision are omitted.
+insert it. Names that a table does not have at a revision are omitted, and so are the rows that its
+constraints refuse.
 """
 
 from datetime import UTC, datetime, timedelta, timezone

@@ -124,6 +124,12 @@ def losses(docstring: str) -> set[str]:
     return declared
 
 
+def unwritten(docstring: str) -> frozenset[str]:
+    """Read the line ``Unwritten:``; return the columns that no code in operation writes yet."""
+    text = line(docstring, "Unwritten")
+    return frozenset(_tables(_END.split(text)[0]) if text else ())
+
+
 def locks(text: str) -> list[DeclaredLock]:
     """Read the text of a line ``Locks:`` or ``Downgrade locks:``.
 
@@ -214,5 +220,5 @@ def old_code(docstring: str) -> OldCode:
                 f"{part!r} is not of the form 'works', 'breaks: insert into users, select"
                 " users.nickname', 'fails once: trades' or 'slows: trades_of_bot'."
             )
-        effects[verb.replace(" ", "_")] = frozenset(re.split(r",\s*", names))
+        effects[verb.replace(" ", "_")] = frozenset(names.split(", "))
     return OldCode(**effects)

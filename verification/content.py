@@ -1,5 +1,6 @@
 """Reads the rows of databases, and compares them."""
 
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -27,13 +28,14 @@ WITHOUT_KEY = "(number)"
 
 
 def insert_all(url: str, project: Project) -> None:
-    """Insert the rows that are written by hand."""
+    """Insert the rows that are written by hand, but for those that this revision refuses."""
     with psycopg.connect(url) as connection:
         tables = {table: columns for table, columns, _ in connection.execute(COLUMNS)}
         for table in [table for table in project.rows if table in tables]:
             for row in project.rows[table]:
                 existing = {name: value for name, value in row.items() if name in tables[table]}
-                insert(connection, table, existing)
+                with suppress(psycopg.IntegrityError), connection.transaction():
+                    insert(connection, table, existing)
 
 
 class _AnyTimestamp(TimestampLoader):

@@ -55,7 +55,11 @@ def preserves_rows(databases: Databases, script: Script) -> Iterator[str]:
 
 def leaves_old_code_working(databases: Databases, script: Script) -> Iterator[str]:
     """Yield where the docstring is wrong about the code of the previous revision."""
-    outcome = old_code.of_revision(databases, script)
+    try:
+        outcome = old_code.of_revision(databases, script)
+    except LookupError as error:
+        yield str(error)
+        return
     outcome = replace(outcome, slows=plans.slowed_by(databases, script))
     if line.declared(script.longdoc) != outcome:
         yield line.advice(script.longdoc, outcome)

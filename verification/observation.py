@@ -1,7 +1,8 @@
 """Observes the effects of a migration on the existing tables, statement by statement.
 
 They are read from PostgreSQL, on the connection that migrates: the locks (``pg_locks``), the files
-of the tables (a new one: rewritten), the rows read and changed (``pg_stat_xact_user_tables``).
+of the tables (a new one: rewritten), the rows read and changed (``pg_stat_xact_user_tables``). The
+statements are those of psycopg's cursors, so also those that a revision runs without SQLAlchemy.
 
 A statement outside a transaction releases its locks before they can be read, so it is first run in
 a transaction that is rolled back. Where PostgreSQL refuses that, as for
@@ -13,17 +14,18 @@ timing.
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from trading_bot_schema.docstrings import LOCKS, strongest
 from verification import databases
+from verification.cursors import intercept, run
 from verification.project import Project
 
 STRONG = LOCKS[LOCKS.index("SHARE") :]
@@ -47,10 +49,6 @@ SET_THE_KNOWN = """
 SELECT set_config(name, value, false)
 FROM pg_settings JOIN unnest(%s::text[], %s::text[]) AS own (name, value) USING (name)
 """
-CANNOT_RUN_IN_A_TRANSACTION = (
-    psycopg.errors.ActiveSqlTransaction,
-    psycopg.errors.InvalidTransactionTermination,
-)
 POLL_SECONDS = 0.002
 """Interval at which the lock requests of another session are read."""
 
@@ -94,6 +92,28 @@ IN_TRANSACTION = STATISTICS.format(
 )
 COMMITTED = STATISTICS.format("pg_stat_user", "idx_tup_read", "idx_scan", "pg_stat_user_indexes")
 FLUSH = "SELECT pg_stat_force_next_flush()"
+# In a snapshot from before a statement, xmax is the transaction that changed the row since then.
+LARGEST = """
+SELECT max(number) FROM (SELECT count(*) AS number FROM {} WHERE xmax <> '0' GROUP BY xmax) AS t
+"""
+# What code may use, with a column's number: a new name for the same is a renaming.
+NAMES = """
+WITH relation AS (
+    SELECT c.oid, c.oid::regclass::text AS name
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm') AND NOT c.relispartition AND n.nspname !~ '^pg_'
+        AND n.nspname <> 'information_schema' AND c.relname <> %s
+)
+SELECT oid::bigint, 0, name, '' FROM relation
+UNION ALL
+SELECT oid::bigint, attnum::int, name, attname::text
+FROM relation JOIN pg_attribute ON attrelid = oid AND attnum > 0 AND NOT attisdropped
+UNION ALL
+SELECT p.oid::bigint, 0, p.oid::regprocedure::text, ''
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
+"""
 REQUESTS = """
 SELECT relation::bigint, mode FROM pg_locks
 WHERE locktype = 'relation' AND NOT granted AND pid = %s
@@ -124,6 +144,8 @@ class Statement:
     inserted: Counter[str] = field(default_factory=Counter)
     updated: Counter[str] = field(default_factory=Counter)
     deleted: Counter[str] = field(default_factory=Counter)
+    largest: Counter[str] | None = None
+    """Rows updated and deleted by the largest of its transactions, if it commits them itself."""
     added_unvalidated: set[int] = field(default_factory=set)
     """OIDs of constraints that it added as NOT VALID."""
     validated: dict[int, str] = field(default_factory=dict)
@@ -142,6 +164,11 @@ class Statement:
         """Rows inserted, updated and deleted, by table."""
         return self.inserted + self.updated + self.deleted
 
+    @property
+    def changed_at_once(self) -> Counter[str]:
+        """Rows updated and deleted in one transaction, by table."""
+        return self.updated + self.deleted if self.largest is None else self.largest
+
 
 @dataclass
 class Observation:
@@ -153,6 +180,8 @@ class Observation:
     foreign_keys: set[frozenset[str]]
     """Tables connected by a foreign key, before or after: two, or one that references itself."""
     statements: list[Statement] = field(default_factory=list)
+    removed: dict[str, list[str]] = field(default_factory=dict)
+    """By table, view or function: ``drops staff.wage``, ``renames staff.wage to staff.pay``."""
 
     @property
     def transactions(self) -> list[list[Statement]]:
@@ -195,11 +224,13 @@ def locks_taken(observation: Observation) -> set[TakenLock]:
 def unknown_changes(observation: Observation) -> list[Statement]:
     """Return the statements that should change rows, none of which had a row to change.
 
-    The batches of a loop differ in numbers only, and count as one statement.
+    The batches of a loop differ in numbers only, and count as one statement. A statement that
+    commits its own batches is one, too.
     """
     by_text: dict[str, list[Statement]] = {}
     for statement in observation.statements:
-        if re.match(r"\s*(UPDATE|DELETE|MERGE)\b", statement.sql, re.IGNORECASE):
+        changes = re.match(r"\s*(UPDATE|DELETE|MERGE)\b", statement.sql, re.IGNORECASE)
+        if changes or statement.largest is not None:
             by_text.setdefault(re.sub(r"\d+", "0", statement.sql), []).append(statement)
     return [
         same[0]
@@ -216,18 +247,14 @@ def observe(url: str, migrate: Callable[[Connection], object], project: Project)
     """
     with psycopg.connect(url, autocommit=True) as monitor, ExitStack() as stack:
         observer = _Observer(url, monitor, stack, project)
-        engine = databases.sync_engine(url)
-        with engine.connect() as connection:
+        with databases.sync_engine(url).connect() as connection:
             connection.exec_driver_sql(SET_THE_KNOWN, ([*SETTINGS], [*SETTINGS.values()]))
             connection.commit()
-            event.listen(engine, "before_cursor_execute", observer.before)
-            event.listen(engine, "after_cursor_execute", observer.after)
-            for end in ("commit", "rollback", "rollback_savepoint"):
-                event.listen(engine, end, observer.ended)
-            event.listen(engine, "handle_error", observer.failed)
+            intercept(connection, observer.statement)
             migrate(connection)
             connection.commit()
         observer.result.foreign_keys |= observer.foreign_keys()
+        observer.result.removed = observer.removed()
         return observer.result
 
 
@@ -264,11 +291,11 @@ class _Observer:
         self._rows = dict(rows)
         """The number of rows now."""
         self.result.foreign_keys = self.foreign_keys()
+        self._code_names = self._read_code_names()
         self._capture = _LockCapture(url, monitor, stack, self._names)
         self._transactions: dict[str, int] = {}
-        self._before: _State | None = None
-        self._last: _State | None = None
-        self._is_capturing = False
+        self._snapshot = stack.enter_context(psycopg.connect(url))
+        self._snapshot.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
 
     def foreign_keys(self) -> set[frozenset[str]]:
         """Return the tables that foreign keys connect."""
@@ -278,75 +305,92 @@ class _Observer:
             if oid in self._names and other in self._names
         }
 
-    def before(
-        self, _: Any, cursor: Any, statement: str, parameters: Any, __: Any, many: bool
-    ) -> None:
-        raw: psycopg.Connection[Any] = cursor.connection
-        status = raw.info.transaction_status
-        if not raw.autocommit or status != TransactionStatus.IDLE:
-            # Nothing has changed since the last statement of the same transaction.
-            same = status == TransactionStatus.INTRANS and self._last
-            self._before = same or self._state(raw, IN_TRANSACTION)
-            return
-        try:
-            raw.execute("BEGIN")
+    def _read_code_names(self) -> dict[tuple[int, int], tuple[str, str]]:
+        rows = self._monitor.execute(NAMES, [self.result.project.version_table])
+        return {(oid, number): (name, column) for oid, number, name, column in rows}
+
+    def removed(self) -> dict[str, list[str]]:
+        """Return the names that code can no longer use."""
+        names, now = self._code_names, self._read_code_names()
+        gone = set(names.values()) - set(now.values())
+        removed: dict[str, list[str]] = {}
+        for key, (name, column) in sorted(names.items()):
+            if (name, column) in gone and (not column or (name, "") not in gone):
+                old = f"{name}.{column}" if column else name
+                renamed = ".".join(filter(None, now.get(key, ())))
+                change = f"renames {old} to {renamed}" if renamed else f"drops {old}"
+                removed.setdefault(name, []).append(change)
+        return removed
+
+    @contextmanager
+    def statement(
+        self, raw: psycopg.Connection[Any], text: str, parameters: Any, many: bool
+    ) -> Iterator[None]:
+        """Record the effects of the statement that runs in the block."""
+        if not raw.autocommit or raw.info.transaction_status != TransactionStatus.IDLE:
             before = self._state(raw, IN_TRANSACTION)
-            trial = raw.cursor()
-            (trial.executemany if many else trial.execute)(statement, parameters)
+            yield
             after = self._state(raw, IN_TRANSACTION)
-            number = self._number_of(after.transaction)
-            self._add(raw, Statement(statement, number), before, after, after.locks)
-        except CANNOT_RUN_IN_A_TRANSACTION:
-            raw.execute("ROLLBACK")
-            raw.execute(FLUSH)
-            self._before = self._state(raw, COMMITTED)
-            self._capture.begin(raw.info.backend_pid)
-            self._is_capturing = True
-        except psycopg.Error:  # The statement itself will fail in the same way.
-            raw.execute("ROLLBACK")
-        else:
-            raw.execute("ROLLBACK")
-
-    def after(self, _: Any, cursor: Any, statement: str, *__: Any) -> None:
-        before, self._before = self._before, None
-        raw: psycopg.Connection[Any] = cursor.connection
-        if before is None:
-            return
-        if self._is_capturing:
-            self._is_capturing = False
-            requests = self._capture.end()
-            raw.execute(FLUSH)
-            after = self._state(raw, COMMITTED)
-            number = self._number_of(after.transaction)
-            effects = Statement(statement, number, can_be_in_transaction=False)
-            self._add(raw, effects, before, after, requests)
-        else:
-            after = self._state(raw, IN_TRANSACTION)
-            number = self._number_of(after.transaction)
             held = before.locks if before.transaction == after.transaction else set()
-            self._add(raw, Statement(statement, number), before, after, after.locks - held)
-            self._last = after
+            self._add(raw, self._new(text, after), before, after, after.locks - held)
+        elif not self._is_observed_in_trial(raw, text, parameters, many):
+            run(raw, FLUSH)
+            before = self._state(raw, COMMITTED)
+            self._capture.begin(raw.info.backend_pid)
+            try:
+                yield
+            finally:
+                requests = self._capture.end()
+            run(raw, FLUSH)
+            after = self._state(raw, COMMITTED)
+            effects = self._new(text, after)
+            effects.can_be_in_transaction = False
+            self._add(raw, effects, before, after, requests)
+            if self._snapshot.info.transaction_status == TransactionStatus.INTRANS:
+                effects.largest = self._largest(effects.updated + effects.deleted)
+        else:
+            yield
 
-    def ended(self, *_: Any) -> None:
-        """Discard the state of the transaction."""
-        self._last = None
+    def _largest(self, changed: Counter[str]) -> Counter[str]:
+        """Return the most rows that one transaction changed since the snapshot, by table."""
+        largest: Counter[str] = Counter()
+        for table, number in changed.items():
+            (most,) = run(self._snapshot, LARGEST.format(table)).fetchone() or (0,)
+            largest[table] = min(number, most or 0)
+        self._snapshot.rollback()
+        return largest
 
-    def failed(self, _: Any) -> None:
-        self._before = self._last = None
-        if self._is_capturing:
-            self._is_capturing = False
-            self._capture.end()
+    def _is_observed_in_trial(
+        self, raw: psycopg.Connection[Any], text: str, parameters: Any, many: bool
+    ) -> bool:
+        """Observe a statement in a transaction that is rolled back, if PostgreSQL allows that."""
+        try:
+            run(raw, "BEGIN")
+            before = self._state(raw, IN_TRANSACTION)
+            trial = psycopg.Cursor(raw)
+            (trial.executemany if many else trial.execute)(text.encode(), parameters)
+            after = self._state(raw, IN_TRANSACTION)
+            self._add(raw, self._new(text, after), before, after, after.locks)
+        except psycopg.errors.ActiveSqlTransaction:
+            return False
+        except psycopg.errors.InvalidTransactionTermination:
+            run(self._snapshot, "SELECT")  # takes it
+            return False
+        except psycopg.Error:
+            return True  # The statement itself will fail in the same way.
+        finally:
+            run(raw, "ROLLBACK")
+        return True
 
-    def _number_of(self, transaction: str) -> int:
-        return self._transactions.setdefault(transaction, len(self._transactions))
+    def _new(self, text: str, after: "_State") -> Statement:
+        number = self._transactions.setdefault(after.transaction, len(self._transactions))
+        return Statement(text, number)
 
     def _state(self, raw: psycopg.Connection[Any], statistics: str) -> _State:
-        row = raw.execute(STATE, [list(TIMEOUTS)], prepare=False).fetchone()
+        row = run(raw, STATE, [list(TIMEOUTS)]).fetchone()
         assert row is not None
         transaction, writes, locks, files, unvalidated, foreign_keys, timeouts = row
-        counted = (self._monitor if statistics == COMMITTED else raw).execute(
-            statistics, prepare=False
-        )
+        counted = run(self._monitor if statistics == COMMITTED else raw, statistics)
         return _State(
             transaction,
             writes,
@@ -377,7 +421,7 @@ class _Observer:
                 statement.locks.setdefault(name, set()).add(mode)
         for oid, file in before.files.items():
             if oid in self._names and after.files.get(oid, file) != file:
-                (size,) = raw.execute("SELECT pg_relation_size(%s)", [oid]).fetchone() or (0,)
+                (size,) = run(raw, "SELECT pg_relation_size(%s)", [oid]).fetchone() or (0,)
                 name = self._names[oid]
                 emptied = not size and self._rows.get(name)
                 (statement.emptied if emptied else statement.rewritten).add(name)

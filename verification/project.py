@@ -51,7 +51,10 @@ class Project:
     sealed: Path
     """The file with the hashes of the revisions that have landed."""
     roles: Path | None = None
-    """Script for psql that creates the roles ``:owner`` and ``:app``, and grants privileges."""
+    """Script for psql that creates the roles ``:owner`` and ``:app``, and grants privileges.
+
+    A comment in it recommends their names: ``--set owner=trading_owner --set app=trading_app``.
+    """
     model_files: Mapping[str, str] = field(default_factory=dict)
     """The file of each table's model, for messages."""
     workload: Workload | None = None

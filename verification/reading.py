@@ -65,8 +65,6 @@ def problems(script: Script) -> Iterator[str]:
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     if missing := {"upgrade", "downgrade"} - functions.keys():
         yield f"it has no function {' and '.join(sorted(missing))}"
-    elif _does_nothing(functions["downgrade"]) and not _does_nothing(functions["upgrade"]):
-        yield "downgrade() does nothing"
     for name, function in functions.items():
         if not ast.get_docstring(function):
             yield f"{name}() has no docstring"
@@ -142,11 +140,3 @@ def is_unnamed(call: ast.Call) -> bool:
     if called == "Column":
         return bool(UNNAMING_ARGUMENTS & keywords.keys())
     return called == "ForeignKey"
-
-
-def _does_nothing(function: ast.FunctionDef) -> bool:
-    return all(
-        isinstance(statement, ast.Pass)
-        or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
-        for statement in function.body
-    )

@@ -14,6 +14,8 @@ class Recipe:
     title: str
     revisions: tuple[str, ...]
     """For each, the body of ``upgrade()``, or the function and the code that it needs."""
+    docstrings: tuple[str, ...]
+    """For each, the lines of its docstring that the recipe has, in a block of text before it."""
 
     @property
     def since(self) -> int:
@@ -29,6 +31,9 @@ def recipes(page: Path, heading: str) -> dict[str, Recipe]:
         title = section.partition("\n")[0]
         if title.startswith("#"):
             continue
-        if blocks := re.findall(r"```python\n(.*?)```", section, re.DOTALL):
-            sections[title] = Recipe(title, tuple(blocks))
+        if blocks := re.findall(
+            r"(?:```text\n((?:(?!```).)*)```\n\n)?```python\n(.*?)```", section, re.DOTALL
+        ):
+            docstrings, revisions = zip(*blocks, strict=True)
+            sections[title] = Recipe(title, revisions, docstrings)
     return sections

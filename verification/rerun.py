@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from trading_bot_schema.drift.catalogue import differences, snapshot
 from verification import databases
 from verification.content import content, lost
+from verification.cursors import intercept, run
 from verification.observation import Observation, Statement
 from verification.roles import as_role
 from verification.rules import Violation
@@ -59,14 +60,15 @@ def rerun_violations(
                 connection.commit()
         except _Interrupted:
             continue
-        except DBAPIError as error:
-            failed = Statement(error.statement or "", 0)
+        except (DBAPIError, psycopg.Error) as error:
+            failed = Statement(getattr(error, "statement", "") or "", 0)
+            cause = str(getattr(error, "orig", error)).splitlines()[0]
             yield Violation(
                 "run-again",
                 frozenset(),
                 f"{failed.short}: fails when the revision is run again after an interruption:"
-                f" {str(error.orig).splitlines()[0]}. autocommit_block() commits what came before"
-                f" it, here {_committed(observation, places)}, but not the entry in"
+                f" {cause}. autocommit_block() commits what came before it, here"
+                f" {_committed(observation, places)}, but not the entry in"
                 " alembic_version. Split the revision in two: one for the statements in"
                 " autocommit_block() and one for the rest. See “Run again after an interruption”"
                 f" in {observation.project.guide_name}.",
@@ -119,10 +121,10 @@ def _committed(observation: Observation, places: list[tuple[int, bool]]) -> str:
 @contextmanager
 def _interruption(connection: Connection, place: int | None, *, within: bool) -> Iterator[None]:
     """Interrupt a connection before its nth statement, or within it while it waits for a lock."""
-    engine = connection.engine
     number = -1
 
-    def before(_: Any, cursor: Any, *__: Any) -> None:
+    @contextmanager
+    def statement(raw: psycopg.Connection[Any], *_: object) -> Iterator[None]:
         nonlocal number
         number += 1
         if number == place:
@@ -131,18 +133,17 @@ def _interruption(connection: Connection, place: int | None, *, within: bool) ->
             # Building or dropping an index concurrently waits for the end of writers.
             (tables,) = holder.execute(NAMES).fetchone() or ("",)
             holder.execute(f"LOCK TABLE {tables} IN ROW EXCLUSIVE MODE")
-            cursor.connection.execute("SET lock_timeout = '10ms'")
-
-    def after(*_: Any) -> None:
+            run(raw, "SET lock_timeout = '10ms'")
+        yield
         if number == place:
             raise _Interrupted
 
-    event.listen(engine, "before_cursor_execute", before)
-    event.listen(engine, "after_cursor_execute", after)
-    with psycopg.connect(as_role(engine.url.set(drivername="postgresql"))) as holder:
+    intercept(connection, statement)
+    url = connection.engine.url.set(drivername="postgresql")
+    with psycopg.connect(as_role(url)) as holder:
         try:
             yield
-        except DBAPIError:
+        except (DBAPIError, psycopg.Error):
             if place is not None and number >= place:
                 raise _Interrupted from None
             raise

@@ -23,7 +23,7 @@ class RoundTrip(NamedTuple):
     added: set[str]
     """Columns that were added."""
     lost: set[str]
-    """What differs after the migration back."""
+    """What the migration there changed, and the one back does not restore."""
 
 
 def round_trip(
@@ -37,7 +37,7 @@ def round_trip(
     return RoundTrip(
         lost(shared(before, between), between),
         column_names(between) - column_names(before),
-        lost(before, content(url)),
+        lost(before, between) & lost(before, content(url)),
     )
 
 

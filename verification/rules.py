@@ -22,6 +22,7 @@ RULES = (
     "rows-under-lock",
     "validate-with-add",
     "run-again",
+    "drop-or-rename",
     "timeout",
 )
 
@@ -107,6 +108,18 @@ def violations(observation: Observation) -> list[Violation]:
     for statements in observation.transactions:
         violations += _under_locks(observation, statements)
         violations += _changed_rows(observation, statements)
+    for name, changes in observation.removed.items():
+        violations.append(
+            Violation(
+                "drop-or-rename",
+                frozenset({name} & observation.rows.keys()),
+                f"{', '.join(changes)}, which code that runs during the deployment may use. Safe:"
+                " first deploy code that does not. Then drop it in a later release, with a line"
+                " such as “Accepts: drop-or-rename on …, since release 2 does not use it.” See"
+                " “Drop a column” and “Change a column's type or name: expand and contract” in"
+                f" {observation.project.guide_name}.",
+            )
+        )
     return violations
 
 
@@ -216,7 +229,7 @@ def _changed_rows(observation: Observation, statements: list[Statement]) -> Iter
         if not changing:
             continue
         largest = max(changing, key=lambda s: s.changed[table])
-        changed = sum(s.updated[table] + s.deleted[table] for s in changing)
+        changed = sum(s.changed_at_once[table] for s in changing)
         if changed > rows / 2 or any(table in s.emptied for s in changing):
             yield Violation(
                 "every-row",

@@ -27,8 +27,8 @@ def added(recipe: Recipe, revisions: Revisions) -> list[str]:
     if recipe.title in PREPARED:
         revisions.add("prepared", PREPARED[recipe.title])
     names = [f"probe{number}" for number, _ in enumerate(recipe.revisions, start=1)]
-    for name, upgrade in zip(names, recipe.revisions, strict=True):
-        revisions.add(name, upgrade)
+    for name, upgrade, lines in zip(names, recipe.revisions, recipe.docstrings, strict=True):
+        revisions.add(name, upgrade, docstring=f"A probe.\n\n{lines}")
     return names
 
 

@@ -52,8 +52,9 @@ def test_widening_the_ids(
     revisions: Revisions, owned_databases: Databases, empty_database: str, database: str
 ) -> None:
     names = ["first", "second", "third"]
-    for name, upgrade in zip(names, SCALE["2³¹ trades"].revisions, strict=True):
-        revisions.add(name, upgrade)
+    recipe = SCALE["2³¹ trades"]
+    for name, upgrade, lines in zip(names, recipe.revisions, recipe.docstrings, strict=True):
+        revisions.add(name, upgrade, docstring=f"A probe.\n\n{lines}")
     project = revisions.project
     filled = owned_databases.of(project)
     urls: list[str] = []

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -208,6 +209,54 @@ def test_statement_timeout(alembic: Alembic, database: str, revisions: Revisions
         "canceling statement due to statement timeout", "-x statement_timeout="
     )
     assert version(database) == HEAD
+
+
+def test_a_revision_does_not_change_the_settings_of_the_next(
+    alembic: Alembic, database: str, revisions: Revisions
+) -> None:
+    show = (
+        "print(op.get_bind().scalar(sa.text(\"SELECT md5(string_agg(name || setting, ','"
+        " ORDER BY name)) || current_setting('role') FROM pg_settings\")))\n"
+    )
+    change = (
+        "op.execute(\"SET lock_timeout = '1h'\")\n"
+        'op.execute("SET search_path = pg_catalog, public")\n'
+        "with op.get_context().autocommit_block():\n"
+        "    op.execute(\"SET statement_timeout = '2h'\")\n"
+        "    op.execute(\"SET work_mem = '1MB'\")\n"
+        "    op.execute('RESET row_security')\n"
+        "    op.execute('SET ROLE pg_monitor')\n"
+        "op.execute('RESET ROLE')\n"
+        "op.execute('SET LOCAL lock_timeout = 0')\n"
+    )
+    revisions.add("first", show + change + show)
+    revisions.add("second", show)
+    first, changed, second = alembic(database).result().succeeded().stdout.split()
+    assert first == second != changed
+
+
+def test_autocommit_block_in_a_function_of_the_revision(
+    alembic: Alembic, database: str, revisions: Revisions
+) -> None:
+    code = (
+        "def block():\n    return op.get_context().autocommit_block()\n\n"
+        "def build(*statements):\n    with block():\n        [*map(op.execute, statements)]\n"
+    )
+    build = '"CREATE INDEX CONCURRENTLY ix_probe ON users (created_at)"'
+    revisions.add("probe", f"build({build})\nop.execute('SELECT 1 / 0')", code=code)
+    alembic(database).result().refusal("What it did outside of a transaction remains")
+    with databases.sync_engine(database).connect() as connection:
+        connection.execute(text("SELECT 1"))
+        with pytest.raises(CommandError, match="does not run in a transaction that its caller"):
+            command.upgrade(revisions.project.config(connection), "head")
+
+
+def test_another_version_table_is_refused(
+    alembic: Alembic, database: str, revisions: Revisions
+) -> None:
+    env = Path(revisions.project.scripts.dir, "env.py")
+    env.write_text(env.read_text().replace("**options,", 'version_table="own", **options,'))
+    alembic(database).result().refusal("version_table='own'", "rename the table if it exists")
 
 
 def test_another_role_than_the_owner_is_refused_with_the_role_to_migrate_as(

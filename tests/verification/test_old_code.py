@@ -2,10 +2,13 @@
 
 import pytest
 
+from tests.support.probe_revisions import Revisions
 from tests.verification.project import LIBRARY
 from trading_bot_schema.docstrings import OldCode
+from trading_bot_schema.embedded import TEMPORARY_PREFIX
 from verification import Databases, old_code
-from verification.databases import execute
+from verification.databases import execute, name_of
+from verification.guarantees import leaves_old_code_working
 from verification.old_code.line import advice, declared
 
 CHANGES = [
@@ -34,6 +37,25 @@ CHANGES = [
         " ALTER TABLE lending.payment ALTER COLUMN method DROP DEFAULT",
         "breaks: insert into lending.payment.",
     ),
+    ("DROP VIEW in_print", "breaks: select in_print."),
+    (
+        "DROP VIEW in_print; CREATE VIEW in_print AS SELECT id, title, 'x' || pages AS pages"
+        " FROM book",
+        "breaks: select in_print.pages.",
+    ),
+    ("DROP FUNCTION pages_of(uuid)", "breaks: call pages_of(uuid)."),
+    (
+        "CREATE OR REPLACE FUNCTION pages_of(book_id uuid) RETURNS integer LANGUAGE plpgsql"
+        " AS 'BEGIN RETURN (SELECT number_of_pages FROM book WHERE id = book_id); END'",
+        "breaks: call pages_of(uuid).",
+    ),
+    (
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN IF old.id % 2 = 1 THEN RAISE ''kept''; END IF; RETURN old; END';"
+        " CREATE TRIGGER t BEFORE DELETE ON staff FOR EACH ROW EXECUTE FUNCTION f()",
+        "breaks: delete from staff.",
+    ),
+    ("REVOKE INSERT ON book FROM {app}", "breaks: insert into book."),
     (
         "DROP TABLE lending.fee",
         "breaks: delete from lending.fee, insert into lending.fee, select lending.fee,"
@@ -42,14 +64,69 @@ CHANGES = [
 ]
 
 
+def _with_views(databases: Databases) -> str:
+    """Return the URL of a database with a view and a function."""
+    url = databases.make(databases.filled_template(LIBRARY.head))
+    execute(
+        url,
+        "CREATE VIEW in_print AS SELECT id, title, pages FROM book",
+        "CREATE FUNCTION pages_of(book_id uuid) RETURNS integer LANGUAGE plpgsql"
+        " AS 'BEGIN RETURN (SELECT pages FROM book WHERE id = book_id); END'",
+    )
+    return url
+
+
 @pytest.mark.parametrize(("change", "expected"), CHANGES)
 def test_the_outcome_of_a_change(change: str, expected: str, owned_databases: Databases) -> None:
+    template = owned_databases.cached(("views",), lambda: _with_views(owned_databases))
     observed = old_code.observe(
         owned_databases,
-        owned_databases.filled_template(LIBRARY.head),
-        lambda url: execute(url, change),
+        template,
+        lambda url: execute(url, change.replace("{app}", owned_databases.app)),
     )
     assert str(observed) == expected
+
+
+def test_the_roles_have_the_names_of_the_script(owned_databases: Databases, server: str) -> None:
+    if TEMPORARY_PREFIX not in server:
+        pytest.skip("Another server may have roles of these names.")
+    assert owned_databases.app == "library_app"
+
+
+@pytest.mark.parametrize(
+    ("change", "written"),
+    [
+        (
+            "ALTER TABLE book ADD FOREIGN KEY (probe_id) REFERENCES branch NOT VALID",
+            "breaks: insert into book.",
+        ),
+        (
+            "ALTER TABLE book ADD CHECK (probe_id < 7) NOT VALID",
+            "breaks: insert into book, update book.",
+        ),
+    ],
+)
+def test_a_column_that_no_code_writes_yet(
+    change: str, written: str, owned_databases: Databases
+) -> None:
+    url = owned_databases.make(owned_databases.filled_template(LIBRARY.head))
+    execute(url, "ALTER TABLE book ADD probe_id integer", "UPDATE book SET probe_id = 7")
+    template = name_of(url)
+    for unwritten, expected in ((set(), written), ({"book.probe_id"}, "works.")):
+        observed = old_code.observe(
+            owned_databases, template, lambda url: execute(url, change), frozenset(unwritten)
+        )
+        assert str(observed) == expected
+
+
+@pytest.mark.parametrize("name", ["book.title", "book.none", "none.title"])
+def test_what_is_unwritten_is_optional(
+    name: str, revisions: Revisions, owned_databases: Databases
+) -> None:
+    revisions.add("probe", "pass", docstring=f"A probe.\n\nUnwritten: {name}.")
+    script = revisions.project.scripts.get_revision("probe")
+    (message,) = leaves_old_code_working(owned_databases.of(revisions.project), script)
+    assert message.startswith(f"Unwritten: {name}: it should name columns that exist")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@
 """
 
 from collections.abc import Callable, Iterable
+from inspect import isfunction
+from types import CodeType
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext, RevisionStep
@@ -51,12 +53,21 @@ def upgrades_to_head(migration: MigrationContext, script: ScriptDirectory) -> bo
 
 
 def uses_autocommit_block(step: RevisionStep) -> bool:
-    """Return whether a revision's function calls ``autocommit_block()``, without running it.
+    """Return whether a revision, or a function of its file, calls ``autocommit_block()``.
 
-    In a transaction of the caller's, ``MigrationContext.autocommit_block()`` itself fails with an
-    assertion that has no message.
+    Without running it: in a transaction of the caller's, ``MigrationContext.autocommit_block()``
+    itself fails with an assertion that has no message.
     """
-    return "autocommit_block" in step.migration_fn.__code__.co_names
+    names = step.migration_fn.__globals__
+    pending, seen = [step.migration_fn.__code__], set[CodeType]()
+    while pending:
+        code = pending.pop()
+        seen.add(code)
+        called = (names.get(name) for name in code.co_names)
+        codes = [function.__code__ for function in called if isfunction(function)]
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        pending += [code for code in codes if code not in seen]
+    return any("autocommit_block" in code.co_names for code in seen)
 
 
 def timeouts_of(step: RevisionStep) -> object:

@@ -12,6 +12,7 @@ from sqlalchemy import inspect
 
 from trading_bot_schema.migrator import alembic_internals, guards
 from trading_bot_schema.migrator.lock import check_lock
+from trading_bot_schema.migrator.session import restore, settings_of
 from trading_bot_schema.migrator.settings import Settings
 from trading_bot_schema.url import SCHEMA
 
@@ -97,8 +98,10 @@ class Plan:
         while self.remaining:
             if self._has_old_code:
                 guards.warn_of_contract(self.remaining[0])
-            if migration.connection is not None:
-                check_lock(migration.connection)
+            connection, settings = migration.connection, {}
+            if connection is not None:
+                check_lock(connection)
+                settings = settings_of(connection)
             fields = self.fields
             log.info("Running %s", self.remaining[0], extra=fields | {"event": "started"})
             started = time.monotonic()
@@ -108,6 +111,12 @@ class Plan:
             log.info(
                 "Done in %.2f s", seconds, extra=fields | {"event": "done", "seconds": seconds}
             )
+            if (
+                connection is not None
+                and restore(connection, settings)
+                and not self._in_callers_transaction
+            ):
+                connection.commit()
             del self.remaining[0]
 
     def _decide(self, heads: tuple[str, ...], migration: MigrationContext) -> None:

@@ -30,6 +30,7 @@ from trading_bot_schema.url import masked
 
 log = logging.getLogger("alembic.migrator")
 
+VERSION_TABLE = "alembic_version"
 LONGEST_PAUSE = 5
 """Seconds between two attempts."""
 
@@ -74,6 +75,7 @@ def run_online(
         opened = nullcontext(given) if isinstance(given, Connection) else given.connect()
     with opened as connection:
         configure(connection=connection)
+        _check_version_table()
         # Kept when an attempt fails.
         plan = Plan(context.get_context(), context.script, settings, tables)
         configure(connection=connection, **plan.options)
@@ -112,6 +114,14 @@ def _run(connection: Connection, plan: Plan, status_line: StatusLine | None) -> 
             )
             raise cause from None
         raise
+
+
+def _check_version_table() -> None:
+    if (table := context.get_context().version_table) != VERSION_TABLE:
+        raise CommandError(
+            f"env.py configures version_table={table!r}, but `plan`, `drift` and docs/roles.sql"
+            f" use {VERSION_TABLE}. Remove the option, and rename the table if it exists."
+        )
 
 
 def _is_standby(connection: Connection) -> bool:

@@ -83,7 +83,7 @@ class Timeouts:
             self._current = values
 
     def forget(self) -> None:
-        """Set them again before the next statement: the end of a transaction has reset them."""
+        """Set them again before the next statement: the last transaction may have changed them."""
         self._current = {}
 
 
@@ -112,6 +112,7 @@ def limits(connection: Connection, timeouts: Timeouts, hold: Hold) -> Iterator[N
             # SQLAlchemy considers the transaction ended, and would commit it with the next one.
             connection.connection.rollback()
             raise
+        timeouts.forget()
 
     def rollback(connection: Connection) -> None:
         hold.before_rollback()

@@ -18,7 +18,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from trading_bot_schema.docstrings import OldCode
+from trading_bot_schema.docstrings import OldCode, unwritten
 from verification.databases import execute, sync_engine
 from verification.history import Databases
 from verification.old_code.statements import (
@@ -32,13 +32,14 @@ from verification.old_code.statements import (
 )
 from verification.old_code.tables import OldTable, Refused, read_tables, remove_rows
 from verification.old_code.values import FOREIGN_KEY_VIOLATION, Values, insert_rows
+from verification.old_code.views import read_cases
 from verification.project import Project, before
 from verification.roles import as_role
 
 Upgrade = Callable[[str], object]
 """Runs a revision on a database."""
-Prepared = tuple[str, dict[str, OldTable]]
-"""The name of a database without the spare rows, to copy, and its tables."""
+Prepared = tuple[str, dict[str, OldTable], list[StatementCase]]
+"""The name of a database without the spare rows, to copy, its tables, and the statements."""
 
 # Classes of SQLSTATEs: data exceptions, constraints, and PL/pgSQL errors of triggers.
 REFUSALS = ("22", "23", "P0")
@@ -53,18 +54,24 @@ def of_revision(databases: Databases, script: Script) -> OldCode:
         databases,
         databases.filled_template(*before(script)),
         lambda url: databases.project.migrate(url, script.revision),
+        unwritten(script.longdoc),
     )
 
 
-def observe(databases: Databases, template: str, upgrade: Upgrade) -> OldCode:
+def observe(
+    databases: Databases, template: str, upgrade: Upgrade, unwritten: frozenset[str] = frozenset()
+) -> OldCode:
     """Run old code before a revision and after it.
 
     Args:
         databases: Those of the project.
         template: The name of a database with rows, at the revision before.
         upgrade: Runs the revision on a database.
+        unwritten: Columns that code does not write yet, such as ``staff.wage``.
     """
-    prepared = databases.once(("old code", template), lambda: _prepared(databases, template, {}))
+    prepared = databases.once(
+        ("old code", template, unwritten), lambda: _prepared(databases, template, {}, unwritten)
+    )
     try:
         outcome = _run(databases, prepared, upgrade)
         fails = False
@@ -77,7 +84,7 @@ def observe(databases: Databases, template: str, upgrade: Upgrade) -> OldCode:
     # Once more, with only the rows that the revision accepts, to find the other failures.
     refused = _refused_rows(databases, prepared, upgrade)
     if any(refused.values()) or fails:
-        prepared = _prepared(databases, template, refused)
+        prepared = _prepared(databases, template, refused, unwritten)
         outcome = _run(databases, prepared, upgrade, refused if fails else None)
     if not fails:
         return outcome
@@ -87,15 +94,19 @@ def observe(databases: Databases, template: str, upgrade: Upgrade) -> OldCode:
     return replace(outcome, breaks=outcome.breaks | {f"rows of {name}" for name in tables})
 
 
-def _prepared(databases: Databases, template: str, refused: Refused) -> Prepared:
+def _prepared(
+    databases: Databases, template: str, refused: Refused, unwritten: frozenset[str]
+) -> Prepared:
     url = databases.make(template)
     with sync_engine(as_role(url)).begin() as connection:
-        return databases.keep(url), read_tables(connection, refused)
+        tables = read_tables(connection, refused, unwritten)
+        cases = [case for old in tables.values() for case in statement_cases(old)]
+        return databases.keep(url), tables, [*cases, *read_cases(connection, tables)]
 
 
 def _refused_rows(databases: Databases, prepared: Prepared, upgrade: Upgrade) -> Refused:
     """Return the rows that can no longer be inserted after a revision."""
-    template, tables = prepared
+    template, tables, _ = prepared
     url = databases.make(template)
     execute(as_role(url), f"TRUNCATE {', '.join(tables)} CASCADE")
     earlier = _errors(url, tables)
@@ -122,27 +133,25 @@ def _errors(url: str, tables: Mapping[str, OldTable]) -> dict[str, list[str]]:
 def _run(
     databases: Databases, prepared: Prepared, upgrade: Upgrade, removed: Refused | None = None
 ) -> OldCode:
-    template, tables = prepared
+    template, tables, cases = prepared
     url = databases.make(template)
-    return asyncio.run(_outcome(databases, url, tables, upgrade, removed))
+    return asyncio.run(_outcome(databases, url, tables, cases, upgrade, removed))
 
 
 async def _outcome(
     databases: Databases,
     url: str,
     tables: Mapping[str, OldTable],
+    cases: list[StatementCase],
     upgrade: Upgrade,
     removed: Refused | None,
 ) -> OldCode:
     project, role = databases.project, databases.app
     async with AsyncExitStack() as stack:
         # An engine for each table: after a failure, an engine prepares all statements again.
-        open_ = {name: await _connect(stack, project, url, role) for name in tables}
-        before = [
-            (case, await attempt(open_[name], case))
-            for name, old in tables.items()
-            for case in statement_cases(old)
-        ]
+        names = {case.old.name for case in cases}
+        open_ = {name: await _connect(stack, project, url, role) for name in names}
+        before = [(case, await attempt(open_[case.old.name], case)) for case in cases]
         with psycopg.connect(as_role(url, role), autocommit=True) as session:
             values = Values(session, tables.values())
             if removed:

@@ -61,7 +61,8 @@ def _template(databases: Databases, revision: str) -> str:
 def _explain(databases: Databases, url: str) -> Mapping[str, QueryPlan]:
     """Plan the queries that run on the current schema."""
     assert databases.project.workload is not None
-    execute(as_role(url), "VACUUM (ANALYZE)")
+    # Without the old versions of rows that were changed, which autovacuum removes in time.
+    execute(as_role(url), "VACUUM FULL", "VACUUM (ANALYZE)")
     plans = {}
     with sync_engine(url).connect() as connection:
         # A table is then scanned sequentially only if no index can be used.

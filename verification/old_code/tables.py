@@ -4,6 +4,7 @@ import hashlib
 import warnings
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,10 +24,11 @@ from sqlalchemy import (
     literal_column,
     select,
     text,
+    update,
 )
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine import Dialect
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
 from verification import rows as fill
@@ -70,8 +72,15 @@ class OldTable:
     """A row that can be inserted; the base itself if there is no other."""
     spare_texts: Texts
     all_tables: dict[str, "OldTable"] = field(repr=False)
+    unwritten: frozenset[str] = frozenset()
+    """Columns that code does not write yet."""
     has_base: bool = True
     """Whether the base still exists: the revision may refuse all rows."""
+
+    @classmethod
+    def without_rows(cls, table: Table, base: Row) -> "OldTable":
+        """Return a view, which code only reads."""
+        return cls(table, {}, {}, [], base, {}, base, {}, {})
 
     @property
     def name(self) -> str:
@@ -84,7 +93,9 @@ class OldTable:
         return [
             column
             for column in self.table.columns
-            if not column.computed and not (column.identity and column.identity.always)
+            if column.name not in self.unwritten
+            and not column.computed
+            and not (column.identity and column.identity.always)
         ]
 
     @property
@@ -150,24 +161,46 @@ class OldTable:
                     yield from child.dependents({**child.spare, **references}, (*above, self))
 
 
-def read_tables(connection: Connection, refused: Refused) -> dict[str, OldTable]:
+def read_tables(
+    connection: Connection, refused: Refused, unwritten: frozenset[str] = frozenset()
+) -> dict[str, OldTable]:
     """Read the tables that have rows, each after those that it references.
 
-    Deletes one row of each, the spare, which can then be inserted. Neither the spare nor the base
-    is a refused row, if there are others.
+    Empties the columns that code does not write yet, such as ``staff.wage``. Deletes one row of
+    each table, the spare, which can then be inserted. Neither the spare nor the base is a refused
+    row, if there are others.
+
+    Raises:
+        LookupError: Code has to write one of those columns, or it does not exist.
     """
     # Python has no time after the year 9999, which another time zone could require.
     connection.execute(text("SET LOCAL timezone = 'UTC'"))
     connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
     tables: dict[str, OldTable] = {}
     for table in _reflected(connection):
+        new = {c.name for c in table.columns if f"{sql_name(table)}.{c.name}" in unwritten}
+        for column in new:
+            with suppress(DBAPIError), connection.begin_nested():  # unless a constraint needs it
+                connection.execute(update(table).values({column: text("DEFAULT")}))
         rows = _rows(connection, table)
         if rows:
             types, values = _types_and_values(connection, table, [texts for _, texts in rows])
-            old = OldTable(table, types, values, rows, *rows[0], *rows[0], tables)
+            old = OldTable(table, types, values, rows, *rows[0], *rows[0], tables, frozenset(new))
             accepted = [row for row in rows if old.key_of(row[1]) not in refused.get(old.name, ())]
             old.base, old.base_texts = old.spare, old.spare_texts = (accepted or rows)[0]
             tables[old.name] = old
+    optional = {
+        f"{old.name}.{column.name}"
+        for old in tables.values()
+        for column in old.table.columns
+        if column.nullable or column.server_default
+    }
+    if unknown := unwritten - optional:
+        raise LookupError(
+            f"Unwritten: {', '.join(sorted(unknown))}: it should name columns that exist before"
+            " the revision, and that rows can be inserted without: they are nullable, or have a"
+            " default."
+        )
     for old in reversed(tables.values()):
         _delete_spare(connection, old, refused.get(old.name, {}))
     for old in tables.values():

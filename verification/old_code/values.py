@@ -95,6 +95,7 @@ class Values:
                 statements, self._attempts(needed, statements), strict=True
             )
             if result not in (ACCEPTED, None)
+            and not (result == OTHER_VALUE and name.startswith("delete"))  # The row is gone.
             and (old.is_usable or result not in (OTHER_VALUE, FOREIGN_KEY_VIOLATION))
         } | {f"rows of {old.name}" for old in self._tables if not self._rows_can_be_written(old)}
 
@@ -116,7 +117,10 @@ class Values:
 
 
 def _statements(old: OldTable) -> Iterator[tuple[str, list[Statement]]]:
-    """Yield the UPDATEs and the INSERTs of every value, each with the required statements."""
+    """Yield the UPDATEs and INSERTs of every value, and a DELETE of every row.
+
+    Each with the required statements.
+    """
     updates, inserts = [], []
     for column in old.columns:
         for value in () if column in old.key else old.values[column.name]:
@@ -137,7 +141,14 @@ def _statements(old: OldTable) -> Iterator[tuple[str, list[Statement]]]:
     needed = "; ".join(_insert(parent, parent.spare_texts) for parent in old.parents())
     if old.spare is old.base:
         needed = f"DELETE FROM {old.name} WHERE {_is_row(old, old.base_texts)}"
-    yield NO_OP, updates
+    deletes = [
+        (
+            f"delete from {old.name}",
+            f"DELETE FROM {old.name} WHERE {_is_row(old, texts)} RETURNING true",
+        )
+        for _, texts in old.rows
+    ]
+    yield NO_OP, [*updates, *deletes]
     yield needed or NO_OP, inserts
 
 

@@ -1,4 +1,5 @@
 -- An owner that migrates, and an application that reads and writes rows.
+--     psql --set owner=library_owner --set app=library_app --file roles.sql
 \set ON_ERROR_STOP on
 SELECT format('CREATE ROLE %I LOGIN', name) FROM unnest(ARRAY[:'owner', :'app']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
