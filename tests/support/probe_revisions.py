@@ -40,10 +40,9 @@ down_revision = {down_revision!r}
 {upgrade}
 
 
-def downgrade():
 {downgrade}
 '''
-_UPGRADE = "def upgrade():\n"
+_UPGRADE, _DOWNGRADE = "def upgrade():\n", "def downgrade():\n"
 
 
 class Revisions:
@@ -81,15 +80,17 @@ class Revisions:
     ) -> None:
         """Add a revision after the last one.
 
-        ``upgrade`` is the function of that name, with any code that it needs, or its body alone;
-        ``code`` is inserted before it.
+        ``upgrade`` is the function of that name, with any code that it needs, perhaps with
+        ``downgrade()`` after it, or its body alone; ``code`` is inserted before it.
         """
         text = _REVISION.format(
             docstring=docstring,
             revision=revision,
             down_revision=self._last,
             upgrade=upgrade if "def upgrade()" in upgrade else _UPGRADE + indent(upgrade, "    "),
-            downgrade=indent(downgrade, "    "),
+            downgrade=""
+            if "def downgrade()" in upgrade
+            else _DOWNGRADE + indent(downgrade, "    "),
             code=code,
         )
         (Path(self.project.scripts.versions) / f"{revision}.py").write_text(text)

@@ -40,6 +40,8 @@ _IGNORED = {
     "replication": re.compile(r"(COMMENT )?(PUBLICATION|SUBSCRIPTION|REPLICATION SLOT)\b"),
 }
 _TABLE = re.compile(r"(?:TABLE|VIEW|MATERIALIZED VIEW) public\.(.+)")
+_SEQUENCE = re.compile(r"SEQUENCE public\.(.+)")
+_SEQUENCES = "DEFAULT ACL public.DEFAULT PRIVILEGES FOR SEQUENCES"
 _STORED = re.compile(r"TABLE |INDEX |CONSTRAINT |MATERIALIZED VIEW ")
 _OWNED = re.compile(r"(?P<before>\n*)^(?P<what>ALTER .+ OWNER TO )(?P<owner>.+);$", re.MULTILINE)
 _PARAMETERS = re.compile(r"\s+WITH \((?:[\w.]+='?(?:[^',()]|'')*'?(?:, )?)+\)")
@@ -131,6 +133,17 @@ def _granted(expected: Objects, actual: Objects, roles: Row[Any]) -> dict[str, l
                 grants[f"ACL public.TABLE {match[1]}"].append(
                     f"GRANT SELECT{writes} ON TABLE public.{match[1]} TO {role};"
                 )
+        grants_usage = (
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} IN SCHEMA public"
+            f" GRANT USAGE ON SEQUENCES TO {role};"
+        )
+        if grants_usage in actual.get(_SEQUENCES, ""):  # not before it was run again
+            grants[_SEQUENCES].append(grants_usage)
+            for name in expected:
+                if match := _SEQUENCE.match(name):
+                    grants[f"ACL public.SEQUENCE {match[1]}"].append(
+                        f"GRANT USAGE ON SEQUENCE public.{match[1]} TO {role};"
+                    )
     return grants
 
 
