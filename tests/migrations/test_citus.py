@@ -28,12 +28,15 @@ from tests.trading_bot import HEAD, ROOT
 from trading_bot_schema.drift import scratch
 from trading_bot_schema.drift.catalogue import snapshot
 from trading_bot_schema.drift.expected import differences_from
+from trading_bot_schema.plan.command import make_plan
 from verification.databases import execute, insert, scalar
 
 pytestmark = pytest.mark.skipif(
     "TEST_CITUS_URL" not in os.environ, reason="TEST_CITUS_URL names no coordinator"
 )
 
+BEFORE_ORDER_TYPES = "3f8a6c2d417e"
+"""A landed revision; those after it lock trades."""
 NOT_ON_CITUS = {
     "test_trades.py::test_another_order_with_the_same_key[True-changes0]": "of another user",
     "test_trades.py::test_another_order_with_the_same_key[False-changes0]": "of another user",
@@ -44,6 +47,9 @@ NOT_ON_CITUS = {
     "test_clients.py": "needs no database",
 }
 """Tests of the operations that have no meaning there, and why."""
+
+
+EXAMPLE = "tests/project/test_examples.py::test_the_books_balance"
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +147,10 @@ def test_the_route_loses_nothing(
     assert scalar(url, "SELECT count(*) = count(DISTINCT id) FROM trades")
     assert rows(url, trades) == before
     assert not (report := drift(first, names[-1], revisions)), report
+    execute(url, f"UPDATE alembic_version SET version_num = '{BEFORE_ORDER_TYPES}'")
+    (locked,) = make_plan(make_url(url)).tables
+    assert (locked.bytes or 0) > 50 * trades, "the size is that of the shards"
+    execute(url, f"UPDATE alembic_version SET version_num = '{names[-1]}'")
     with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.ForeignKeyViolation):
         insert(connection, "trades", MINIMAL_ROWS["trades"] | {"bot_config_id": 0})
     command.downgrade(revisions.config, HEAD)
@@ -162,7 +172,7 @@ def test_the_operations_run_there(
     command.upgrade(revisions.config, "head")
     without = [f"--deselect=tests/application/{name}" for name in NOT_ON_CITUS]
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "tests/application", *without],
+        [sys.executable, "-m", "pytest", "-q", "tests/application", EXAMPLE, *without],
         env=os.environ | {"TEST_DISTRIBUTED_DATABASE_URL": url},
         cwd=ROOT,
         capture_output=True,

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 from sqlalchemy.exc import DBAPIError
 
 from trading_bot_schema.docstrings import LOCKS, strongest
@@ -74,7 +74,7 @@ class LockedTable:
     bytes: int | None
     """With indexes and TOAST; None if not known."""
     rows: int | None
-    """As PostgreSQL estimates; None before the first ANALYZE."""
+    """As PostgreSQL estimates; None before the first ANALYZE, and of a table of Citus."""
 
 
 _TABLE = text(
@@ -93,6 +93,10 @@ _TABLE = text(
 )
 # Waits for an ACCESS EXCLUSIVE lock of another session, at most for lock_timeout.
 _SIZE = text("SELECT pg_total_relation_size(CAST(:oid AS oid))")
+# Of a table of Citus, whose rows are in its shards.
+_SIZE_OF_SHARDS = text("SELECT citus_total_relation_size(CAST(:oid AS oid))")
+_HAS_CITUS = text("SELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL")
+_WITH_SHARDS = text("SELECT logicalrelid::oid::bigint FROM pg_dist_partition")
 # pid is NULL for prepared transactions. Times of other users need pg_read_all_stats.
 _HOLDING = text(
     """
@@ -176,12 +180,15 @@ def inspect(
         if revision.outside_transactions
         for table in revision.tables
     }
+    sharded = connection.scalars(_WITH_SHARDS).all() if connection.scalar(_HAS_CITUS) else ()
     for name, lock in locks.items():
         row = connection.execute(_TABLE, {"table": name}).one_or_none()
         if row is None:
             tables.append(LockedTable(name, lock, False, None, None))
             continue
-        tables.append(LockedTable(name, lock, True, _size(connection, row.oid), row.rows))
+        has_shards = row.oid in sharded
+        size = _size(connection, row.oid, _SIZE_OF_SHARDS if has_shards else _SIZE)
+        tables.append(LockedTable(name, lock, True, size, None if has_shards else row.rows))
         if not connection.scalar(_MAY_ALTER, {"role": role, "owner": row.owner}):
             description = f"{role}, who owns alembic_version, does not own it: {row.owner} does"
             obstacles.append(Obstacle(Effect.BLOCKS, description, name))
@@ -207,9 +214,9 @@ def inspect(
     return tables, sorted(obstacles, key=lambda obstacle: list(Effect).index(obstacle.effect))
 
 
-def _size(connection: Connection, oid: int) -> int | None:
+def _size(connection: Connection, oid: int, query: TextClause) -> int | None:
     try:
-        return int(connection.scalar(_SIZE, {"oid": oid}) or 0)
+        return int(connection.scalar(query, {"oid": oid}) or 0)
     except DBAPIError:
         return None  # locked
 
