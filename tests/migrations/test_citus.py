@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from threading import Event
 from typing import Any
 from uuid import uuid4
@@ -29,7 +30,7 @@ from trading_bot_schema.drift import scratch
 from trading_bot_schema.drift.catalogue import snapshot
 from trading_bot_schema.drift.expected import differences_from
 from trading_bot_schema.plan.command import make_plan
-from verification.databases import execute, insert, scalar
+from verification.databases import database, execute, insert, scalar
 
 pytestmark = pytest.mark.skipif(
     "TEST_CITUS_URL" not in os.environ, reason="TEST_CITUS_URL names no coordinator"
@@ -58,23 +59,16 @@ def coordinator(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         query = "SELECT nodename, nodeport FROM pg_dist_node ORDER BY groupid"
         nodes = connection.execute(query).fetchall()
     name = f"test_{uuid4().hex}"
-    urls = {}
-    for host, port in nodes:
-        node = server.set(host=host, port=port)
-        of_server, url = (
-            each.render_as_string(hide_password=False) for each in (node, node.set(database=name))
-        )
-        execute(of_server, f"CREATE DATABASE {name} TEMPLATE template0")
-        urls[url] = of_server
-        execute(url, "CREATE EXTENSION citus")
-    first, *_ = urls
-    functions = ["citus_set_coordinator_host"] + ["citus_add_node"] * (len(nodes) - 1)
-    calls = zip(functions, nodes, strict=True)
-    execute(first, *(f"SELECT {add}('{host}', {port})" for add, (host, port) in calls))
-    monkeypatch.setenv("DATABASE_URL", first)
-    yield first
-    for of_server in urls.values():
-        execute(of_server, f"DROP DATABASE {name} WITH (FORCE)")
+    with ExitStack() as stack:
+        for host, port in nodes:
+            node = server.set(host=host, port=port).render_as_string(hide_password=False)
+            execute(stack.enter_context(database(node, name)), "CREATE EXTENSION citus")
+        url = server.set(database=name).render_as_string(hide_password=False)
+        (host, port), *workers = nodes
+        execute(url, f"SELECT citus_set_coordinator_host('{host}', {port})")
+        execute(url, *(f"SELECT citus_add_node('{host}', {port})" for host, port in workers))
+        monkeypatch.setenv("DATABASE_URL", url)
+        yield url
 
 
 def rows(url: str) -> list[str]:
