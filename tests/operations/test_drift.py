@@ -28,6 +28,13 @@ from verification import Databases, databases
 from verification.databases import execute
 from verification.roles import run_script
 
+WITH_TABLE = """
+SET allow_system_table_mods = on;
+CREATE EXTENSION hstore;
+CREATE TABLE pg_catalog.probe (id integer PRIMARY KEY REFERENCES pg_catalog.probe);
+ALTER EXTENSION hstore ADD TABLE pg_catalog.probe
+"""
+"""An extension with a table, as Citus is; its index and its triggers are no members."""
 Drift = Callable[..., tuple[int, str]]
 
 
@@ -205,8 +212,7 @@ def test_what_a_role_may_not_read_is_unknown(
     ("ignored", "change"),
     [
         ("extensions", "CREATE EXTENSION hstore"),
-        # Its array types are no members, but come with one.
-        ("extensions", "CREATE EXTENSION hstore SCHEMA pg_catalog"),
+        ("extensions", WITH_TABLE),
         ("privileges", "GRANT SELECT ON api_keys TO PUBLIC"),
         ("privileges", "ALTER TABLE users OWNER TO pg_monitor"),
         ("privileges", "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC"),
