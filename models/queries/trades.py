@@ -119,10 +119,10 @@ async def record_trades(
 ) -> list[Recorded]:
     """Record many reports as :func:`record_trade` does, and return the result of each, in order.
 
-    For history: after a restore, or after a connection was lost. It takes a round trip for a
-    thousand rows, and records all rows or, if it raises, none. A row is an order or a report about
-    one, with cumulative amounts. The rows of ``GET /api/v3/myTrades`` are fills, several to an
-    order: :func:`models.binance.trade_values` adds them up.
+    For history: after a restore, or after a connection was lost. It takes a statement for all
+    rows, and one for each bot; and records all rows or, if it raises, none. A row is an order or a
+    report about one, with cumulative amounts. The rows of ``GET /api/v3/myTrades`` are fills,
+    several to an order: :func:`models.binance.trade_values` adds them up.
 
     Raises:
         ValueError: As for :func:`record_trade`; the message begins with the number of the row.
@@ -146,16 +146,15 @@ async def record_trades(
     async with session.begin_nested() if len(reports) > 1 else nullcontext():
         for turn in _turns(reports):
             batch = [reports[number] for number in turn]
-            user = batch[0]["user_id"]
             columns = {name: [row[name] for row in batch] for name in TRADE_COLUMNS}
-            result = await session.execute(RECORD, columns | {"user": user})
+            result = await session.execute(RECORD, columns)
             numbers = {reports[number]["binance_order_id"]: number for number in turn}
             if None in numbers:  # on paper: new rows, whose ids are in the order of the arrays
                 written = dict(zip(turn, sorted(result), strict=True))
             else:
                 written = {numbers[trade.binance_order_id]: trade for trade in result}
             if same := [reports[number] for number in turn if number not in written]:
-                for key, trade_id in (await _unchanged(session, user, same)).items():
+                for key, trade_id in (await _unchanged(session, same)).items():
                     recorded[numbers[key]] = Recorded(trade_id, is_new=False, is_changed=False)
             for number, trade in written.items():
                 bot, symbol = reports[number]["bot_config_id"], reports[number]["symbol"]
@@ -171,17 +170,13 @@ async def record_trades(
 
 
 def _turns(reports: Sequence[Mapping[str, Any]]) -> Iterable[list[int]]:
-    """Distribute reports over statements, by user and sorted by key: one writes no row twice."""
-    turns: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    seen: Counter[tuple[int, str]] = Counter()
-
-    def order(number: int) -> tuple[int, str]:
-        return reports[number]["user_id"], reports[number]["binance_order_id"] or ""
-
-    for number in sorted(range(len(reports)), key=order):
-        user, key = order(number)
-        turns[user, seen[user, key] + 1 if key else 0].append(number)
-        seen[user, key] += 1
+    """Distribute reports over statements, sorted by key: one cannot write a row twice."""
+    turns: defaultdict[int, list[int]] = defaultdict(list)
+    seen: Counter[str] = Counter()
+    for number in sorted(range(len(reports)), key=lambda n: reports[n]["binance_order_id"] or ""):
+        key = reports[number]["binance_order_id"]
+        turns[0 if key is None else seen[key] + 1].append(number)
+        seen[key] += 1
     return turns.values()
 
 
@@ -238,17 +233,17 @@ def merged(report: Any, stored: Any) -> dict[str, ColumnElement[Any]]:
 
 
 def record_statement() -> Select[Any]:
-    """Insert a user's reports, or merge each with the stored one; select those that add something.
+    """Insert reports, or merge each with the stored one; select those that add something.
 
     The values are arrays.
     """
     columns = [_TRADES.c[name] for name in TRADE_COLUMNS]
+    given = {each.name: bindparam(each.name, type_=ARRAY(each.type)) for each in columns}
     reports = (
-        func.unnest(*(bindparam(each.name, type_=ARRAY(each.type)) for each in columns))
+        func.unnest(*given.values())
         .table_valued(*(column(each.name, each.type) for each in columns), name="report")
         .render_derived()
     )
-    keys = bindparam("binance_order_id", type_=ARRAY(_TRADES.c.binance_order_id.type))
     statement = insert(_TRADES).from_select(list(TRADE_COLUMNS), select(*reports.c))
     # With the values converted to the columns' types, for example rounded.
     report, stored = statement.excluded, _TRADES.c
@@ -267,7 +262,7 @@ def record_statement() -> Select[Any]:
     # As they were before the statement. Materialized, so that Citus reads them first.
     old = (
         select(stored.id, coins(stored).label("before"))
-        .where(stored.binance_order_id == any_(keys), stored.user_id == bindparam("user"))
+        .where(*(stored[name] == any_(given[name]) for name in ("binance_order_id", "user_id")))
         .cte("old")
         .prefix_with("MATERIALIZED")
     )
@@ -279,7 +274,7 @@ def record_statement() -> Select[Any]:
 
 
 RECORD = record_statement()
-"""Inserts or merges reports of ``:user``, given as arrays of the columns."""
+"""Inserts or merges reports, given as arrays of the columns."""
 
 
 STORED = select(*(_TRADES.c[name] for name in ("id", "binance_order_id", *_IDENTITY))).where(
@@ -289,7 +284,7 @@ STORED = select(*(_TRADES.c[name] for name in ("id", "binance_order_id", *_IDENT
 
 
 async def _unchanged(
-    session: AsyncSession, user: int, reports: Sequence[Mapping[str, Any]]
+    session: AsyncSession, reports: Sequence[Mapping[str, Any]]
 ) -> dict[str, int]:
     """Return the ids of the trades of reports that added nothing, by key.
 
@@ -297,13 +292,15 @@ async def _unchanged(
         OrderConflictError: One is about another order than the trade with its key.
     """
     keys = {"keys": [report["binance_order_id"] for report in reports]}
-    of_user = STORED.where(_TRADES.c.user_id == user)
-    rows = (await session.execute(of_user, keys)).all()
-    if len(rows) < len(reports):  # or of another user, which a distributed table allows
-        rows = (await session.execute(STORED, keys)).all()
+    rows = (await session.execute(STORED, keys)).all()
+    # If trades are distributed, two users may have the same key.
     stored = {row.binance_order_id: row for row in rows}
+    stored |= {(row.binance_order_id, row.user_id): row for row in rows}
+    found = {}
     for report in reports:
-        trade = stored[report["binance_order_id"]]
+        key = report["binance_order_id"]
+        trade = stored.get((key, report["user_id"])) or stored[key]
         if different := [name for name in _IDENTITY if getattr(trade, name) != report[name]]:
             raise OrderConflictError(trade.id, different)
-    return {key: trade.id for key, trade in stored.items()}
+        found[key] = trade.id
+    return found

@@ -71,10 +71,7 @@ def hot_queries(dataset: Dataset, trades: int) -> Mapping[str, Executable]:
     recorded = dataset.order_id(trades - 1)
     assert recorded
     orders = (order_of(dataset, bot, today, key) for key in (order_key(symbol, 1), recorded))
-    new, repeated = (
-        {name: [order.get(name)] for name in TRADE_COLUMNS} | {"user": order["user_id"]}
-        for order in orders
-    )
+    new, repeated = ({name: [order.get(name)] for name in TRADE_COLUMNS} for order in orders)
     buyer, size, quantity = dataset.last_buyer(trades)
     locked = positions.LockedBot(
         buyer, dataset.owners[buyer - 1], joined(dataset.symbols[buyer - 1]), size, False
