@@ -172,7 +172,7 @@ async def record_trades(
 def _turns(reports: Sequence[Mapping[str, Any]]) -> Iterable[list[int]]:
     """Distribute reports over statements, sorted by key: one cannot write a row twice."""
     turns: defaultdict[int, list[int]] = defaultdict(list)
-    seen: Counter[str] = Counter()
+    seen: Counter[str | None] = Counter()
     for number in sorted(range(len(reports)), key=lambda n: reports[n]["binance_order_id"] or ""):
         key = reports[number]["binance_order_id"]
         turns[0 if key is None else seen[key] + 1].append(number)
@@ -232,7 +232,7 @@ def merged(report: Any, stored: Any) -> dict[str, ColumnElement[Any]]:
     }
 
 
-def record_statement() -> Select[Any]:
+def record_statement() -> Select[Any, Any, Any, Any]:
     """Insert reports, or merge each with the stored one; select those that add something.
 
     The values are arrays.
