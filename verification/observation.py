@@ -141,9 +141,9 @@ class Statement:
     locks: dict[str, set[str]] = field(default_factory=dict)
     """By table, the locks that the transaction did not hold before."""
     read: set[str] = field(default_factory=set)
-    """Tables of which all rows were read: by VACUUM, by the check of a new foreign key, or by a scan
-    of the table or of an index that read more than half of the rows that the table had then. (An
-    index may have few of its rows, and a lookup reads one.)"""
+    """Tables of which all rows were read: by VACUUM, by the check of a new foreign key, or by a
+    scan of the table or of an index that read more than half of the rows that the table had then.
+    (An index may have few of its rows, and a lookup reads one.)"""
     rewritten: set[str] = field(default_factory=set)
     emptied: set[str] = field(default_factory=set)
     """Tables that TRUNCATE gave a new, empty file."""
