@@ -51,7 +51,7 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         'op.create_check_constraint(op.f("ck_probe"), "staff", "wage < 1e30")',
         "",
         "ACCESS EXCLUSIVE on staff, which blocks reads and writes. Safe: add it NOT VALID,"
-        " VALIDATE it in the next revision. See “Add or change a CHECK” in docs/recipes.md.",
+        " and VALIDATE it in a transaction of its own. See “Add or change a CHECK” in docs/recipes.md.",
     ),
     "SET NOT NULL without a validated CHECK": (
         "scan-under-lock",
@@ -206,6 +206,32 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         "op.execute(\"UPDATE staff SET nickname = 'BNB' WHERE nickname IS NULL\")",
         "",
         "or every row like one that it changes",
+    ),
+    "REINDEX": (
+        "scan-under-lock",
+        'op.execute("REINDEX TABLE staff")',
+        "",
+        "reads all rows of staff under ACCESS EXCLUSIVE on staff",
+    ),
+    "a CHECK of a domain": (
+        "scan-under-lock",
+        'op.execute("ALTER DOMAIN probe ADD CHECK (value IS NOT NULL OR value IS NULL)")',
+        'op.execute("CREATE DOMAIN probe AS integer")\n'
+        'op.execute("ALTER TABLE staff ADD COLUMN probe probe")',
+        "reads all rows of staff under SHARE on staff",
+    ),
+    "a serial column": (
+        "rewrite-under-lock",
+        'op.execute("ALTER TABLE staff ADD COLUMN probe serial")',
+        "",
+        "rewrites staff under ACCESS EXCLUSIVE on staff",
+    ),
+    "a detached partition": (
+        "second-table",
+        'op.execute("ALTER TABLE probe DETACH PARTITION probe1")',
+        'op.execute("CREATE TABLE probe (id integer) PARTITION BY LIST (id)")\n'
+        'op.execute("CREATE TABLE probe1 PARTITION OF probe DEFAULT")',
+        "requests ACCESS EXCLUSIVE on probe1 while the transaction holds ACCESS EXCLUSIVE on",
     ),
     "TRUNCATE": ("every-row", 'op.execute("TRUNCATE suggestion")', "", "every row of suggestion"),
     "changed rows in the transaction of a strong lock": (
