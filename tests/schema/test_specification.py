@@ -71,9 +71,9 @@ def test_columns_of_the_models() -> None:
         for column in Base.metadata.tables[name].columns
     ]
     specified = [cells[:6] for cells in specification.columns()]
-    texts = [[" | ".join(cells) for cells in table] for table in (specified, columns)]
-    difference = "\n".join(unified_diff(*texts, "tests/specification.py", "models", n=0))
-    assert columns == specified, difference
+    written, right = ([" | ".join(cells) for cells in table] for table in (specified, columns))
+    difference = unified_diff(written, right, "tests/specification.py", "models", n=0, lineterm="")
+    assert columns == specified, "\n".join(difference)
 
 
 def test_columns_that_may_be_personal_are_declared() -> None:
