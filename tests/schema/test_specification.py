@@ -56,7 +56,7 @@ def key_in_model(column: Column[Any]) -> str:
 
 
 def test_columns_of_the_models() -> None:
-    order = ["users", "api_keys", "bot_configs", "bot_states", "trades"]
+    order = specification.tables()
     assert sorted(Base.metadata.tables) == sorted(order)
     columns = [
         (
