@@ -32,7 +32,9 @@ CHANGES = {
     "trigger": recipes()["Add a function or a trigger"],
     "bigint": recipes()["Widen an integer key"],
 }
-MEASURED = re.compile(r"^(Locks|Downgrade locks|Old code): (.+\n)+?(?=\w+( \w+)*: |\n)", re.M)
+MEASURED = re.compile(
+    r"^(Locks|Downgrade locks|Old code): (.+\n)+?(?=[A-Z][a-z ]*: |\n|\"{3})", re.M
+)
 
 
 class Copy:

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from trading_bot_schema.docstrings import OldCode, unwritten
 from verification.databases import execute, sync_engine
 from verification.history import Databases
+from verification.old_code import queries
 from verification.old_code.statements import (
     Outcome,
     StatementCase,
@@ -50,12 +51,13 @@ def of_revision(databases: Databases, script: Script) -> OldCode:
 
     The databases must belong to the role that migrates, and have an application's role.
     """
-    return observe(
+    outcome = observe(
         databases,
         databases.filled_template(*before(script)),
         lambda url: databases.project.migrate(url, script.revision),
         unwritten(script.longdoc),
     )
+    return replace(outcome, breaks=outcome.breaks | queries.broken_by(databases, script))
 
 
 def observe(
