@@ -29,6 +29,12 @@ PROJECT = Project(
         for mapper in Base.registry.mappers
     },
     workload=BotWorkload(),
+    tests=(
+        "tests/schema/test_specification.py",
+        "tests/schema/test_constraints.py",
+        "tests/schema/test_migrations_match_models.py::test_models_and_migrations",
+        "tests/application/test_accounts.py::test_each_personal_column_is_erased",
+    ),
     queries={
         "user by email": user_by_email(ROWS["users"][1]["email"]).with_only_columns(User.id),
         "trade by order": select(Trade.id).where(

@@ -1,13 +1,16 @@
 """The contributor's commands: ``python -m verification lines|check|seal [REVISION ...]``.
 
 ``lines`` writes the lines of the docstring that are measured: Locks, Downgrade locks, Old code.
-``check`` reports everything that the suite would say about revisions. ``seal`` records their code
-in the sum file, as the last step before they land. Without revisions: those that are not sealed.
+``check`` reports everything that the suite would say about revisions, and runs the project's quick
+tests, such as of models and rows. ``seal`` records their code in the sum file, as the last step
+before they land. Without revisions: those that are not sealed.
 
 The server is the one that TEST_DATABASE_URL names, else a temporary embedded one.
 """
 
 import argparse
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -57,6 +60,8 @@ def run(project: Project, command: str, names: list[str]) -> int:
                 print(f"{project.path(script)}: {report}")  # noqa: T201
             else:
                 failed |= check(databases, script)
+        if command == "check" and project.tests:
+            failed |= not passes_tests(project)
     return int(failed)
 
 
@@ -83,6 +88,23 @@ def check(databases: Databases, script: Script) -> bool:
         for problem in problems:
             print(f"{path}: {problem}\n")  # noqa: T201
     return failed
+
+
+def passes_tests(project: Project) -> bool:
+    """Run the project's quick tests; print what fails, and return whether nothing does."""
+    options = ["-q", "--no-header", "--tb=line", "-rN", "-p", "no:cacheprovider"]
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *project.tests],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    title = "agrees with models, specification and rows"
+    print(f"{'FAILED' if result.returncode else 'ok    '} {title}")  # noqa: T201
+    if result.returncode:
+        print(re.split(r"=+ FAILURES =+\n", result.stdout)[-1], result.stderr)  # noqa: T201
+    return not result.returncode
 
 
 @contextmanager

@@ -64,6 +64,8 @@ class Project:
 
     For those that find a row by the value of a text: a revision may change how it is written.
     """
+    tests: Sequence[str] = ()
+    """Quick tests of what a revision needs besides itself, as arguments of pytest."""
     version_table: str = "alembic_version"
     lock_timeout: int = 500
     """The longest wait for a lock that a revision may set, in milliseconds."""

@@ -35,6 +35,57 @@ CHANGES = {
 MEASURED = re.compile(
     r"^(Locks|Downgrade locks|Old code): (.+\n)+?(?=[A-Z][a-z ]*: |\n|\"{3})", re.M
 )
+NOTHING = re.compile("(?!)")
+MISTAKES: dict[str, tuple[str, str, list[tuple[str, str]], str]] = {
+    "a forgotten VALIDATE": (
+        "status",
+        "alembic/versions/*recipe01*",
+        [("VALIDATE CONSTRAINT ck_bot_states_status_known", "SET (fillfactor = 50)")],
+        "A constraint is NOT VALID: VALIDATE it in a revision",
+    ),
+    "a CHECK before the code writes the column": (
+        "not-null",
+        "alembic/versions/*recipe02*",
+        [("breaks: insert into bot_configs, update bot_configs.quote_asset", "works")],
+        "Old code: breaks: insert into bot_configs, update bot_configs.quote_asset.",
+    ),
+    "a table without rows": (
+        "table",
+        "tests/rows.py",
+        [('"price_alerts": [', '"price": [')],
+        "tests/rows.py needs two different values of price_alerts.id",
+    ),
+    "a personal column without erasure": (
+        "column",
+        "tests/specification.py",
+        [("|         | no\nusers.is_active", "|         | yes\nusers.is_active")],
+        "users.time_zone is personal, as tests/specification.py says, and forget_user()",
+    ),
+    "a downgrade that loses rows undeclared": (
+        "column",
+        "alembic/versions/*recipe01*",
+        [("Downgrade: loses users.time_zone.", "Downgrade: keeps all data.")],
+        "Downgrade: loses users.time_zone.",
+    ),
+    "a trigger without its model": (
+        "trigger",
+        "models/bot_config.py",
+        [("for statement in NOTIFY:", "for statement in ():")],
+        "The models lack a function or trigger: give its statement to the event of a table",
+    ),
+    "a lower-casing that merges two users": (
+        "rows",
+        "alembic/versions/*recipe01*",
+        [
+            ("bot_states", "users"),
+            ("last_error_message = NULL", "email = lower(email)"),
+            ("last_error_message = ''", "email <> lower(email)"),
+            ("users.last_error_message", "users.email"),
+        ],
+        "Old code: breaks: ",
+    ),
+}
+"""What to change in the files of an ordinary change, and how that is refused."""
 
 
 class Copy:
@@ -59,11 +110,11 @@ class Copy:
         status, output = self.run(*command)
         assert status == 0, f"{' '.join(command)}:\n{output}"
 
-    def apply(self, title: str) -> None:
-        """Apply a change: the patch, if it has one, and the revisions without measured lines."""
+    def apply(self, title: str, *, without: re.Pattern[str] = NOTHING) -> None:
+        """Apply a change: the patch, if it has one, and the revisions without some lines."""
         if (patch := PATCHES / f"{title}.patch").exists():
             subprocess.run(["git", "apply", "-C1", patch], cwd=self.root, check=True)  # noqa: S607
-        sources = [MEASURED.sub("", source) for source in CHANGES[title]]
+        sources = [without.sub("", source) for source in CHANGES[title]]
         add_revisions(Config(self.root / "alembic.ini"), sources)
 
 
@@ -74,13 +125,29 @@ def copy(tmp_path: Path) -> Copy:
 
 @pytest.mark.parametrize("title", CHANGES)
 def test_a_change(title: str, copy: Copy, request: pytest.FixtureRequest) -> None:
-    copy.apply(title)
+    copy.apply(title, without=MEASURED)
     if request.config.option.ordinary:
         copy.succeed("verification", "lines")
         copy.succeed("verification", "check")
         copy.succeed("verification", "seal")
         copy.succeed("tools.document")
         copy.succeed("pytest", "-q", "-n", "auto", "--dist", "worksteal")
+
+
+@pytest.mark.parametrize("title", MISTAKES)
+def test_a_mistake(title: str, copy: Copy, request: pytest.FixtureRequest) -> None:
+    change, files, replacements, message = MISTAKES[title]
+    copy.apply(change)
+    (path,) = copy.root.glob(files)
+    text = path.read_text(encoding="utf-8")
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
+    if request.config.option.ordinary:
+        status, output = copy.run("verification", "check")
+        assert status == 1, output
+        assert message in output
 
 
 def test_the_patch_is_what_the_guide_says() -> None:
