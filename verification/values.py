@@ -95,8 +95,9 @@ def values(column: Column, typical: Any, literals: Literals) -> Iterator[Any]:
     elif column.type in INTEGERS:
         maximum = 2 ** INTEGERS[column.type] - 1
         steps = {int(number) + step for number in literals.numbers for step in (-1, 0, 1)}
+        yield 1  # the first, since a revision may calculate with it
         yield from sorted(
-            {-maximum - 1, -1, 0, 1, 2, maximum, *(n for n in steps if abs(n) <= maximum)}
+            {-maximum - 1, -1, 0, 2, maximum, *(n for n in steps if abs(n) <= maximum)} - {1}
         )
     elif column.type == "numeric":
         yield from _decimals(column, typical, literals.numbers)
@@ -124,7 +125,7 @@ def _decimals(column: Column, typical: Any, numbers: Sequence[Decimal]) -> Itera
     near = {*numbers, Decimal(0), Decimal("0.5"), Decimal("1.5"), Decimal("2.5")}
     if isinstance(typical, Decimal) and typical < maximum:
         near.add(typical)
-    yield from (maximum, maximum.copy_negate(), step, step.copy_negate())
+    yield from (Decimal(1), maximum, maximum.copy_negate(), step, step.copy_negate())
     with localcontext(Context(prec=100)):
         yield from sorted({value for number in near for value in (number, number + step)})
 

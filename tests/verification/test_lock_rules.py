@@ -6,6 +6,7 @@ Each revision here is added to those of the library, and checked by its observed
 import pytest
 
 from tests.support.probe_revisions import Probe
+from verification.rows import RowsError
 
 ADD_COLUMN = 'op.add_column("staff", sa.Column("note", sa.Text()))'
 CHECK = (
@@ -489,3 +490,37 @@ def test_a_change_of_type_of_an_empty_table_is_no_truncate(probe: Probe) -> None
     retype = 'op.execute("ALTER TABLE suggestion ALTER COLUMN title TYPE varchar(9)")'
     observed = probe(f'op.execute("DELETE FROM suggestion")\n{retype}').upgrade
     assert [statement.emptied for statement in observed.statements if statement.locks][-1] == set()
+
+
+# Each works on no rows, and on those that an application writes.
+@pytest.mark.parametrize(
+    ("upgrade", "earlier"),
+    [
+        ("""op.execute("UPDATE staff SET wage = wage * 1000, nickname = left(name, 50)")""", ""),
+        (
+            """
+op.add_column("branch", sa.Column("day", sa.Date()))
+op.execute("UPDATE branch SET day = (SELECT min(day) FROM opening WHERE branch_id = branch.id)")
+op.alter_column("branch", "day", nullable=False)
+""",
+            """op.execute("CREATE TABLE opening (branch_id int REFERENCES branch, day date)")""",
+        ),
+        (
+            """op.execute("ALTER TABLE opening ALTER day TYPE date USING day::date")""",
+            """op.execute("CREATE TABLE opening (day text PRIMARY KEY)")""",
+        ),
+    ],
+    ids=["calculates", "looks up", "reads dates"],
+)
+def test_rows_on_which_a_revision_works_are_found(
+    upgrade: str, earlier: str, probe: Probe
+) -> None:
+    assert probe(upgrade, earlier=earlier).broken_rules()
+
+
+def test_a_revision_that_refuses_all_rows_is_unknown(probe: Probe) -> None:
+    division = "SELECT 1 / (count(*) - count(*)) FROM staff HAVING count(*) > 0"
+    with pytest.raises(RowsError) as error:
+        probe(f'op.execute("{division}")').broken_rules()
+    assert "fails on the rows that were generated, so that what it does is" in str(error.value)
+    assert "Give rows on which it works in tests/verification/project.py" in str(error.value)
