@@ -77,20 +77,24 @@ SELECT
         WHERE convalidated AND contype = 'f'),
     (SELECT jsonb_object_agg(name, setting::bigint) FROM pg_settings WHERE name = ANY (%s))
 """
-COUNTERS = ("read", "scans", "inserted", "updated", "deleted")
+COUNTERS = ("read", "scans", "inserted", "updated", "deleted", "vacuumed")
 # Rows read by sequential scans of tables, and entries read by scans of indexes.
 STATISTICS = """
-SELECT relid::bigint, seq_tup_read, seq_scan, n_tup_ins, n_tup_upd, n_tup_del FROM {0}_tables
+SELECT relid::bigint, seq_tup_read, seq_scan, n_tup_ins, n_tup_upd, n_tup_del, {1}
+FROM {0}_tables
 UNION ALL
-SELECT indexrelid::bigint, {1}, {2}, 0, 0, 0 FROM {3}
+SELECT indexrelid::bigint, {2}, {3}, 0, 0, 0, 0 FROM {4}
 """
 IN_TRANSACTION = STATISTICS.format(
     "pg_stat_xact_user",
+    "0",
     "pg_stat_get_xact_tuples_returned(indexrelid)",
     "pg_stat_get_xact_numscans(indexrelid)",
     "pg_index WHERE indrelid >= 16384",
 )
-COMMITTED = STATISTICS.format("pg_stat_user", "idx_tup_read", "idx_scan", "pg_stat_user_indexes")
+COMMITTED = STATISTICS.format(
+    "pg_stat_user", "vacuum_count", "idx_tup_read", "idx_scan", "pg_stat_user_indexes"
+)
 FLUSH = "SELECT pg_stat_force_next_flush()"
 # In a snapshot from before a statement, xmax is the transaction that changed the row since then.
 LARGEST = """
@@ -137,7 +141,9 @@ class Statement:
     locks: dict[str, set[str]] = field(default_factory=dict)
     """By table, the locks that the transaction did not hold before."""
     read: set[str] = field(default_factory=set)
-    """Tables of which all rows were read."""
+    """Tables of which all rows were read: by VACUUM, by the check of a new foreign key, or by a
+    scan of the table or of an index that read more than half of the rows that the table had then.
+    (An index may have few of its rows, and a lookup reads one.)"""
     rewritten: set[str] = field(default_factory=set)
     emptied: set[str] = field(default_factory=set)
     """Tables that TRUNCATE gave a new, empty file."""
@@ -425,23 +431,27 @@ class _Observer:
                 name = self._names[oid]
                 emptied = not size and self._rows.get(name)
                 (statement.emptied if emptied else statement.rewritten).add(name)
+        scanned = set()
         for oid, counters in after.counters.items():
             name = self._names.get(oid)
             if name is None:
                 continue
             counted = Counter(counters)
             counted.subtract(before.counters.get(oid, {}))
-            # Lookups of single rows add up, but each scan of them reads few. An index may have
-            # fewer entries than its table has rows.
-            if counted["scans"] and counted["read"] / counted["scans"] > self._rows[name] / 2:
+            if counted["scans"]:
+                scanned.add(name)
+                if counted["read"] / counted["scans"] > self._rows[name] / 2:
+                    statement.read.add(name)
+            if counted["vacuumed"] and self._rows[name]:
                 statement.read.add(name)
             statement.inserted[name] += counted["inserted"]
             statement.updated[name] += counted["updated"]
             statement.deleted[name] += counted["deleted"]
-        # All references are checked, if there is an index on them through it; here may be few.
+        # All references are checked, through an index if there is one, which may have few entries;
+        # but none if the statement has added their column.
         for oid, table in after.foreign_keys.items():
             name = self._names.get(table, "")
-            if oid not in before.foreign_keys and self._rows.get(name):
+            if oid not in before.foreign_keys and self._rows.get(name) and name in scanned:
                 statement.read.add(name)
         for name in self._rows:
             self._rows[name] += statement.inserted[name] - statement.deleted[name]

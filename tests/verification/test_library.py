@@ -8,15 +8,13 @@ from tests.verification.project import LIBRARY
 from verification import GUARANTEES, Databases
 from verification.conformance import Conformance
 from verification.databases import sync_engine
-from verification.guarantees import passes_squawk
 
 
-# .squawk.toml has the opinions of the bot's project. Together, a revision is observed once.
+# Together, since a revision is observed once.
 @pytest.mark.parametrize("revision", LIBRARY.history, ids=lambda revision: revision.revision)
 def test_revision(revision: Script, owned_databases: Databases) -> None:
     for guarantee in GUARANTEES:
-        if guarantee is not passes_squawk:
-            assert list(guarantee(owned_databases, revision)) == [], guarantee.__name__
+        assert list(guarantee(owned_databases, revision)) == [], guarantee.__name__
 
 
 def test_models_and_migrations(database_at: Databases) -> None:

@@ -208,6 +208,32 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         "",
         "or every row like one that it changes",
     ),
+    "REINDEX": (
+        "scan-under-lock",
+        'op.execute("REINDEX TABLE staff")',
+        "",
+        "reads all rows of staff under ACCESS EXCLUSIVE on staff",
+    ),
+    "a CHECK of a domain": (
+        "scan-under-lock",
+        'op.execute("ALTER DOMAIN probe ADD CHECK (value IS NOT NULL OR value IS NULL)")',
+        'op.execute("CREATE DOMAIN probe AS integer")\n'
+        'op.execute("ALTER TABLE staff ADD COLUMN probe probe")',
+        "reads all rows of staff under SHARE on staff",
+    ),
+    "a serial column": (
+        "rewrite-under-lock",
+        'op.execute("ALTER TABLE staff ADD COLUMN probe serial")',
+        "",
+        "rewrites staff under ACCESS EXCLUSIVE on staff",
+    ),
+    "a detached partition": (
+        "second-table",
+        'op.execute("ALTER TABLE probe DETACH PARTITION probe1")',
+        'op.execute("CREATE TABLE probe (id integer) PARTITION BY LIST (id)")\n'
+        'op.execute("CREATE TABLE probe1 PARTITION OF probe DEFAULT")',
+        "requests ACCESS EXCLUSIVE on probe1 while the transaction holds ACCESS EXCLUSIVE on",
+    ),
     "TRUNCATE": ("every-row", 'op.execute("TRUNCATE suggestion")', "", "every row of suggestion"),
     "changed rows in the transaction of a strong lock": (
         "rows-under-lock",
