@@ -204,10 +204,11 @@ class Table:
         references: list[Reference] = []
         for names in self.keys:
             own = [self.columns[n] for n in names if n in self.columns and n not in self.referring]
-            many = [c.name for c in own if c.type != "bool" and not c.labels]
+            many = [c for c in own if c.type != "bool" and not c.labels]
             if {*names} & {*columns}:
                 continue
-            columns += many[:1]
+            # A text may have a meaning, such as a month.
+            columns += [c.name for c in sorted(many, key=lambda c: c.is_text)][:1]
             if not many:
                 references += [
                     r

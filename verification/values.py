@@ -38,6 +38,8 @@ OF_ANY_TYPE: list[Any] = [
 FIRST_KEY = 1001
 """Keys start above those of the rows by hand, so that a database can have both."""
 INTEGERS = {"int2": 15, "int4": 31, "int8": 63}
+TYPICAL = 10
+"""The first number that is tried: an extreme one overflows where a revision calculates with it."""
 TEXT_LENGTH = 10_000
 """Characters of a long text in a column without a limit."""
 
@@ -95,9 +97,9 @@ def values(column: Column, typical: Any, literals: Literals) -> Iterator[Any]:
     elif column.type in INTEGERS:
         maximum = 2 ** INTEGERS[column.type] - 1
         steps = {int(number) + step for number in literals.numbers for step in (-1, 0, 1)}
-        yield 1  # the first, since a revision may calculate with it
+        yield TYPICAL
         yield from sorted(
-            {-maximum - 1, -1, 0, 2, maximum, *(n for n in steps if abs(n) <= maximum)} - {1}
+            {-maximum - 1, -1, 0, 1, 2, maximum, *(n for n in steps if abs(n) <= maximum)}
         )
     elif column.type == "numeric":
         yield from _decimals(column, typical, literals.numbers)
@@ -125,7 +127,7 @@ def _decimals(column: Column, typical: Any, numbers: Sequence[Decimal]) -> Itera
     near = {*numbers, Decimal(0), Decimal("0.5"), Decimal("1.5"), Decimal("2.5")}
     if isinstance(typical, Decimal) and typical < maximum:
         near.add(typical)
-    yield from (Decimal(1), maximum, maximum.copy_negate(), step, step.copy_negate())
+    yield from (Decimal(TYPICAL), maximum, maximum.copy_negate(), step, step.copy_negate())
     with localcontext(Context(prec=100)):
         yield from sorted({value for number in near for value in (number, number + step)})
 
