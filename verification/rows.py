@@ -6,7 +6,8 @@ generated rows.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
@@ -26,6 +27,7 @@ from verification.values import (
     Literals,
     distinct,
     literals,
+    of_literals,
     strings,
     values,
 )
@@ -35,6 +37,8 @@ MOST_COMBINATIONS = 3_000
 
 SPARE_KEYS = 10
 PLAIN_ROWS = 20
+MOST_NAMED = 500
+"""Combinations of a revision's literals in a table."""
 MOST_FILLED = 1_000
 """Rows that a table may have been filled with."""
 
@@ -228,10 +232,14 @@ class Nearby:
     """Rows are generated for these literals."""
     taken: frozenset[Taken] = frozenset()
     """No row has a key of a row that a revision inserts."""
+    sources: frozenset[str] = frozenset()
+    """Their code: the columns that it names are varied together."""
 
     def __or__(self, other: "Nearby") -> "Nearby":
         """Return both."""
-        return Nearby(self.strings | other.strings, self.taken | other.taken)
+        return Nearby(
+            self.strings | other.strings, self.taken | other.taken, self.sources | other.sources
+        )
 
 
 def nearby(url: str, source: str) -> Nearby:
@@ -242,6 +250,7 @@ def nearby(url: str, source: str) -> Nearby:
         return Nearby(
             frozenset(strings("\n".join([source, *checks]))),
             frozenset(_existing_keys(connection, tables)),
+            frozenset([source]),
         )
 
 
@@ -276,6 +285,9 @@ def fill(
             undo = _add_constraints(connection, other)
         tables = _read_tables_like(connection, other)
         undo += _defer_late_references(connection, tables)
+        taken: dict[str, set[tuple[str, str]]] = {}
+        for name, column, text in near.taken:
+            taken.setdefault(name, set()).add((column, text))
         fillers = [
             _Filler(
                 connection,
@@ -283,7 +295,8 @@ def fill(
                 table,
                 tables,
                 literals(" ".join(check for check, _ in table.checks), near.strings),
-                near.taken,
+                taken.get(table.name, set()),
+                sorted(near.sources),
                 plain=plain,
             )
             for table in tables.values()
@@ -487,7 +500,8 @@ class _Filler:
         table: Table,
         tables: Mapping[str, Table],
         literals: Literals,
-        taken: Collection[Taken],
+        taken: Set[tuple[str, str]],
+        sources: Iterable[str],
         *,
         plain: bool,
     ) -> None:
@@ -497,11 +511,12 @@ class _Filler:
             {name: value for name, value in row.items() if name in table.columns}
             for row in project.rows.get(table.name, ())
         ]
-        self._taken = {(name, text) for other, name, text in taken if other == table.name}
-        self._taken |= {(n, str(value)) for row in self._written for n, value in row.items()}
+        written = {(name, str(value)) for row in self._written for name, value in row.items()}
+        self._taken = taken | written
         self._key_columns, self._distinct_parents = table.key_columns()
         self._free = [c for name, c in table.columns.items() if name not in table.referring]
         self._groups = self._read_groups()
+        self._sources = sources
         self._numbers = count()
         self._parents: Iterator[tuple[Row | None, ...]] = iter(())
         self._base = self._first_row()
@@ -653,6 +668,7 @@ class _Filler:
         """Yield the changes of the first row: none, all that may be NULL, each value in turn."""
         if self._plain:
             yield from [Row()] * PLAIN_ROWS
+            yield from self._named_changes()
             return
         yield from ({}, {}, {}, dict.fromkeys(c.name for c in self._free if not c.not_null))
         others = {column.name for column in self._free}.difference(self._key_columns)
@@ -667,6 +683,28 @@ class _Filler:
         for reference in self._table.references:
             if self._table.is_optional(reference):
                 yield {n: None for n, _ in reference.pairs if not self._table.columns[n].not_null}
+        yield from self._named_changes()
+
+    def _named_changes(self) -> Iterator[Row]:
+        """Yield combinations of literals in the columns that a revision names with the table.
+
+        A condition such as ``status = 'new' AND sent_at IS NULL`` compares several columns.
+        """
+        for source in self._sources:
+            words, texts = {*re.findall(r"\w+", source)}, strings(source)
+            if self._table.name.rpartition(".")[2].strip('"') not in words:
+                continue
+            choices = {
+                name: [..., *([None] * self._may_be_null(column)), *of_literals(column, texts)]
+                for name, column in self._table.columns.items()
+                if name in words and name not in self._key_columns
+            }
+            for chosen in islice(product(*choices.values()), 1, MOST_NAMED):
+                named = dict(zip(choices, chosen, strict=True))
+                yield {name: value for name, value in named.items() if value is not ...}
+
+    def _may_be_null(self, column: Column) -> bool:
+        return not column.not_null and not self._plain
 
     def _with_fitting(self, change: Row) -> Row:
         """Return a change with that of other columns of the same CHECKs, if it needs them."""

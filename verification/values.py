@@ -84,6 +84,30 @@ def literals(checks: str, others: Iterable[str] = ()) -> Literals:
     )
 
 
+def of_literals(column: Column, texts: Iterable[str]) -> list[Any]:
+    """Return values that a condition with these literals may look for."""
+    found: list[Any] = sorted(texts)
+    if column.labels:
+        return [text for text in found if text in column.labels]
+    if column.type == "bool":
+        return [True, False]
+    if column.type in ("json", "jsonb"):
+        return [dict.fromkeys(found, 1), dict.fromkeys(found, "a")] if found else []
+    if column.type in ("timestamptz", "timestamp", "date"):
+        return [*_around(found)]
+    if column.type == "uuid":
+        return [text for text in found if re.fullmatch(r"[0-9a-f-]{36}", text)]
+    return [text for text in found if len(text) <= column.longest] if column.is_text else []
+
+
+def _around(texts: Iterable[str]) -> Iterator[date]:
+    """Yield the days in texts, and those before and after them."""
+    for text in texts:
+        with suppress(ValueError):
+            day = date.fromisoformat(text[:10])
+            yield from (day + timedelta(days=step) for step in (-1, 0, 1))
+
+
 def values(column: Column, typical: Any, literals: Literals) -> Iterator[Any]:
     """Yield candidate values of a column, some of which its type or CHECKs reject."""
     if column.is_text:
@@ -107,6 +131,7 @@ def values(column: Column, typical: Any, literals: Literals) -> Iterator[Any]:
         yield from (True, False)
     elif column.type in ("timestamptz", "timestamp", "date"):
         yield from (text for text in literals.texts if re.match(r"\d{4}-\d\d-\d\d", text))
+        yield from _around(literals.texts)
         if column.type == "date":
             yield from (date(2024, 2, 29), date(2026, 12, 31), date(1970, 1, 1))
             return

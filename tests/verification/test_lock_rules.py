@@ -518,6 +518,28 @@ def test_a_change_of_type_of_an_empty_table_is_no_truncate(probe: Probe) -> None
     assert [statement.emptied for statement in observed.statements if statement.locks][-1] == set()
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "nickname = 'none' AND name = 'x1'",
+        "nickname IS NULL AND name LIKE 'x2%'",
+        "nickname = 'none' AND hired < '2016-06-30'",
+        "nickname = 'none' AND hired > '2016-06-30'",
+        "nickname = 'none' AND jsonb_typeof(facts -> 'age') = 'number'",
+        "kind = 'other' AND nickname = 'none'",
+    ],
+)
+def test_rows_that_conditions_of_several_columns_find(condition: str, probe: Probe) -> None:
+    earlier = """
+op.execute("CREATE TABLE kind (name text PRIMARY KEY)")
+op.execute("INSERT INTO kind VALUES ('other')")
+op.execute("ALTER TABLE staff ADD hired date, ADD facts jsonb, ADD kind text REFERENCES kind")
+"""
+    update = f"UPDATE staff SET wage = 1 WHERE {condition}"
+    (changed,) = probe(f'op.execute("{update}")', earlier=earlier).undeclared_changes()
+    assert "rows of staff. Declare the columns" in changed
+
+
 # Each works on no rows, and on those that an application writes.
 @pytest.mark.parametrize(
     ("upgrade", "earlier"),
