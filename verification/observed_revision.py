@@ -61,7 +61,9 @@ class ObservedRevision:
             # On a small table, a batch of some thousands is every row; and in a large one, all
             # rows may be like the one that a condition spares the others for here.
             url = self._start()
-            originals = changed_rows(shared(content(url), content(self.url)), content(self.url))
+            old, new = content(url, versions=True), content(self.url, versions=True)
+            originals = changed_rows(shared(old, new), shared(new, old))
+            originals = {table: key for table, key in originals.items() if table in changed}
             rows.grow(url, originals, MANY_ROWS, self.url)
             try:
                 broken = violations(observe(url, self._upgrade, self._project))

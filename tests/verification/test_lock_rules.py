@@ -208,6 +208,18 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         "",
         "or every row like one that it changes",
     ),
+    "an UPDATE that sets the values that there are": (
+        "every-row",
+        'op.execute("UPDATE staff SET nickname = nickname WHERE nickname IS NULL")',
+        "",
+        "or every row like one that it changes",
+    ),
+    "an UPDATE beside a new column": (
+        "every-row scan-under-lock",
+        f"{ADD_COLUMN}\nop.execute(\"UPDATE staff SET note = '' WHERE nickname IS NULL\")",
+        "",
+        "or every row like one that it changes",
+    ),
     "REINDEX": (
         "scan-under-lock",
         'op.execute("REINDEX TABLE staff")',
