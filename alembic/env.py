@@ -7,11 +7,11 @@ the database is the one that :mod:`trading_bot_schema.url` determines.
 import logging
 import os
 from contextlib import nullcontext
-from typing import Any, Literal
+from typing import Any
 
 from alembic import context
 from alembic.util import CommandError
-from sqlalchemy import URL, TypeDecorator
+from sqlalchemy import URL
 
 from trading_bot_schema import console
 
@@ -22,10 +22,12 @@ log = logging.getLogger("alembic.env")
 
 try:
     from trading_bot_schema import migrator, signals
-    from trading_bot_schema.configuration import check_models, configured_target
+    from trading_bot_schema.configuration import check_models, check_revisions, configured_target
+    from trading_bot_schema.drafts import render_type
     from trading_bot_schema.url import masked
 
     check_models()
+    check_revisions(context.script)
     from models import Base
 except ImportError as error:  # such as a missing driver
     raise CommandError(f"{error}. Install the project: pip install -e .") from error
@@ -37,13 +39,6 @@ def target_url() -> URL:
     target = masked(url)
     log.info("Database: %s", target, extra={"event": "target", "target": target})
     return url
-
-
-def render_type(kind: str, item: Any, _: object) -> str | Literal[False]:
-    """Draft the type that the database has: a revision imports nothing of the models."""
-    if kind == "type" and isinstance(item, TypeDecorator):
-        return f"sa.{item.impl_instance!r}"
-    return False
 
 
 def configure(**options: Any) -> None:

@@ -1,9 +1,23 @@
-"""${message.rstrip(".")}.
+<%!
+import re
 
-Why: <why the application needs this>
-Locks: <none, or: ACCESS EXCLUSIVE on trades, for milliseconds; the suite prints the line to paste>
-Old code: <works, or: breaks: insert into users, select users.nickname>
-Downgrade: <keeps all data, or: loses trades.note, orders>
+
+def docstring(message):
+    """Return the message as the beginning of a docstring, which quotation marks would end."""
+    text = " ".join(message.replace('"', "'").split()).rstrip(".")
+    if text in ("", "empty message"):  # Alembic's, without -m
+        text = "TODO: what it does"
+    raw = "r" if "\\" in text else ""
+    return f'{raw}"""{text[0].upper()}{text[1:]}.'
+
+
+def body(code):
+    """Return the drafted code, without Alembic's comments."""
+    return re.sub(r"[^\S\n]*# ###.*###$\n?", "", code, flags=re.MULTILINE).strip() or "pass"
+%>\
+${docstring(message)}
+
+Why: TODO: why the application needs this.
 
 Revision ID: ${up_revision}
 Revises: ${down_revision | comma,n}
@@ -16,15 +30,13 @@ ${imports if imports else ""}
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
-# Where the defaults (docs/operations.md, "Settings") do not fit this revision:
-# timeouts = {"lock_timeout": "500ms", "lock_attempts": "12", "hold_timeout": "10s"}
 
 
 def upgrade() -> None:
-    """Apply <what changes>."""
-    ${upgrades if upgrades else "pass"}
+    """Apply it."""
+    ${body(upgrades or "")}
 
 
 def downgrade() -> None:
-    """Undo <what changes>."""
-    ${downgrades if downgrades else "pass"}
+    """Undo it."""
+    ${body(downgrades or "")}

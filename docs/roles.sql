@@ -40,6 +40,15 @@ SELECT format('ALTER TABLE %s OWNER TO %I', pg_class.oid::regclass, :'owner')
 FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
 \gexec
+-- Existing functions, but for those of extensions and of unrelated roles. Everyone may run them.
+SELECT format('ALTER ROUTINE %s OWNER TO %I', oid::regprocedure, :'owner')
+FROM pg_proc
+WHERE pronamespace = 'public'::regnamespace AND pg_has_role(proowner, 'MEMBER')
+    AND NOT EXISTS (
+        SELECT FROM pg_depend
+        WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'
+    )
+\gexec
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO :"app";
 REVOKE INSERT, UPDATE, DELETE ON public.alembic_version FROM :"app";
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO :"app";

@@ -1,11 +1,15 @@
 """Alembic's configuration, in a checkout and in an installed package."""
 
+import traceback
+import warnings
 from argparse import Namespace
 from configparser import InterpolationError
 from importlib.util import find_spec
 from pathlib import Path
 
 from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import URL
 
@@ -43,6 +47,31 @@ def check_models() -> None:
             f"The module models is {spec.origin}, which hides the package of this project,"
             f" {expected.parent}. Run this in another directory, or rename that module."
         )
+
+
+def check_revisions(script: ScriptDirectory) -> ScriptDirectory:
+    """Return the revisions, which Alembic reads when they are first needed.
+
+    Raises:
+        CommandError: A file is not valid, or follows a revision that there is not. The message
+            names it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Revision ")  # Alembic's
+            script.get_heads()
+    except UserWarning as warning:
+        name = str(warning).split()[1]
+        files = sorted(Path(script.versions).glob("*.py"))
+        named = " and ".join(path.name for path in files if name in path.read_text("utf-8"))
+        raise CommandError(f"{warning}: correct revision or down_revision in {named}.") from None
+    except (CommandError, RevisionError, SyntaxError) as error:
+        raise CommandError(f"A revision cannot be read: {error}") from error
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}, line {last.lineno}"
+        raise CommandError(f"A revision cannot be read: {error!r} ({where})") from error
+    return script
 
 
 def configured_url(config: Config) -> str | None:

@@ -1,11 +1,17 @@
 """The conformance check: a database has exactly what the models define."""
 
 import re
-from collections.abc import Set
+from collections.abc import Mapping, Set
 
 from alembic import command
 
-from trading_bot_schema.drift.catalogue import Catalogue, differences, snapshot
+from trading_bot_schema.drift.catalogue import (
+    Catalogue,
+    Columns,
+    added,
+    differences,
+    snapshot,
+)
 from verification.databases import sync_engine
 from verification.history import Databases
 
@@ -39,17 +45,16 @@ class Conformance:
         return ", ".join([*sorted(named), "the revisions"])
 
 
-def appended(databases: Databases) -> dict[str, Set[str]]:
-    """Return the columns that later revisions added to tables.
+def appended(databases: Databases) -> Mapping[str, Set[str]]:
+    """Return the columns that later revisions added to tables, also in place of others.
 
     PostgreSQL appends a column to an existing table, whereas the model may declare it anywhere.
     The columns that a table was created with are in the same order.
     """
-    created: dict[str, Set[str]] = {}
-    now: dict[str, Set[str]] = {}
+    created: dict[str, Mapping[str, int]] = {}
+    now: Columns = {}
     for revision in databases.project.history:
-        columns = databases.schema(revision.revision).columns
-        now = {table: set(names) for table, names in columns.items()}
+        now = databases.schema(revision.revision).columns
         # A table that was dropped and created again has no added columns.
-        created = {table: created.get(table, names) for table, names in now.items()}
-    return {table: names - created[table] for table, names in now.items()}
+        created = {table: created.get(table, columns) for table, columns in now.items()}
+    return added(created, now)

@@ -15,7 +15,7 @@ from verification.lock_lines import check_downgrade, correct_line
 from verification.observed_revision import ObservedRevision
 from verification.old_code import line, plans
 
-NEXT = re.compile(r"^(?=Downgrade: )", re.MULTILINE)
+NEXT = re.compile(r"^(?=Downgrade: |\nRevision ID: )", re.MULTILINE)
 
 
 def is_missing(script: Script, heading: str) -> bool:

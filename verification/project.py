@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.base import Executable
 
+from trading_bot_schema.configuration import check_revisions
 from verification.databases import sync_engine
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -74,7 +75,7 @@ class Project:
     @cached_property
     def scripts(self) -> ScriptDirectory:
         """The revisions."""
-        return ScriptDirectory.from_config(self.config())
+        return check_revisions(ScriptDirectory.from_config(self.config()))
 
     @cached_property
     def history(self) -> list[Script]:
@@ -121,12 +122,12 @@ def load(directory: Path | None = None) -> Project:
     path = (directory or Path.cwd()) / "pyproject.toml"
     try:
         name = tomllib.loads(path.read_text(encoding="utf-8"))["tool"]["verification"]["project"]
-        module, _, attribute = name.partition(":")
-        project = getattr(importlib.import_module(module), attribute)
     except (OSError, KeyError) as error:
         raise LookupError(
             f"{path} does not name a project: [tool.verification] project = 'module:NAME'"
         ) from error
+    module, _, attribute = name.partition(":")
+    project = getattr(importlib.import_module(module), attribute)
     if not isinstance(project, Project):
         raise LookupError(f"{name} in {path} is not a verification.Project")
     return project

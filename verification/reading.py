@@ -56,7 +56,9 @@ def problems(script: Script) -> Iterator[str]:
         except docstrings.DocstringError as error:
             if heading != "Upgrade":  # which may say both what it changes and what it loses
                 yield str(error)
-    yield from _template(source, tree)
+    for number, text in enumerate(source.splitlines(), start=1):
+        if re.search(r"\bTODO\b", text):
+            yield f"line {number}: {text.strip()} - write it, without the word TODO"
     for node in ast.walk(tree):
         yield from _dependencies(node)
         if isinstance(node, ast.Call) and is_unnamed(node):
@@ -71,13 +73,13 @@ def problems(script: Script) -> Iterator[str]:
 
 
 def _file_name(script: Script) -> Iterator[str]:
-    created = re.search(r"^Create Date: (.{16})", script.longdoc, re.MULTILINE)
+    created = re.search(r"^Create Date: (.{19})", script.longdoc, re.MULTILINE)
     if not created:
         yield "the docstring has no Create Date"
         return
     moment = re.sub(r"[- ]", "_", created[1]).replace(":", "")
     name = Path(script.path).name
-    if not re.fullmatch(rf"{moment}-{script.revision}_\w+\.py", name):
+    if not re.fullmatch(rf"{moment[:-2]}({moment[-2:]})?-{script.revision}_\w*\w\.py", name):
         yield f"{name} should be {moment}-{script.revision}_<title>.py, as alembic.ini says"
 
 
@@ -90,16 +92,6 @@ def _docstring(tree: ast.Module) -> Iterator[str]:
             yield f"the docstring has no line {heading}:"
     if not re.search(r"^Downgrade: (loses|keeps all data)", documented, re.MULTILINE):
         yield "say 'Downgrade: keeps all data.' or 'Downgrade: loses' with tables and columns"
-
-
-def _template(source: str, tree: ast.Module) -> Iterator[str]:
-    for comment in ("commands auto generated", "please adjust"):
-        if comment in source:
-            yield f"remove Alembic's comment '{comment}'"
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.FunctionDef)):
-            for placeholder in re.findall(r"<[^<>]+>", ast.get_docstring(node) or ""):
-                yield f"fill in {placeholder}"
 
 
 def _dependencies(node: ast.AST) -> Iterator[str]:

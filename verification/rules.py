@@ -44,32 +44,34 @@ SAFE_FORMS = [
         r"\b(UNIQUE|PRIMARY KEY)\b",
         (
             "Add a unique constraint",
-            "build a unique index CONCURRENTLY, add the constraint USING INDEX in the next"
-            " revision",
+            "build a unique index CONCURRENTLY, then add the constraint USING INDEX",
         ),
     ),
     (
         r"SET NOT NULL|ADD( CONSTRAINT \S+)? NOT NULL",
         (
             "Make a column NOT NULL",
-            "add a CHECK or NOT NULL constraint NOT VALID, VALIDATE it in the next revision",
+            "add a CHECK NOT VALID, and VALIDATE it in a transaction of its own",
         ),
     ),
     (
         r"ADD COLUMN",
         (
-            "Add a NOT NULL column whose values differ",
+            "Make a column NOT NULL",
             "add the column without a default, fill it in batches",
         ),
     ),
     (
         r"\bCHECK\b|VALIDATE",
-        ("Add or change a CHECK", "add it NOT VALID, VALIDATE it in the next revision"),
+        (
+            "Add or change a CHECK",
+            "add it NOT VALID, and VALIDATE it in a transaction of its own",
+        ),
     ),
     (
         r"ALTER (COLUMN )?\S+ (SET DATA )?TYPE",
         (
-            "Change a column's type or name: expand and contract",
+            "Change a column's name or type",
             "add a column of the new type, fill it in batches, drop the old one later",
         ),
     ),
@@ -116,7 +118,7 @@ def violations(observation: Observation) -> list[Violation]:
                 f"{', '.join(changes)}, which code that runs during the deployment may use. Safe:"
                 " first deploy code that does not. Then drop it in a later release, with a line"
                 " such as “Accepts: drop-or-rename on …, since release 2 does not use it.” See"
-                " “Drop a column” and “Change a column's type or name: expand and contract” in"
+                " “Drop a column” and “Change a column's name or type” in"
                 f" {observation.project.guide_name}.",
             )
         )

@@ -109,8 +109,12 @@ async def test_the_script_runs_again_and_on_a_migrated_database(
     make_roles: Callable[..., Roles], alembic_cli: AlembicCli, empty_database: str
 ) -> None:
     alembic_cli.run("upgrade", "head", database=empty_database).succeeded()
+    function = "CREATE OR REPLACE FUNCTION probe() RETURNS integer RETURN 1"
+    databases.execute(empty_database, function)
     make_roles()
     roles = make_roles()
+    databases.execute(roles.owner, function)
+    assert scalar(roles.app, "SELECT probe()") == 1
     await _use_the_models(roles.app)
     for arguments in (("downgrade", "base"), ("upgrade", "head")):
         alembic_cli.run(*arguments, database=roles.owner).succeeded()

@@ -21,7 +21,7 @@ from alembic import command
 from sqlalchemy import make_url
 
 from models import Base
-from tests.migrations.test_scale import add_route
+from tests.migrations.test_scale import route
 from tests.support.data import Dataset, fill, fill_trades
 from tests.support.factories import MINIMAL_ROWS
 from tests.support.probe_revisions import Revisions
@@ -113,7 +113,7 @@ def test_the_route_loses_nothing(coordinator: str, revisions: Revisions) -> None
     fill(coordinator, dataset)
     fill_trades(coordinator, dataset, 0, TRADES)
     before = rows(coordinator)
-    names = add_route(revisions)
+    names = [script.revision for script in revisions.add_recipe(route())]
     with ThreadPoolExecutor() as threads:
         for name in names:
             stop = Event()
@@ -150,7 +150,7 @@ def test_the_route_loses_nothing(coordinator: str, revisions: Revisions) -> None
 
 
 def test_the_operations_run_there(coordinator: str, revisions: Revisions) -> None:
-    add_route(revisions)
+    revisions.add_recipe(route())
     command.upgrade(revisions.config, "head")
     without = [f"--deselect=tests/application/{name}" for name in NOT_ON_CITUS]
     result = subprocess.run(

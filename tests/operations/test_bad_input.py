@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
+from tests.operations.landed import HISTORY
 from tests.support.alembic_cli import AlembicCli
+from tests.support.probe_revisions import Revisions
 from tests.trading_bot import ROOT
 from trading_bot_schema import embedded
 
+FIRST = HISTORY[0].revision
 SECRET = "hunter2"  # noqa: S105
 
 
@@ -139,6 +142,27 @@ def test_corrupted_data_directory(refused: Callable[..., str], reachable_directo
         advice = f"to start afresh without its data, delete {home}"
         line = refused(f"embedded:///{home}", advice)
         assert re.search(f"The embedded PostgreSQL does not start: .*{reason}", line)
+
+
+@pytest.mark.parametrize(
+    ("correct", "wrong", "message"),
+    [
+        ('"""', "'''", "A revision cannot be read: unterminated triple-quoted string literal"),
+        ("down_revision = '", "down_revision = 'no_", "Revision no_"),
+        ("revision = 'probe'", "revision = REVISION", "(probe.py, line 7)"),
+        ("revision = 'probe'", "", "A revision cannot be read: Could not determine revision id"),
+        ("down_revision = '", "down_revision = 'probe' #", "Self-loop is detected"),
+        ("revision = 'probe'", f"revision = {FIRST!r}", f"Revision {FIRST} is present more than"),
+    ],
+)
+def test_a_revision_that_cannot_be_read(
+    alembic_cli: AlembicCli, revisions: Revisions, correct: str, wrong: str, message: str
+) -> None:
+    revisions.add("probe", "pass")
+    path = Path(revisions.project.scripts.versions) / "probe.py"
+    path.write_text(path.read_text().replace(correct, wrong, 1))
+    result = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database="postgresql://h/d")
+    assert "probe" in result.refusal(message)
 
 
 def test_debug_logging_is_enabled(

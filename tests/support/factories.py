@@ -7,10 +7,12 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import ApiKey, BotConfig, BotState, Trade, User
+from tests import specification
+from tests.rows import ROWS
 
 _numbers = count(1)
 
-MINIMAL_ROWS: dict[str, dict[str, Any]] = {
+_ORDINARY: dict[str, dict[str, Any]] = {
     "users": {"email": "ada@example.com", "hashed_password": "$argon2id$..."},
     "api_keys": {"user_id": 1, "encrypted_api_key": "gAAAA1", "encrypted_secret_key": "gAAAA2"},
     "bot_configs": {
@@ -37,6 +39,17 @@ MINIMAL_ROWS: dict[str, dict[str, Any]] = {
         "quantity_filled": Decimal("0.001"),
         "quote_quantity_filled": Decimal("64.00012"),
     },
+}
+"""Ordinary values instead of the extremes of ``tests/rows.py``."""
+
+
+def _minimal(table: str) -> dict[str, Any]:
+    first = ROWS.get(table, [{}])[0]
+    return {name: first[name] for name in specification.required(table) if name in first}
+
+
+MINIMAL_ROWS = {
+    table: _minimal(table) | _ORDINARY.get(table, {}) for table in specification.tables()
 }
 """A minimal valid row of each table. Foreign keys refer to rows with id 1."""
 

@@ -1,13 +1,15 @@
 """A copy of the migrations to which a test adds revisions."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from textwrap import indent
 
 from alembic.config import Config
+from alembic.script import Script
 
+from tests.support.recipes import add_revisions
 from verification import Project
 from verification.observed_revision import ObservedRevision
 
@@ -80,18 +82,22 @@ class Revisions:
     ) -> None:
         """Add a revision after the last one.
 
-        ``upgrade`` is the function of that name, with any code that it needs, perhaps with
-        ``downgrade()`` after it, or its body alone; ``code`` is inserted before it.
+        ``upgrade`` is the function of that name, with any code that it needs, or its body alone;
+        ``code`` is inserted before it.
         """
         text = _REVISION.format(
             docstring=docstring,
             revision=revision,
             down_revision=self._last,
             upgrade=upgrade if "def upgrade()" in upgrade else _UPGRADE + indent(upgrade, "    "),
-            downgrade=""
-            if "def downgrade()" in upgrade
-            else _DOWNGRADE + indent(downgrade, "    "),
+            downgrade=_DOWNGRADE + indent(downgrade, "    "),
             code=code,
         )
         (Path(self.project.scripts.versions) / f"{revision}.py").write_text(text)
         self._last = revision
+
+    def add_recipe(self, sources: Iterable[str]) -> list[Script]:
+        """Add the revisions of a recipe after the last one, and return them."""
+        names = add_revisions(self.config, sources)
+        self._last = names[-1]
+        return [self.project.scripts.get_revision(name) for name in names]

@@ -52,7 +52,7 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         'op.create_check_constraint(op.f("ck_probe"), "staff", "wage < 1e30")',
         "",
         "ACCESS EXCLUSIVE on staff, which blocks reads and writes. Safe: add it NOT VALID,"
-        " VALIDATE it in the next revision. See “Add or change a CHECK” in docs/recipes.md.",
+        " and VALIDATE it in a transaction of its own. See “Add or change a CHECK” in",
     ),
     "SET NOT NULL without a validated CHECK": (
         "scan-under-lock",

@@ -4,7 +4,8 @@ import ast
 
 import pytest
 
-from verification.reading import is_unnamed
+from tests.support.probe_revisions import Revisions
+from verification.reading import is_unnamed, problems
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,13 @@ def test_missing_names_are_detected(source: str) -> None:
     assert any(
         isinstance(node, ast.Call) and is_unnamed(node) for node in ast.walk(ast.parse(source))
     )
+
+
+def test_what_a_person_has_to_write_is_listed_by_line(revisions: Revisions) -> None:
+    revisions.add("probe", "pass  # TODO", docstring="TODO: what it does.\n\nWhy: TODO: why.\n")
+    listed = [
+        each
+        for each in problems(revisions.project.scripts.get_revision("probe"))
+        if "TODO" in each
+    ]
+    assert [each.partition(": ")[0] for each in listed] == ["line 1", "line 3", "line 16"]

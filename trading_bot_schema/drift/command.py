@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from trading_bot_schema.configuration import alembic_config, configured_target
+from trading_bot_schema.configuration import (
+    alembic_config,
+    check_revisions,
+    configured_target,
+)
 from trading_bot_schema.drift import scratch
 from trading_bot_schema.drift.catalogue import snapshot
 from trading_bot_schema.drift.expected import IGNORABLE, differences_from
@@ -45,7 +49,9 @@ def run(program: str, arguments: Sequence[str]) -> int:
     elsewhere = connectable(options.scratch) if options.scratch else None
     config = alembic_config()
     live = snapshot(configured_target(config))
-    if newer := newer_version(live.revisions or [], ScriptDirectory.from_config(config)):
+    if newer := newer_version(
+        live.revisions or [], check_revisions(ScriptDirectory.from_config(config))
+    ):
         raise CommandError(f"{newer} Run this with that version.")
     with (
         scratch.server(live.server, elsewhere) as server,

@@ -15,7 +15,11 @@ from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
 from trading_bot_schema import migrator
-from trading_bot_schema.configuration import alembic_config, configured_target
+from trading_bot_schema.configuration import (
+    alembic_config,
+    check_revisions,
+    configured_target,
+)
 from trading_bot_schema.migrator.connection import check_search_path
 from trading_bot_schema.migrator.errors import reason
 from trading_bot_schema.plan.obstacles import Effect, LockedTable, Obstacle, inspect
@@ -81,7 +85,7 @@ def make_plan(url: URL, target: str = "head") -> UpgradeReport:
     """
     own = migrator.Settings(lock_timeout=LOCK_TIMEOUT, connect_wait=0)
     config = alembic_config()
-    script = ScriptDirectory.from_config(config)
+    script = check_revisions(ScriptDirectory.from_config(config))
     try:
         with migrator.connect(url, own) as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")

@@ -1,0 +1,52 @@
+"""The revisions in a page of the guide, each without its identifiers and imports."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+
+from tests.trading_bot import ROOT
+
+GUIDE = ROOT / "docs" / "recipes.md"
+_REVISION = '''"""{docstring}
+{identifiers}"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = {revision!r}
+down_revision = {down_revision!r}
+{code}'''
+
+
+def recipes(page: Path = GUIDE) -> dict[str, list[str]]:
+    """Return the revisions in each section of a page, by its title."""
+    sections = re.split(r"^##+ (.*)\n", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    blocks = [re.findall(r'```python\n(""".*?)```', text, re.DOTALL) for text in sections[2::2]]
+    return {title: found for title, found in zip(sections[1::2], blocks, strict=True) if found}
+
+
+def add_revisions(config: Config, sources: Iterable[str]) -> list[str]:
+    """Draft a revision for each, as a contributor does, and write its source; return the names."""
+    names = []
+    for number, source in enumerate(sources, start=1):
+        docstring, _, code = source.removeprefix('"""').partition('"""\n')
+        # The names sort like the history, since all have the same date.
+        draft = command.revision(config, docstring.partition(".")[0], rev_id=f"recipe{number:02}")
+        assert draft is not None
+        assert not isinstance(draft, list)
+        path = Path(draft.path)
+        text = path.read_text(encoding="utf-8")
+        identifiers = text[text.index("Revision ID:") :].partition('"""')[0]
+        source = _REVISION.format(
+            docstring=docstring,
+            identifiers=identifiers,
+            revision=draft.revision,
+            down_revision=draft.down_revision,
+            code=code,
+        )
+        path.write_text(source, encoding="utf-8")
+        names.append(draft.revision)
+    return names
