@@ -288,6 +288,7 @@ def fill(
         taken: dict[str, set[tuple[str, str]]] = {}
         for name, column, text in near.taken:
             taken.setdefault(name, set()).add((column, text))
+        typical: dict[tuple[str, int], Any] = {}
         fillers = [
             _Filler(
                 connection,
@@ -297,6 +298,7 @@ def fill(
                 literals(" ".join(check for check, _ in table.checks), near.strings),
                 taken.get(table.name, set()),
                 sorted(near.sources),
+                typical,
                 plain=plain,
             )
             for table in tables.values()
@@ -502,6 +504,7 @@ class _Filler:
         literals: Literals,
         taken: Set[tuple[str, str]],
         sources: Iterable[str],
+        typical: dict[tuple[str, int], Any],
         *,
         plain: bool,
     ) -> None:
@@ -516,7 +519,7 @@ class _Filler:
         self._key_columns, self._distinct_parents = table.key_columns()
         self._free = [c for name, c in table.columns.items() if name not in table.referring]
         self._groups = self._read_groups()
-        self._sources = sources
+        self._sources, self._typical = sources, typical
         self._numbers = count()
         self._parents: Iterator[tuple[Row | None, ...]] = iter(())
         self._base = self._first_row()
@@ -607,7 +610,16 @@ class _Filler:
             ]
             choices = {column.name: self._values(column, None) for column in columns}
             if columns:
-                row |= next(self._combinations(group, given, choices), {})
+                # Each query takes a while, and most columns have no CHECK.
+                column, name = columns[0], columns[0].name
+                kind = (column.type, column.modifier)
+                is_checked = column.checks or len(group) > 1
+                if is_checked or kind not in self._typical:
+                    row |= next(self._combinations(group, given, choices), {})
+                    if not is_checked and name in row:
+                        self._typical[kind] = row[name]
+                else:
+                    row[name] = self._typical[kind]
         return row
 
     def _read_groups(self) -> list[set[str]]:
@@ -643,8 +655,9 @@ class _Filler:
     def _fitting(self, names: set[str], rows: Iterable[Row]) -> Iterator[Row]:
         """Yield the rows that types allow, and the CHECKs of only these columns."""
         conditions = [f"({check})" for check, used in self._table.checks if used and used <= names]
-        rows = iter(rows)
-        while some := [*islice(rows, 25)]:
+        rows, size = iter(rows), 1  # often, the first one fits
+        while some := [*islice(rows, size)]:
+            size = 25
             fits = self._connection.execute(
                 "SELECT pg_temp.fitting(%s, %s, %s)",
                 [

@@ -325,6 +325,15 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         'op.execute("CREATE FUNCTION twice(integer) RETURNS integer RETURN 2 * $1")',
         "drops twice(integer), which",
     ),
+    "COPY of a cursor of psycopg": (
+        "rows-under-lock",
+        f"{ADD_COLUMN}\n"
+        "cursor = op.get_bind().connection.cursor()\n"
+        "with cursor.copy('COPY suggestion (title) FROM STDIN') as copy:\n"
+        "    copy.write_row(['x'])",
+        "",
+        "changes rows of suggestion in the transaction that holds ACCESS EXCLUSIVE on staff",
+    ),
     "a statement of a cursor of psycopg": (
         "scan-under-lock",
         "cursor = op.get_bind().connection.cursor()\n"
@@ -439,10 +448,7 @@ SAFE: dict[str, tuple[str, str]] = {
         indented(BATCHES.format(end="COMMIT", **DELETES)),
         'op.create_table("probe", sa.Column("id", sa.Integer(), sa.Identity(), primary_key=True))',
     ),
-    "few rows": (
-        "op.execute(\"UPDATE staff SET nickname = 'x' WHERE nickname = 'y' AND name = '0'\")",
-        "",
-    ),
+    "few rows": ("op.execute(\"UPDATE staff SET nickname = 'x' WHERE id IN (1001, 1002)\")", ""),
     "a shorter wait": (f"op.execute(\"SET LOCAL lock_timeout = '100ms'\")\n{ADD_COLUMN}", ""),
     "storage and comments": (
         'op.execute("ALTER TABLE staff SET (fillfactor = 90)")\n'
