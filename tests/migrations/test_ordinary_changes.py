@@ -82,7 +82,7 @@ MISTAKES: dict[str, tuple[str, str, list[tuple[str, str]], str]] = {
             ("last_error_message = ''", "email <> lower(email)"),
             ("users.last_error_message", "users.email"),
         ],
-        "Old code: breaks: rows of users.",
+        "Old code: breaks: rows of users, user by email.",
     ),
 }
 """What to change in the files of an ordinary change, and how that is refused."""
