@@ -12,7 +12,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from verification.content import insert_all
 from verification.databases import sync_engine
 from verification.history import Databases
-from verification.project import Project
+from verification.project import Project, before
 
 
 def broken_by(databases: Databases, script: Script) -> frozenset[str]:
@@ -24,7 +24,7 @@ def broken_by(databases: Databases, script: Script) -> frozenset[str]:
     project = databases.project
     if not project.queries:
         return frozenset()
-    url = databases.before(script)
+    url = databases.filled(*before(script))
     insert_all(url, project)
     earlier = _found(project, url)
     if unknown := [name for name, number in earlier.items() if not number]:
