@@ -498,14 +498,14 @@ def test_changed_rows_have_to_be_declared(probe: Probe) -> None:
         "op.execute('DELETE FROM lending.fee WHERE amount = 0')"
     )
     docstring = "A probe.\n\nUpgrade: changes branch.name."
-    deleted, updated = sorted(probe(upgrade, docstring=docstring).undeclared_changes())
+    deleted, updated = sorted(probe(upgrade, docstring=docstring).undeclared_changes(docstring))
     assert deleted.endswith("Declare it in the docstring: Upgrade: loses lending.fee.")
     assert updated.endswith("Upgrade: changes staff.<column>.")
 
 
 def test_a_change_of_no_row_is_unknown(probe: Probe) -> None:
     delete = "DELETE FROM lending.visit WHERE visited_at < now() - interval '900 years'"
-    (unknown,) = probe(f'op.execute("{delete}")').undeclared_changes()
+    (unknown,) = probe(f'op.execute("{delete}")').undeclared_changes("")
     assert unknown.startswith(
         f"{delete}: changes no row here, so its effect is unknown. Add a row"
     )
