@@ -26,6 +26,8 @@ WHERE NOT a.attisdropped AND a.attgenerated = '' GROUP BY t.name ORDER BY t.name
 Rows = dict[tuple[Any, ...], dict[str, Any]]
 """Rows of a table by primary key, with the names of its columns; without one, by a number."""
 WITHOUT_KEY = "(number)"
+VERSION = "(xmin)"
+"""The transaction that wrote a row: it differs after an UPDATE that sets the values it had."""
 
 
 def insert_all(url: str, project: Project) -> None:
@@ -53,14 +55,17 @@ class _AnyTimestamp(TimestampLoader):
             return bytes(data).decode()
 
 
-def content(url: str) -> dict[str, Rows]:
-    """Read all rows."""
+def content(url: str, *, versions: bool = False) -> dict[str, Rows]:
+    """Read all rows, with their versions if asked for."""
+    columns = f'*, xmin::text AS "{VERSION}"' if versions else "*"
     with psycopg.connect(url, row_factory=dict_row) as connection:
         connection.adapters.register_loader("timestamp", _AnyTimestamp)
         return {
             table["name"]: {
                 tuple((name, row[name]) for name in table["key"]) or ((WITHOUT_KEY, number),): row
-                for number, row in enumerate(connection.execute(f"TABLE {table['name']}"))
+                for number, row in enumerate(
+                    connection.execute(f"SELECT {columns} FROM {table['name']}".encode())
+                )
             }
             for table in connection.execute(COLUMNS).fetchall()
         }
@@ -86,15 +91,22 @@ def lost(before: dict[str, Rows], after: dict[str, Rows]) -> set[str]:
 
 
 def changed_rows(before: dict[str, Rows], after: dict[str, Rows]) -> dict[str, dict[str, Any]]:
-    """Return the key of the first row that differs or is missing, by table.
+    """Return the key of a row that differs or is missing, by table: if possible, in its values.
 
     Without a key, any row of the table stands for it.
     """
-    return {
-        table: {} if key[0][0] == WITHOUT_KEY else dict(key)
-        for table, rows in before.items()
-        for key in [key for key, row in rows.items() if after.get(table, {}).get(key) != row][:1]
-    }
+
+    def has_same_values(row: dict[str, Any], other: dict[str, Any]) -> bool:
+        return row | {VERSION: None} == other | {VERSION: None}
+
+    changed: dict[str, dict[str, Any]] = {}
+    for table, rows in before.items():
+        now = after.get(table, {})
+        keys = [key for key, row in rows.items() if now.get(key) != row]
+        keys.sort(key=lambda key: has_same_values(rows[key], now.get(key, {})))
+        for key in keys[:1]:
+            changed[table] = {} if key[0][0] == WITHOUT_KEY else dict(key)
+    return changed
 
 
 def shared(rows: dict[str, Rows], other: dict[str, Rows]) -> dict[str, Rows]:

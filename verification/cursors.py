@@ -1,7 +1,7 @@
 """Intercepts the statements of a connection, also those that do not pass through SQLAlchemy."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import psycopg
@@ -23,6 +23,14 @@ def intercept(connection: Connection, around: Around) -> None:
         def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
             with around(self.connection, _text(self, query), params_seq, True):
                 super().executemany(query, params_seq, **options)
+
+        @contextmanager
+        def copy(self, statement: Any, params: Any = None, **options: Any) -> Iterator[Any]:
+            with (
+                around(self.connection, _text(self, statement), params, False),
+                super().copy(statement, params, **options) as copy,
+            ):
+                yield copy
 
     driver: Any = connection.connection.driver_connection
     driver.cursor_factory = Cursor

@@ -9,7 +9,6 @@ from typing import Any, Self, TypeVar
 
 from alembic import command
 from alembic.script import Script
-from sqlalchemy.exc import DataError, IntegrityError
 
 from trading_bot_schema.drift.catalogue import Catalogue, snapshot
 from verification import rows
@@ -111,7 +110,9 @@ class Databases:
 
         return self.cached(("at", *revisions), create)
 
-    def filled_template(self, *revisions: str, like: tuple[str, ...] = ()) -> str:
+    def filled_template(
+        self, *revisions: str, like: tuple[str, ...] = (), plain: bool = False
+    ) -> str:
         """Return the name of a database with rows, to copy; they suit the schema of ``like``."""
         near = rows.Nearby()
         # Rows are generated for the literals of this revision and of the next one.
@@ -122,10 +123,10 @@ class Databases:
 
         def create() -> str:
             url, *other = map(self.make, templates)
-            rows.fill(url, self.project, near, *other)
+            rows.fill(url, self.project, near, *other, plain=plain)
             return self.keep(url)
 
-        return self.once(("filled", *templates, near), create)
+        return self.once(("filled", *templates, near, plain), create)
 
     def _nearby(self, script: Script) -> rows.Nearby:
         def read() -> rows.Nearby:
@@ -137,27 +138,39 @@ class Databases:
         return self.once(("nearby", script.path), read)
 
     def _suitable(self, script: Script, when: str) -> str:
-        """Return the name of a database whose rows a migration does not reject, if possible.
+        """Return the name of a database whose rows a migration does not reject.
 
         A unique key that is added, for instance, rejects duplicates, unless the migration removes
-        them. Then there are only rows that the schema after the migration accepts as well.
+        them. Then there are only rows that the schema after the migration accepts as well; and if
+        it rejects those, copies of one row for each table.
+
+        Raises:
+            RowsError: It rejects those, too.
         """
         start, end = before(script), (script.revision,)
         if when == "after":
             start, end = end, start
-        filled = self.filled_template(*start)
+        kinds: list[dict[str, Any]] = [{}, {"like": end}, {"like": end, "plain": True}]
 
         def create() -> str:
-            url = self.make(filled)
-            try:
-                if when == "after":
-                    self.project.downgrade(url, script)
+            error = Exception()
+            for kind in kinds:
+                filled = self.filled_template(*start, **kind)
+                url = self.make(filled)
+                try:
+                    if when == "after":
+                        self.project.downgrade(url, script)
+                    else:
+                        self.project.migrate(url, script.revision)
+                except Exception as e:  # of any driver, or of code that reads the rows
+                    error = e
                 else:
-                    self.project.migrate(url, script.revision)
-            except (DataError, IntegrityError):
-                return self.filled_template(*start, like=end)
-            return filled
+                    return filled
+            if when == "after":
+                self.project.downgrade(self.at(*start), script)  # Are the rows the reason?
+            raise rows.refused(self.project, script, error) from error
 
+        filled = self.filled_template(*start)
         return self.once(("suitable", filled, self.template(script.revision), when), create)
 
 

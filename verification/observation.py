@@ -122,6 +122,7 @@ REQUESTS = """
 SELECT relation::bigint, mode FROM pg_locks
 WHERE locktype = 'relation' AND NOT granted AND pid = %s
 """
+CHANGES = re.compile(r"\s*(UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
 WITH_ROWS = "SELECT oid::bigint, oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'p')"
 
 
@@ -158,6 +159,8 @@ class Statement:
     """OIDs of constraints that it validated, and their tables."""
     timeouts: dict[str, int] = field(default_factory=dict)
     """Timeouts that it set, in milliseconds; 0: none."""
+    finds_nothing: bool = False
+    """Whether the planner sees that its condition is never true, as of ``x = NULL``."""
 
     @property
     def short(self) -> str:
@@ -235,13 +238,12 @@ def unknown_changes(observation: Observation) -> list[Statement]:
     """
     by_text: dict[str, list[Statement]] = {}
     for statement in observation.statements:
-        changes = re.match(r"\s*(UPDATE|DELETE|MERGE)\b", statement.sql, re.IGNORECASE)
-        if changes or statement.largest is not None:
+        if CHANGES.match(statement.sql) or statement.largest is not None:
             by_text.setdefault(re.sub(r"\d+", "0", statement.sql), []).append(statement)
     return [
         same[0]
         for same in by_text.values()
-        if not any(statement.changed.total() for statement in same)
+        if not any(statement.changed.total() or statement.finds_nothing for statement in same)
         and not any(observation.project.version_table in statement.sql for statement in same)
     ]
 
@@ -338,7 +340,10 @@ class _Observer:
             yield
             after = self._state(raw, IN_TRANSACTION)
             held = before.locks if before.transaction == after.transaction else set()
-            self._add(raw, self._new(text, after), before, after, after.locks - held)
+            effects = self._new(text, after)
+            self._add(raw, effects, before, after, after.locks - held)
+            if CHANGES.match(text) and not effects.changed.total() and not many:
+                effects.finds_nothing = _finds_nothing(raw, text, parameters)
         elif not self._is_observed_in_trial(raw, text, parameters, many):
             run(raw, FLUSH)
             before = self._state(raw, COMMITTED)
@@ -519,6 +524,14 @@ class _LockCapture:
         finally:
             for session in holders.values():
                 session.rollback()
+
+
+def _finds_nothing(raw: psycopg.Connection[Any], text: str, parameters: Any) -> bool:
+    """Return whether PostgreSQL plans to look at no row for a statement, which it has run."""
+    if ";" in text.rstrip("; \n"):
+        return False  # perhaps several
+    plan = [line.strip() for (line,) in run(raw, f"EXPLAIN {text}", parameters)]
+    return plan[2:3] == ["One-Time Filter: false"]
 
 
 def _tables(connection: psycopg.Connection[Any], version_table: str) -> dict[int, str]:

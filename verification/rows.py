@@ -6,7 +6,8 @@ generated rows.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
@@ -14,6 +15,7 @@ from itertools import count, cycle, islice, pairwise, product
 from typing import Any
 
 import psycopg
+from alembic.script import Script
 from psycopg import sql
 
 from verification.project import Project
@@ -25,6 +27,7 @@ from verification.values import (
     Literals,
     distinct,
     literals,
+    of_literals,
     strings,
     values,
 )
@@ -33,6 +36,9 @@ MOST_COMBINATIONS = 3_000
 """Combinations of values that are tried to fulfil the CHECKs of a table's first row."""
 
 SPARE_KEYS = 10
+PLAIN_ROWS = 20
+MOST_NAMED = 500
+"""Combinations of a revision's literals in a table."""
 MOST_FILLED = 1_000
 """Rows that a table may have been filled with."""
 
@@ -149,6 +155,15 @@ class RowsError(Exception):
     """A table cannot be filled, so that what a revision does to it is unknown."""
 
 
+def refused(project: Project, script: Script, error: Exception) -> RowsError:
+    """Return the error for a revision that runs on empty tables only."""
+    return RowsError(
+        f"{project.path(script)} fails on the rows that were generated, so that what it does is"
+        f" unknown: {str(error).splitlines()[0]}. If it is right, and rows of the application are"
+        f" others: Give rows on which it works in {project.rows_file}, the first of each table."
+    )
+
+
 @dataclass
 class Reference:
     """A foreign key. Names are as in SQL, except those of columns."""
@@ -193,10 +208,11 @@ class Table:
         references: list[Reference] = []
         for names in self.keys:
             own = [self.columns[n] for n in names if n in self.columns and n not in self.referring]
-            many = [c.name for c in own if c.type != "bool" and not c.labels]
+            many = [c for c in own if c.type != "bool" and not c.labels]
             if {*names} & {*columns}:
                 continue
-            columns += many[:1]
+            # A text may have a meaning, such as a month.
+            columns += [c.name for c in sorted(many, key=lambda c: c.is_text)][:1]
             if not many:
                 references += [
                     r
@@ -216,10 +232,14 @@ class Nearby:
     """Rows are generated for these literals."""
     taken: frozenset[Taken] = frozenset()
     """No row has a key of a row that a revision inserts."""
+    sources: frozenset[str] = frozenset()
+    """Their code: the columns that it names are varied together."""
 
     def __or__(self, other: "Nearby") -> "Nearby":
         """Return both."""
-        return Nearby(self.strings | other.strings, self.taken | other.taken)
+        return Nearby(
+            self.strings | other.strings, self.taken | other.taken, self.sources | other.sources
+        )
 
 
 def nearby(url: str, source: str) -> Nearby:
@@ -230,10 +250,18 @@ def nearby(url: str, source: str) -> Nearby:
         return Nearby(
             frozenset(strings("\n".join([source, *checks]))),
             frozenset(_existing_keys(connection, tables)),
+            frozenset([source]),
         )
 
 
-def fill(url: str, project: Project, near: Nearby = Nearby(), like: str | None = None) -> None:
+def fill(
+    url: str,
+    project: Project,
+    near: Nearby = Nearby(),
+    like: str | None = None,
+    *,
+    plain: bool = False,
+) -> None:
     """Insert rows into every table of a database.
 
     Args:
@@ -241,6 +269,8 @@ def fill(url: str, project: Project, near: Nearby = Nearby(), like: str | None =
         project: What has rows written by hand.
         near: What they have to do with revisions.
         like: Another database, whose types and constraints the rows fulfil as well.
+        plain: Insert only copies of the first row, one for each row that it refers to, without
+            NULLs: for a revision that calculates with values, or looks them up.
 
     Raises:
         RowsError: A table cannot be filled. The message names it, and says why.
@@ -250,20 +280,15 @@ def fill(url: str, project: Project, near: Nearby = Nearby(), like: str | None =
         connection.execute(TRY_ROWS)
         connection.execute(FITTING)
         undo = []
-        columns: dict[str, dict[str, Column]] = {}
-        if like:
-            other = stack.enter_context(psycopg.connect(like))
+        other = stack.enter_context(psycopg.connect(like)) if like else None
+        if other:
             undo = _add_constraints(connection, other)
-            columns = {name: table.columns for name, table in read_tables(other).items()}
-        tables = read_tables(connection)
-        for name, table in tables.items():
-            # Values of the other database's type; those that this type rejects are skipped.
-            table.columns |= {
-                column.name: replace(column, checks=table.columns[column.name].checks)
-                for column in columns.get(name, {}).values()
-                if column.name in table.columns
-            }
+        tables = _read_tables_like(connection, other)
         undo += _defer_late_references(connection, tables)
+        taken: dict[str, set[tuple[str, str]]] = {}
+        for name, column, text in near.taken:
+            taken.setdefault(name, set()).add((column, text))
+        typical: dict[tuple[str, int], Any] = {}
         fillers = [
             _Filler(
                 connection,
@@ -271,7 +296,10 @@ def fill(url: str, project: Project, near: Nearby = Nearby(), like: str | None =
                 table,
                 tables,
                 literals(" ".join(check for check, _ in table.checks), near.strings),
-                near.taken,
+                taken.get(table.name, set()),
+                sorted(near.sources),
+                typical,
+                plain=plain,
             )
             for table in tables.values()
         ]
@@ -284,7 +312,7 @@ def fill(url: str, project: Project, near: Nearby = Nearby(), like: str | None =
         connection.execute("ANALYZE")  # before autovacuum does, at an unknown time
 
 
-def grow(url: str, originals: Mapping[str, Row], rows: int) -> None:
+def grow(url: str, originals: Mapping[str, Row], rows: int, like: str | None = None) -> None:
     """Add copies of a row to some tables, and to those that make theirs distinct.
 
     There are fewer if there are not so many keys.
@@ -293,9 +321,12 @@ def grow(url: str, originals: Mapping[str, Row], rows: int) -> None:
         url: The database.
         originals: By table, values that identify the row to copy; none: any row.
         rows: How many copies to add, at least.
+        like: Another database, whose types the keys suit as well.
     """
-    with psycopg.connect(url) as connection:
-        tables = read_tables(connection)
+    with ExitStack() as stack:
+        connection = stack.enter_context(psycopg.connect(url))
+        other = stack.enter_context(psycopg.connect(like)) if like else None
+        tables, tables_like = read_tables(connection), _read_tables_like(connection, other)
         wanted = {*originals}
         for table in reversed(tables.values()):
             if table.name in wanted:
@@ -305,12 +336,17 @@ def grow(url: str, originals: Mapping[str, Row], rows: int) -> None:
             if table.name in wanted:
                 columns, references = table.key_columns()
                 numbers = range(FIRST_KEY, FIRST_KEY + number)
+                # A text may have to be of another type, such as a date.
+                keyed = [
+                    (tables_like if column.is_text else tables)[table.name].columns[column.name]
+                    for column in map(table.columns.__getitem__, columns)
+                ]
                 keys = {
-                    name: [str(v) for v in islice(distinct(table.columns[name], numbers), number)]
-                    for name in columns
+                    column.name: [str(v) for v in islice(distinct(column, numbers), number)]
+                    for column in keyed
                 }
                 for reference in references:
-                    names = ", ".join(f'"{other}"::text' for _, other in reference.pairs)
+                    names = ", ".join(f'"{name}"::text' for _, name in reference.pairs)
                     others = f"SELECT {names} FROM {reference.table} LIMIT {number}"
                     referred = zip(*connection.execute(others), strict=True)
                     own = (name for name, _ in reference.pairs)
@@ -414,6 +450,20 @@ def read_tables(connection: Session) -> dict[str, Table]:
         late.is_late = True
 
 
+def _read_tables_like(connection: Session, other: Session | None) -> dict[str, Table]:
+    """Return the tables, with the types that columns have in another database."""
+    tables = read_tables(connection)
+    for name, table in read_tables(other).items() if other else ():
+        if own := tables.get(name):
+            # Values that the column's own type rejects are skipped.
+            own.columns |= {
+                column.name: replace(column, checks=own.columns[column.name].checks)
+                for column in table.columns.values()
+                if column.name in own.columns
+            }
+    return tables
+
+
 def _defer_late_references(connection: Session, tables: Mapping[str, Table]) -> list[str]:
     """Let PostgreSQL check at the end what may not be NULL; return how to undo that."""
     undo = []
@@ -452,21 +502,30 @@ class _Filler:
         table: Table,
         tables: Mapping[str, Table],
         literals: Literals,
-        taken: Collection[Taken],
+        taken: Set[tuple[str, str]],
+        sources: Iterable[str],
+        typical: dict[tuple[str, int], Any],
+        *,
+        plain: bool,
     ) -> None:
-        self._connection, self._project = connection, project
+        self._connection, self._project, self._plain = connection, project, plain
         self._table, self._tables, self._literals = table, tables, literals
         self._written = [
             {name: value for name, value in row.items() if name in table.columns}
             for row in project.rows.get(table.name, ())
         ]
-        self._taken = {(name, text) for other, name, text in taken if other == table.name}
-        self._taken |= {(n, str(value)) for row in self._written for n, value in row.items()}
+        written = {(name, str(value)) for row in self._written for name, value in row.items()}
+        self._taken = taken | written
         self._key_columns, self._distinct_parents = table.key_columns()
         self._free = [c for name, c in table.columns.items() if name not in table.referring]
+        self._groups = self._read_groups()
+        self._sources, self._typical = sources, typical
         self._numbers = count()
         self._parents: Iterator[tuple[Row | None, ...]] = iter(())
         self._base = self._first_row()
+        # References that the CHECKs do not allow in this row.
+        checked = set().union(*(names for _, names in table.checks)) & table.referring
+        self._absent = {n: None for n in checked if self._base.get(n, ...) is None}
         table.first = self._base
         self._changes = [*self._all_changes()]
         self._keys = {name: self._key_values(name) for name in self._key_columns}
@@ -479,7 +538,9 @@ class _Filler:
             RowsError: The table refuses them all.
         """
         parents = [self._tables[reference.table].rows for reference in self._distinct_parents]
-        self._parents = cycle(product(*parents))
+        self._parents = (
+            zip(*map(cycle, parents), strict=False) if self._plain else cycle(product(*parents))
+        )
         errors = self._insert(self._changes)
         if errors[0] and self._table.rows:
             # Vary what the table accepts instead, such as a time for which it has a partition.
@@ -531,42 +592,72 @@ class _Filler:
             elif reference.is_late:
                 parent = None if optional else other.first
             else:
-                parent = chosen.get(reference.name, other.rows[0])
+                parent = other.rows[number % len(other.rows) if self._plain else 0]
+                parent = chosen.get(reference.name, parent)
             if parent:
                 referring = {own: parent[name] for own, name in reference.pairs} | referring
-        return row | dict.fromkeys(self._table.referring) | referring | change
+        return row | dict.fromkeys(self._table.referring) | referring | self._absent | change
 
     def _first_row(self) -> Row:
         """Return values of the columns without keys that fulfil the CHECKs, if they are found."""
         row = dict(self._written[0]) if self._written else {}
+        for group in self._groups:
+            given = {name: row[name] for name in group & row.keys()}
+            columns = [
+                column
+                for column in self._table.columns.values()
+                if column.name in group - row.keys() and column.name not in self._key_columns
+            ]
+            choices = {column.name: self._values(column, None) for column in columns}
+            if columns:
+                # Each query takes a while, and most columns have no CHECK.
+                column, name = columns[0], columns[0].name
+                kind = (column.type, column.modifier)
+                is_checked = column.checks or len(group) > 1
+                if is_checked or kind not in self._typical:
+                    row |= next(self._combinations(group, given, choices), {})
+                    if not is_checked and name in row:
+                        self._typical[kind] = row[name]
+                else:
+                    row[name] = self._typical[kind]
+        return row
+
+    def _read_groups(self) -> list[set[str]]:
+        """Return the columns without keys: alone, or with those of the same CHECKs."""
         groups: list[set[str]] = []
         checked = [names for _, names in self._table.checks if names]
         for names in [{column.name} for column in self._free] + checked:
             overlapping = [group for group in groups if group & names]
             groups = [group for group in groups if group not in overlapping]
             groups.append(names.union(*overlapping))
-        for group in groups:
-            columns = [c for c in self._free if c.name in group and c.name not in row]
-            columns = [c for c in columns if c.name not in self._key_columns]
-            given = {name: row[name] for name in group & row.keys()}
-            candidates = (
-                given | dict(zip([column.name for column in columns], chosen, strict=True))
-                for chosen in product(*(self._values(column, None) for column in columns))
-            )
-            if columns:
-                row |= next(self._fitting(group, islice(candidates, MOST_COMBINATIONS)), {})
-        return row
+        return groups
+
+    def _combinations(
+        self, group: set[str], given: Row, choices: Mapping[str, Sequence[Any]]
+    ) -> Iterator[Row]:
+        """Yield the values of a group of columns that fulfil its CHECKs."""
+        chosen = islice(product(*choices.values()), MOST_COMBINATIONS)
+        rows = (given | dict(zip(choices, values, strict=True)) for values in chosen)
+        return self._fitting(group, rows)
 
     def _values(self, column: Column, typical: Any) -> list[Any]:
         """Return candidate values of a column: NULL is the last."""
-        candidates = values(column, typical, self._literals)
+        candidates: Iterable[Any] = values(column, typical, self._literals)
+        if column.name in self._table.referring:
+            candidates = [
+                self._tables[reference.table].first[other]
+                for reference in self._table.references
+                for own, other in reference.pairs
+                if own == column.name and other in self._tables[reference.table].first
+            ]
         return [*candidates, *([] if column.not_null else [None])]
 
     def _fitting(self, names: set[str], rows: Iterable[Row]) -> Iterator[Row]:
         """Yield the rows that types allow, and the CHECKs of only these columns."""
         conditions = [f"({check})" for check, used in self._table.checks if used and used <= names]
-        rows = iter(rows)
-        while some := [*islice(rows, 25)]:
+        rows, size = iter(rows), 1  # often, the first one fits
+        while some := [*islice(rows, size)]:
+            size = 25
             fits = self._connection.execute(
                 "SELECT pg_temp.fitting(%s, %s, %s)",
                 [
@@ -588,6 +679,10 @@ class _Filler:
 
     def _all_changes(self) -> Iterator[Row]:
         """Yield the changes of the first row: none, all that may be NULL, each value in turn."""
+        if self._plain:
+            yield from [Row()] * PLAIN_ROWS
+            yield from self._named_changes()
+            return
         yield from ({}, {}, {}, dict.fromkeys(c.name for c in self._free if not c.not_null))
         others = {column.name for column in self._free}.difference(self._key_columns)
         for row in self._written[1:]:
@@ -597,7 +692,39 @@ class _Filler:
                 if column.name in others or not (
                     column.type in INTEGERS or (column.name, str(value)) in self._taken
                 ):
-                    yield {column.name: value}
+                    yield self._with_fitting({column.name: value})
         for reference in self._table.references:
             if self._table.is_optional(reference):
                 yield {n: None for n, _ in reference.pairs if not self._table.columns[n].not_null}
+        yield from self._named_changes()
+
+    def _named_changes(self) -> Iterator[Row]:
+        """Yield combinations of literals in the columns that a revision names with the table.
+
+        A condition such as ``status = 'new' AND sent_at IS NULL`` compares several columns.
+        """
+        for source in self._sources:
+            words, texts = {*re.findall(r"\w+", source)}, strings(source)
+            if self._table.name.rpartition(".")[2].strip('"') not in words:
+                continue
+            choices = {
+                name: [..., *([None] * self._may_be_null(column)), *of_literals(column, texts)]
+                for name, column in self._table.columns.items()
+                if name in words and name not in self._key_columns
+            }
+            for chosen in islice(product(*choices.values()), 1, MOST_NAMED):
+                named = dict(zip(choices, chosen, strict=True))
+                yield {name: value for name, value in named.items() if value is not ...}
+
+    def _may_be_null(self, column: Column) -> bool:
+        return not column.not_null and not self._plain
+
+    def _with_fitting(self, change: Row) -> Row:
+        """Return a change with that of other columns of the same CHECKs, if it needs them."""
+        group = next(group for group in self._groups if group & change.keys())
+        choices = {
+            column.name: [self._base.get(column.name), *self._values(column, None)[-2:]]
+            for column in self._table.columns.values()
+            if column.name in group - change.keys() and column.name not in self._key_columns
+        }
+        return next(self._combinations(group, change, choices), change) if choices else change

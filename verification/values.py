@@ -38,6 +38,8 @@ OF_ANY_TYPE: list[Any] = [
 FIRST_KEY = 1001
 """Keys start above those of the rows by hand, so that a database can have both."""
 INTEGERS = {"int2": 15, "int4": 31, "int8": 63}
+TYPICAL = 10
+"""The first number that is tried: an extreme one overflows where a revision calculates with it."""
 TEXT_LENGTH = 10_000
 """Characters of a long text in a column without a limit."""
 
@@ -82,6 +84,30 @@ def literals(checks: str, others: Iterable[str] = ()) -> Literals:
     )
 
 
+def of_literals(column: Column, texts: Iterable[str]) -> list[Any]:
+    """Return values that a condition with these literals may look for."""
+    found: list[Any] = sorted(texts)
+    if column.labels:
+        return [text for text in found if text in column.labels]
+    if column.type == "bool":
+        return [True, False]
+    if column.type in ("json", "jsonb"):
+        return [dict.fromkeys(found, 1), dict.fromkeys(found, "a")] if found else []
+    if column.type in ("timestamptz", "timestamp", "date"):
+        return [*_around(found)]
+    if column.type == "uuid":
+        return [text for text in found if re.fullmatch(r"[0-9a-f-]{36}", text)]
+    return [text for text in found if len(text) <= column.longest] if column.is_text else []
+
+
+def _around(texts: Iterable[str]) -> Iterator[date]:
+    """Yield the days in texts, and those before and after them."""
+    for text in texts:
+        with suppress(ValueError):
+            day = date.fromisoformat(text[:10])
+            yield from (day + timedelta(days=step) for step in (-1, 0, 1))
+
+
 def values(column: Column, typical: Any, literals: Literals) -> Iterator[Any]:
     """Yield candidate values of a column, some of which its type or CHECKs reject."""
     if column.is_text:
@@ -95,6 +121,7 @@ def values(column: Column, typical: Any, literals: Literals) -> Iterator[Any]:
     elif column.type in INTEGERS:
         maximum = 2 ** INTEGERS[column.type] - 1
         steps = {int(number) + step for number in literals.numbers for step in (-1, 0, 1)}
+        yield TYPICAL
         yield from sorted(
             {-maximum - 1, -1, 0, 1, 2, maximum, *(n for n in steps if abs(n) <= maximum)}
         )
@@ -104,6 +131,7 @@ def values(column: Column, typical: Any, literals: Literals) -> Iterator[Any]:
         yield from (True, False)
     elif column.type in ("timestamptz", "timestamp", "date"):
         yield from (text for text in literals.texts if re.match(r"\d{4}-\d\d-\d\d", text))
+        yield from _around(literals.texts)
         if column.type == "date":
             yield from (date(2024, 2, 29), date(2026, 12, 31), date(1970, 1, 1))
             return
@@ -124,7 +152,7 @@ def _decimals(column: Column, typical: Any, numbers: Sequence[Decimal]) -> Itera
     near = {*numbers, Decimal(0), Decimal("0.5"), Decimal("1.5"), Decimal("2.5")}
     if isinstance(typical, Decimal) and typical < maximum:
         near.add(typical)
-    yield from (maximum, maximum.copy_negate(), step, step.copy_negate())
+    yield from (Decimal(TYPICAL), maximum, maximum.copy_negate(), step, step.copy_negate())
     with localcontext(Context(prec=100)):
         yield from sorted({value for number in near for value in (number, number + step)})
 

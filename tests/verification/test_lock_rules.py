@@ -6,6 +6,7 @@ Each revision here is added to those of the library, and checked by its observed
 import pytest
 
 from tests.support.probe_revisions import Probe
+from verification.rows import RowsError
 
 ADD_COLUMN = 'op.add_column("staff", sa.Column("note", sa.Text()))'
 CHECK = (
@@ -207,6 +208,18 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         "",
         "or every row like one that it changes",
     ),
+    "an UPDATE that sets the values that there are": (
+        "every-row",
+        'op.execute("UPDATE staff SET nickname = nickname WHERE nickname IS NULL")',
+        "",
+        "or every row like one that it changes",
+    ),
+    "an UPDATE beside a new column": (
+        "every-row scan-under-lock",
+        f"{ADD_COLUMN}\nop.execute(\"UPDATE staff SET note = '' WHERE nickname IS NULL\")",
+        "",
+        "or every row like one that it changes",
+    ),
     "REINDEX": (
         "scan-under-lock",
         'op.execute("REINDEX TABLE staff")',
@@ -311,6 +324,15 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         'op.execute("CREATE VIEW probe AS SELECT name FROM staff")\n'
         'op.execute("CREATE FUNCTION twice(integer) RETURNS integer RETURN 2 * $1")',
         "drops twice(integer), which",
+    ),
+    "COPY of a cursor of psycopg": (
+        "rows-under-lock",
+        f"{ADD_COLUMN}\n"
+        "cursor = op.get_bind().connection.cursor()\n"
+        "with cursor.copy('COPY suggestion (title) FROM STDIN') as copy:\n"
+        "    copy.write_row(['x'])",
+        "",
+        "changes rows of suggestion in the transaction that holds ACCESS EXCLUSIVE on staff",
     ),
     "a statement of a cursor of psycopg": (
         "scan-under-lock",
@@ -426,10 +448,7 @@ SAFE: dict[str, tuple[str, str]] = {
         indented(BATCHES.format(end="COMMIT", **DELETES)),
         'op.create_table("probe", sa.Column("id", sa.Integer(), sa.Identity(), primary_key=True))',
     ),
-    "few rows": (
-        "op.execute(\"UPDATE staff SET nickname = 'x' WHERE nickname = 'y' AND name = '0'\")",
-        "",
-    ),
+    "few rows": ("op.execute(\"UPDATE staff SET nickname = 'x' WHERE id IN (1001, 1002)\")", ""),
     "a shorter wait": (f"op.execute(\"SET LOCAL lock_timeout = '100ms'\")\n{ADD_COLUMN}", ""),
     "storage and comments": (
         'op.execute("ALTER TABLE staff SET (fillfactor = 90)")\n'
@@ -505,7 +524,9 @@ def test_changed_rows_have_to_be_declared(probe: Probe) -> None:
 
 def test_a_change_of_no_row_is_unknown(probe: Probe) -> None:
     delete = "DELETE FROM lending.visit WHERE visited_at < now() - interval '900 years'"
-    (unknown,) = probe(f'op.execute("{delete}")').undeclared_changes("")
+    never = "DELETE FROM staff WHERE nickname = NULL"  # whatever rows there are
+    upgrade = f'op.execute("{never}")\nop.execute("{delete}")'
+    (unknown,) = probe(upgrade).undeclared_changes("")
     assert unknown.startswith(
         f"{delete}: changes no row here, so its effect is unknown. Add a row"
     )
@@ -515,3 +536,59 @@ def test_a_change_of_type_of_an_empty_table_is_no_truncate(probe: Probe) -> None
     retype = 'op.execute("ALTER TABLE suggestion ALTER COLUMN title TYPE varchar(9)")'
     observed = probe(f'op.execute("DELETE FROM suggestion")\n{retype}').upgrade
     assert [statement.emptied for statement in observed.statements if statement.locks][-1] == set()
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "nickname = 'none' AND name = 'x1'",
+        "nickname IS NULL AND name LIKE 'x2%'",
+        "nickname = 'none' AND hired < '2016-06-30'",
+        "nickname = 'none' AND hired > '2016-06-30'",
+        "nickname = 'none' AND jsonb_typeof(facts -> 'age') = 'number'",
+        "kind = 'other' AND nickname = 'none'",
+    ],
+)
+def test_rows_that_conditions_of_several_columns_find(condition: str, probe: Probe) -> None:
+    earlier = """
+op.execute("CREATE TABLE kind (name text PRIMARY KEY)")
+op.execute("INSERT INTO kind VALUES ('other')")
+op.execute("ALTER TABLE staff ADD hired date, ADD facts jsonb, ADD kind text REFERENCES kind")
+"""
+    update = f"UPDATE staff SET wage = 1 WHERE {condition}"
+    (changed,) = probe(f'op.execute("{update}")', earlier=earlier).undeclared_changes("")
+    assert "rows of staff. Declare the columns" in changed
+
+
+# Each works on no rows, and on those that an application writes.
+@pytest.mark.parametrize(
+    ("upgrade", "earlier"),
+    [
+        ("""op.execute("UPDATE staff SET wage = wage * 1000, nickname = left(name, 50)")""", ""),
+        (
+            """
+op.add_column("branch", sa.Column("day", sa.Date()))
+op.execute("UPDATE branch SET day = (SELECT min(day) FROM opening WHERE branch_id = branch.id)")
+op.alter_column("branch", "day", nullable=False)
+""",
+            """op.execute("CREATE TABLE opening (branch_id int REFERENCES branch, day date)")""",
+        ),
+        (
+            """op.execute("ALTER TABLE opening ALTER day TYPE date USING day::date")""",
+            """op.execute("CREATE TABLE opening (day text PRIMARY KEY)")""",
+        ),
+    ],
+    ids=["calculates", "looks up", "reads dates"],
+)
+def test_rows_on_which_a_revision_works_are_found(
+    upgrade: str, earlier: str, probe: Probe
+) -> None:
+    assert probe(upgrade, earlier=earlier).broken_rules()
+
+
+def test_a_revision_that_refuses_all_rows_is_unknown(probe: Probe) -> None:
+    division = "SELECT 1 / (count(*) - count(*)) FROM staff HAVING count(*) > 0"
+    with pytest.raises(RowsError) as error:
+        probe(f'op.execute("{division}")').broken_rules()
+    assert "fails on the rows that were generated, so that what it does is" in str(error.value)
+    assert "Give rows on which it works in tests/verification/project.py" in str(error.value)
