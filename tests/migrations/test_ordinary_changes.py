@@ -33,7 +33,8 @@ CHANGES = {
     "bigint": recipes()["Widen an integer key"],
 }
 MEASURED = re.compile(
-    r"^(Locks|Downgrade locks|Old code): (.+\n)+?(?=[A-Z][a-z ]*: |\n|\"{3})", re.M
+    r"^(Locks|Downgrade locks|Upgrade|Old code|Downgrade): (.+\n)+?(?=[A-Z][a-z ]*: |\n|\"{3})",
+    re.MULTILINE,
 )
 NOTHING = re.compile("(?!)")
 MISTAKES: dict[str, tuple[str, str, list[tuple[str, str]], str]] = {
@@ -82,7 +83,7 @@ MISTAKES: dict[str, tuple[str, str, list[tuple[str, str]], str]] = {
             ("last_error_message = ''", "email <> lower(email)"),
             ("users.last_error_message", "users.email"),
         ],
-        "Old code: breaks: rows of users, user by email.",
+        "Tables may have such rows: resolve them before this statement, or in it. DO $$",
     ),
 }
 """What to change in the files of an ordinary change, and how that is refused."""

@@ -13,13 +13,14 @@ from verification.content import insert_all
 from verification.databases import sync_engine
 from verification.history import Databases
 from verification.project import Project, before
+from verification.rows import RowsError
 
 
 def broken_by(databases: Databases, script: Script) -> frozenset[str]:
     """Return the queries that find another number of rows after a revision.
 
     Raises:
-        LookupError: One finds nothing before, so that its outcome is unknown.
+        RowsError: One finds nothing before, so that its outcome is unknown.
     """
     project = databases.project
     if not project.queries:
@@ -28,7 +29,7 @@ def broken_by(databases: Databases, script: Script) -> frozenset[str]:
     insert_all(url, project)
     earlier = _found(project, url)
     if unknown := [name for name, number in earlier.items() if not number]:
-        raise LookupError(
+        raise RowsError(
             f"The query {', '.join(unknown)} finds no row before the revision. Give it values of a"
             f" row in {project.rows_file}."
         )
