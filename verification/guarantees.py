@@ -96,7 +96,5 @@ def problems(guarantee: Guarantee, databases: Databases, script: Script) -> list
             reason = str(error.orig).partition("\n")[0]
             statement = " ".join((error.statement or "").split())[:120]
             if isinstance(error, (DataError, IntegrityError)):
-                reason += (
-                    ". Tables may have such rows: resolve them before this statement, or in it"
-                )
+                reason += ". Tables may have such rows: resolve them before, or in the statement"
         return [" ".join(f"{what}: {reason}. {statement}".split())]

@@ -83,7 +83,7 @@ MISTAKES: dict[str, tuple[str, str, list[tuple[str, str]], str]] = {
             ("last_error_message = ''", "email <> lower(email)"),
             ("users.last_error_message", "users.email"),
         ],
-        "Tables may have such rows: resolve them before this statement, or in it. DO $$",
+        "Tables may have such rows: resolve them before, or in the statement. DO $$",
     ),
 }
 """What to change in the files of an ordinary change, and how that is refused."""
