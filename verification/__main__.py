@@ -78,7 +78,8 @@ def write(databases: Databases, script: Script) -> bool:
     correct(Path(script.path), wrong)
     report = [each.line or f"deleted {each.start}" for each in wrong]
     unknown = [*dict.fromkeys(text for text in found if not isinstance(text, WrongLine))]
-    print(f"{databases.project.path(script)}:", *report, *unknown, sep="\n")  # noqa: T201
+    result = [*report, *unknown] or ["No line that is measured is missing or wrong."]
+    print(f"{databases.project.path(script)}:", *result, sep="\n")  # noqa: T201
     return bool(unknown)
 
 
