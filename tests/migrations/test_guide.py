@@ -1,16 +1,16 @@
-"""The recipes of the guide pass what landed revisions pass, in their order."""
+"""The recipes of the guide and the route to Citus pass what landed revisions pass."""
 
 import re
 
 import pytest
 
 from tests.support.probe_revisions import Revisions
-from tests.support.recipes import GUIDE, recipes
+from tests.support.recipes import GUIDE, SCALE, recipes
 from verification import GUARANTEES, Databases
 from verification.rules import ANY_FORM, RULES, SAFE_FORMS
 
 PAGE = GUIDE.read_text(encoding="utf-8")
-RECIPES = recipes()
+RECIPES = recipes() | recipes(SCALE)
 
 
 @pytest.mark.parametrize("title", RECIPES)
