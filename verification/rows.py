@@ -680,7 +680,7 @@ class _Filler:
     def _all_changes(self) -> Iterator[Row]:
         """Yield the changes of the first row: none, all that may be NULL, each value in turn."""
         if self._plain:
-            yield from [Row()] * PLAIN_ROWS
+            yield from ({c.name: f"{n}" for c in self._plain_texts()} for n in range(PLAIN_ROWS))
             yield from self._named_changes()
             return
         yield from ({}, {}, {}, dict.fromkeys(c.name for c in self._free if not c.not_null))
@@ -697,6 +697,11 @@ class _Filler:
             if self._table.is_optional(reference):
                 yield {n: None for n, _ in reference.pairs if not self._table.columns[n].not_null}
         yield from self._named_changes()
+
+    def _plain_texts(self) -> list[Column]:
+        """Return the texts that may have any value, which a revision may make a unique key of."""
+        given = {*self._key_columns}.union(*self._written[:1])
+        return [c for c in self._free if c.is_text and not c.checks and c.name not in given]
 
     def _named_changes(self) -> Iterator[Row]:
         """Yield combinations of literals in the columns that a revision names with the table.

@@ -524,8 +524,12 @@ def test_changed_rows_have_to_be_declared(probe: Probe) -> None:
 
 def test_a_change_of_no_row_is_unknown(probe: Probe) -> None:
     delete = "DELETE FROM lending.visit WHERE visited_at < now() - interval '900 years'"
-    never = "DELETE FROM staff WHERE nickname = NULL"  # whatever rows there are
-    upgrade = f'op.execute("{never}")\nop.execute("{delete}")'
+    with_any_rows = (
+        'op.execute("DELETE FROM staff WHERE nickname = NULL")',
+        'op.execute("ALTER TABLE staff ADD hidden bool DEFAULT false")',
+        'op.execute("UPDATE staff SET hidden = true WHERE hidden IS NULL")',
+    )
+    upgrade = "\n".join((*with_any_rows, f'op.execute("{delete}")'))
     (unknown,) = probe(upgrade).undeclared_changes()
     assert unknown.startswith(
         f"{delete}: changes no row here, so its effect is unknown. Add a row"
@@ -578,8 +582,16 @@ op.alter_column("branch", "day", nullable=False)
             """op.execute("ALTER TABLE opening ALTER day TYPE date USING day::date")""",
             """op.execute("CREATE TABLE opening (day text PRIMARY KEY)")""",
         ),
+        (
+            """
+op.add_column("staff", sa.Column("login", sa.Text()))
+op.execute("UPDATE staff SET login = lower(name)")
+op.create_unique_constraint("uq_login", "staff", ["login"])
+""",
+            "",
+        ),
     ],
-    ids=["calculates", "looks up", "reads dates"],
+    ids=["calculates", "looks up", "reads dates", "makes a key"],
 )
 def test_rows_on_which_a_revision_works_are_found(
     upgrade: str, earlier: str, probe: Probe
