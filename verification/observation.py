@@ -117,6 +117,10 @@ SELECT p.oid::bigint, 0, p.oid::regprocedure::text, ''
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
     AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
+UNION ALL
+SELECT t.oid::bigint, 0, t.oid::regtype::text, ''
+FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND t.typtype IN ('d', 'e', 'r')
 """
 REQUESTS = """
 SELECT relation::bigint, mode FROM pg_locks
@@ -190,7 +194,7 @@ class Observation:
     """Tables connected by a foreign key, before or after: two, or one that references itself."""
     statements: list[Statement] = field(default_factory=list)
     removed: dict[str, list[str]] = field(default_factory=dict)
-    """By table, view or function: ``drops staff.wage``, ``renames staff.wage to staff.pay``."""
+    """By what code names: ``drops staff.wage``, ``renames staff.wage to staff.pay``."""
 
     @property
     def transactions(self) -> list[list[Statement]]:

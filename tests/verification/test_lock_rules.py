@@ -325,6 +325,12 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         'op.execute("CREATE FUNCTION twice(integer) RETURNS integer RETURN 2 * $1")',
         "drops twice(integer), which",
     ),
+    "a type that is renamed, which drivers name in casts": (
+        "drop-or-rename",
+        'op.execute("ALTER TYPE book_format RENAME TO kind_of_book")',
+        "",
+        "renames book_format to kind_of_book, which",
+    ),
     "COPY of a cursor of psycopg": (
         "rows-under-lock",
         f"{ADD_COLUMN}\n"
