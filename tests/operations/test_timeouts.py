@@ -345,8 +345,8 @@ def test_a_watcher_that_fails(
     alembic: Alembic, database: str, revisions: Revisions, hold_timeout: str
 ) -> None:
     databases.execute(database, BREAK)
-    # Found before PostgreSQL's own function.
-    path = {"options": "-csearch_path=public,pg_catalog"}
+    # Found before PostgreSQL's own function; and the reason is not that the server is busy.
+    options = {"options": "-csearch_path=public,pg_catalog", "connect_timeout": "600"}
     revisions.add(
         "probe",
         # Until it is refused, or the watcher has logged that it has failed.
@@ -358,7 +358,7 @@ def test_a_watcher_that_fails(
         '    op.execute("SELECT pg_sleep(0.01)")\n'
         'op.execute("SELECT 1")\n',
     )
-    url = rendered(parse(database).update_query_dict(path))
+    url = rendered(parse(database).update_query_dict(options))
     result = alembic(url, hold_timeout=hold_timeout).result()
     assert re.search("The migration is not watched.* no such luck", result.messages[0])
     if hold_timeout == "0":
