@@ -325,6 +325,17 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         'op.execute("CREATE FUNCTION twice(integer) RETURNS integer RETURN 2 * $1")',
         "drops twice(integer), which",
     ),
+    "COPY outside a transaction": (
+        "every-row",
+        indented(
+            "cursor = op.get_bind().connection.driver_connection.cursor()",
+            "cursor.execute('DELETE FROM suggestion')",
+            "with cursor.copy('COPY suggestion (title) FROM STDIN') as copy:",
+            "    copy.write_row(['x'])",
+        ),
+        "",
+        "DELETE FROM suggestion: changes every row of suggestion",
+    ),
     "a type that is renamed, which drivers name in casts": (
         "drop-or-rename",
         'op.execute("ALTER TYPE book_format RENAME TO kind_of_book")',
