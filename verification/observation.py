@@ -62,6 +62,7 @@ SELECT c.oid::bigint, c.oid::regclass::text, coalesce(
 )::bigint AS owner
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
+    AND c.oid >= 16384 -- no TOAST table of a catalogue
 """
 FOREIGN_KEYS = "SELECT conrelid::bigint, confrelid::bigint FROM pg_constraint WHERE contype = 'f'"
 STATE = """

@@ -1,5 +1,7 @@
 """A docstring that declares fewer or more locks than are taken is refused, with the right line."""
 
+from hashlib import sha256
+
 import pytest
 
 from tests.support.probe_revisions import Probe
@@ -154,3 +156,10 @@ def test_the_line_for_a_name_with_quotes_is_accepted(probe: Probe) -> None:
     line = correct_line("Locks", revision.upgrade)
     assert line == 'Locks: ACCESS EXCLUSIVE on "user", for milliseconds.'
     assert check_upgrade(line, revision.upgrade) == ""
+
+
+def test_a_long_definition_locks_no_table_of_its_own(probe: Probe) -> None:
+    # It is stored in the TOAST table of the catalogue.
+    columns = ", ".join(f"'{sha256(b'%d' % n).hexdigest()}' AS c{n}" for n in range(500))
+    revision = probe(f'op.execute("""CREATE VIEW long AS SELECT {columns}""")')
+    assert lines_on_locks(revision)[0] == "Locks: none."
