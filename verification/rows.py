@@ -2,7 +2,9 @@
 
 Each row varies one row in one column, so that all other columns except keys have duplicates. That
 row is the first that is written by hand for the table, or a generated one; foreign keys refer to
-generated rows.
+generated rows. Other rows combine the literals of a revision in the columns that it names, for its
+conditions. For a revision that refuses them, there are plain rows: the same in every column that
+is not text.
 """
 
 import json
