@@ -1,6 +1,7 @@
 """The contributor's commands: ``python -m verification lines|check|seal [REVISION ...]``.
 
-``lines`` writes the lines of the docstring that are measured: Locks, Downgrade locks, Old code.
+``lines`` writes the lines of the docstring that are measured, where they are missing or wrong:
+Locks, Downgrade locks, Upgrade, Old code, Downgrade.
 ``check`` reports everything that the suite would say about revisions. ``seal`` records their code
 in the sum file, as the last step before they land. Without revisions: those that are not sealed.
 
@@ -11,18 +12,20 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
+import psycopg
 from alembic.script import Script
 from alembic.util import CommandError
 
 from trading_bot_schema.embedded import EmbeddedError
-from verification import lines, sealed, servers
+from verification import sealed, servers
 from verification.databases import Factory
-from verification.guarantees import GUARANTEES
+from verification.guarantees import GUARANTEES, MEASURED, problems
 from verification.history import Databases
+from verification.lines import WrongLine, correct
 from verification.project import Project, load
 from verification.roles import RoleDatabases
-from verification.rows import RowsError
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -34,8 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         project = load()
         sys.exit(run(project, options.command, options.revision))
-    except (LookupError, ValueError, CommandError, EmbeddedError, RowsError) as error:
-        sys.exit(f"ERROR {error}")
+    except (ValueError, CommandError, EmbeddedError, psycopg.Error) as error:
+        sys.exit(f"ERROR {' '.join(str(error).split())}")
 
 
 def run(project: Project, command: str, names: list[str]) -> int:
@@ -51,12 +54,7 @@ def run(project: Project, command: str, names: list[str]) -> int:
     failed = False
     with databases_of(project) as databases:
         for script in chosen:
-            if command == "lines":
-                written = lines.write(databases, script)
-                report = "\n".join(written) or "no line is missing"
-                print(f"{project.path(script)}: {report}")  # noqa: T201
-            else:
-                failed |= check(databases, script)
+            failed |= (write if command == "lines" else check)(databases, script)
     return int(failed)
 
 
@@ -68,21 +66,32 @@ def scripts(project: Project, names: list[str]) -> list[Script]:
     return [script for script in project.history if script.revision not in known]
 
 
+def write(databases: Databases, script: Script) -> bool:
+    """Correct the lines that are measured, and print them; return whether one is unknown."""
+    found = [text for guarantee in MEASURED for text in problems(guarantee, databases, script)]
+    wrong = [text for text in found if isinstance(text, WrongLine)]
+    correct(Path(script.path), wrong)
+    report = [each.line or f"deleted {each.start}" for each in wrong]
+    unknown = [*dict.fromkeys(text for text in found if not isinstance(text, WrongLine))]
+    print(f"{databases.project.path(script)}:", *report, *unknown, sep="\n")  # noqa: T201
+    return bool(unknown)
+
+
 def check(databases: Databases, script: Script) -> bool:
-    """Print what is wrong with a revision, by guarantee; return whether anything is."""
+    """Print what is wrong with a revision, by guarantee, once; return whether anything is."""
     path = databases.project.path(script)
-    failed = False
+    printed: set[str] = set()
     for guarantee in GUARANTEES:
-        try:
-            problems = list(guarantee(databases, script))
-        except Exception as error:  # one guarantee's failure does not hide the others'
-            problems = [f"{type(error).__name__}: {error}"]
-        failed |= bool(problems)
+        found = problems(guarantee, databases, script)
         title = guarantee.__name__.replace("_", " ")
-        print(f"{'FAILED' if problems else 'ok    '} {title}", flush=True)  # noqa: T201
-        for problem in problems:
-            print(f"{path}: {problem}\n")  # noqa: T201
-    return failed
+        print(f"{'FAILED' if found else 'ok    '} {title}", flush=True)  # noqa: T201
+        for problem in found:
+            if problem not in printed:
+                print(f"{path}: {problem}\n")  # noqa: T201
+        printed |= {*found}
+        if any(problem.startswith(f"upgrade() of {path} ") for problem in found):
+            break  # The others would fail as well.
+    return bool(printed)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from alembic.script import Script
 from trading_bot_schema.drift.catalogue import added, differences, snapshot
 from verification.databases import program
 from verification.history import Databases, offline
-from verification.project import before
+from verification.project import before, noting
 
 
 def is_reversible_and_the_same_offline(databases: Databases, script: Script) -> Iterator[str]:
@@ -22,7 +22,8 @@ def is_reversible_and_the_same_offline(databases: Databases, script: Script) -> 
     url = databases.at(name)
     project.downgrade(url, script)
     downgraded = snapshot(url)
-    project.migrate(url, name)
+    with noting(f"upgrade() after downgrade() of {project.path(script)}"):
+        project.migrate(url, name)
     # A restored column is the last one.
     dropped = added(upgraded.columns, earlier.columns)
     pairs = [
@@ -38,7 +39,9 @@ def is_reversible_and_the_same_offline(databases: Databases, script: Script) -> 
         ):
             sql = offline(project, direction, revisions)
             # The script of roles may have created it.
-            run_sql(url, sql.replace(create, create.replace("TABLE", "TABLE IF NOT EXISTS")))
+            sql = sql.replace(create, create.replace("TABLE", "TABLE IF NOT EXISTS"))
+            with noting(f"in psql, the SQL of {direction.__name__} {revisions} --sql"):
+                run_sql(url, sql)
             sides = (f"{direction.__name__}() online", "offline")
             pairs.append((sides, online, snapshot(url), {}))
     for sides, first, second, unordered in pairs:

@@ -10,6 +10,7 @@ from psycopg.types.datetime import TimestampLoader
 
 from verification.databases import insert
 from verification.project import Project
+from verification.rows import RowsError
 from verification.tables import TABLES
 
 COLUMNS = f"""
@@ -36,8 +37,12 @@ def insert_all(url: str, project: Project) -> None:
         for table in [table for table in project.rows if table in tables]:
             for row in project.rows[table]:
                 existing = {name: value for name, value in row.items() if name in tables[table]}
-                with suppress(psycopg.IntegrityError), connection.transaction():
-                    insert(connection, table, existing)
+                try:
+                    with suppress(psycopg.IntegrityError), connection.transaction():
+                        insert(connection, table, existing)
+                except psycopg.Error as error:
+                    reason = str(error).partition("\n")[0]
+                    raise RowsError(f"{project.rows_file}: {table}: {reason}: {row}") from error
 
 
 class _AnyTimestamp(TimestampLoader):

@@ -4,17 +4,22 @@ Each takes the databases of a project, which belong to the role that migrates, a
 failure names what to do.
 """
 
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from alembic.script import Script
+from sqlalchemy.exc import DBAPIError
 
+from trading_bot_schema.docstrings import DocstringError
 from verification import lint, old_code, reading
 from verification.agreement import is_reversible_and_the_same_offline
 from verification.history import Databases
+from verification.lines import corrected
 from verification.observed_revision import ObservedRevision
 from verification.old_code import line, plans
 from verification.round_trip import undeclared
+from verification.rows import RowsError
 
 Guarantee = Callable[[Databases, Script], Iterator[str]]
 
@@ -38,8 +43,7 @@ def passes_squawk(databases: Databases, script: Script) -> Iterator[str]:
 
 def declares_its_locks(databases: Databases, script: Script) -> Iterator[str]:
     """Yield where the docstring is wrong about locks, and reads and rewrites under them."""
-    if errors := observed(databases, script).wrong_locks():
-        yield errors
+    yield from observed(databases, script).wrong_locks()
 
 
 def breaks_no_rule(databases: Databases, script: Script) -> Iterator[str]:
@@ -49,20 +53,18 @@ def breaks_no_rule(databases: Databases, script: Script) -> Iterator[str]:
 
 def preserves_rows(databases: Databases, script: Script) -> Iterator[str]:
     """Yield what it does to rows, up and down, and does not declare."""
-    yield from undeclared(databases, script)
-    yield from observed(databases, script).undeclared_changes()
+    wrong = list(undeclared(databases, script))
+    yield from wrong
+    docstring = corrected(script.longdoc, wrong)
+    yield from observed(databases, script).undeclared_changes(docstring)
 
 
 def leaves_old_code_working(databases: Databases, script: Script) -> Iterator[str]:
     """Yield where the docstring is wrong about the code of the previous revision."""
-    try:
-        outcome = old_code.of_revision(databases, script)
-    except LookupError as error:
-        yield str(error)
-        return
+    outcome = old_code.of_revision(databases, script)
     outcome = replace(outcome, slows=plans.slowed_by(databases, script))
     if line.declared(script.longdoc) != outcome:
-        yield line.advice(script.longdoc, outcome)
+        yield line.advice(outcome)
 
 
 GUARANTEES: tuple[Guarantee, ...] = (
@@ -75,3 +77,22 @@ GUARANTEES: tuple[Guarantee, ...] = (
     leaves_old_code_working,
 )
 """In the order in which a contributor should read their failures."""
+MEASURED = (declares_its_locks, preserves_rows, leaves_old_code_working)
+"""Those that measure lines of the docstring."""
+
+
+def problems(guarantee: Guarantee, databases: Databases, script: Script) -> list[str]:
+    """Return what a guarantee yields, or why this revision, or one before it, cannot run."""
+    try:
+        return list(guarantee(databases, script))
+    except (DocstringError, RowsError) as error:
+        return [str(error)]
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{guarantee.__name__}(), at {last.filename}:{last.lineno}"
+        what = getattr(error, "__notes__", [where])[-1]  # by Project
+        reason, statement = f"{type(error).__name__}: {error}", ""
+        if isinstance(error, DBAPIError):
+            reason = str(error.orig).partition("\n")[0]
+            statement = " ".join((error.statement or "").split())[:120]
+        return [" ".join(f"{what}: {reason}. {statement}".split())]

@@ -1,6 +1,7 @@
 """Databases at each revision of a project, without rows and with them."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from copy import copy
 from io import StringIO
 from pathlib import Path
@@ -12,7 +13,7 @@ from alembic.script import Script
 from trading_bot_schema.drift.catalogue import Catalogue, snapshot
 from verification import rows
 from verification.databases import Factory, name_of, sync_engine
-from verification.project import Project, before
+from verification.project import Project, before, noting
 
 T = TypeVar("T")
 
@@ -130,9 +131,11 @@ class Databases:
     def _nearby(self, script: Script) -> rows.Nearby:
         def read() -> rows.Nearby:
             source = Path(script.path).read_text(encoding="utf-8")
-            return rows.nearby(self.at(script.revision), source)
+            with suppress(Exception):  # It fails, which is reported when it is judged.
+                return rows.nearby(self.at(script.revision), source)
+            return rows.Nearby()
 
-        return self.once(("nearby", self.template(script.revision)), read)
+        return self.once(("nearby", script.path), read)
 
     def _suitable(self, script: Script, when: str) -> str:
         """Return the name of a database whose rows a migration does not reject.
@@ -175,5 +178,6 @@ def offline(project: Project, direction: Callable[..., None], revisions: str) ->
     """Return the SQL of ``command.upgrade`` or ``command.downgrade`` with ``--sql``."""
     config = project.config()
     config.output_buffer = StringIO()
-    direction(config, revisions, sql=True)
+    with noting(f"{direction.__name__} {revisions} --sql"):
+        direction(config, revisions, sql=True)
     return config.output_buffer.getvalue()

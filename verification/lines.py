@@ -1,54 +1,65 @@
-"""Writes the measured lines of a revision's docstring: Locks, Downgrade locks and Old code."""
+"""The lines of a docstring that are measured: how a wrong one is reported, and corrected."""
 
 import re
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
+from textwrap import fill
+from typing import Self
 
-from alembic.script import Script
-
-from trading_bot_schema.docstrings import line as declared
-from trading_bot_schema.docstrings import names
-from verification import old_code
-from verification.guarantees import observed
-from verification.history import Databases
-from verification.lock_lines import check_downgrade, correct_line
-from verification.observed_revision import ObservedRevision
-from verification.old_code import line, plans
-
-NEXT = re.compile(r"^(?=Downgrade: |\nRevision ID: )", re.MULTILINE)
-
-
-def is_missing(script: Script, heading: str) -> bool:
-    """Return whether a revision lacks a line, or has the template's."""
-    return (declared(script.longdoc, heading) or "<").startswith("<")
+WIDTH = 99
+ORDER = (
+    "Why",
+    "Locks",
+    "Downgrade locks",
+    "Upgrade",
+    "Old code",
+    "Unwritten",
+    "Downgrade",
+    "Accepts",
+)
+_DOCSTRING = re.compile(r'(r?""")(.*?)"""', re.DOTALL)
+_PART = re.compile(r"^(?=[A-Z][a-z]*(?: [a-z]+)*: |\n)", re.MULTILINE)
 
 
-def write(databases: Databases, script: Script) -> list[str]:
-    """Write the lines that a revision lacks into its file, and return them."""
-    lines = []
-    if is_missing(script, "Locks"):
-        lines += lines_on_locks(observed(databases, script))
-    if is_missing(script, "Old code"):
-        outcome = old_code.of_revision(databases, script)
-        lines.append(line.text(replace(outcome, slows=plans.slowed_by(databases, script))))
-    if lines:
-        path = Path(script.path)
-        path.write_text(with_lines(path.read_text(encoding="utf-8"), lines), encoding="utf-8")
-    return lines
+class WrongLine(str):
+    """The message that a line is missing, wrong or superfluous, with what to write."""
+
+    start: str
+    """How it starts, such as ``Upgrade: changes``."""
+    line: str
+    """The right one; empty: there should be none."""
+
+    def __new__(cls, problem: str, start: str, text: str | None) -> Self:
+        """Take what is wrong, how the line starts, and its right text after that."""
+        line = "" if text is None else fill(f"{start} {text}", WIDTH, break_on_hyphens=False)
+        advice = f"The docstring should have:\n\n{line}\n" if line else f"Delete “{start} …”."
+        self = super().__new__(cls, f"{problem} {advice}")
+        self.start, self.line = start, line
+        return self
 
 
-def lines_on_locks(revision: ObservedRevision) -> list[str]:
-    """Return the lines on locks that a docstring should have."""
-    lines = [correct_line("Locks", revision.upgrade)]
-    dropped = names(revision.docstring, "Downgrade", "loses")
-    if check_downgrade(f"{lines[0]}\n", revision.downgrade, dropped):
-        lines.append(correct_line("Downgrade locks", revision.downgrade, dropped))
-    return lines
+def correct(path: Path, wrong: Iterable[WrongLine]) -> None:
+    """Write the right lines into the docstring of a revision."""
+    source = path.read_text(encoding="utf-8")
+    if not _DOCSTRING.match(source):
+        source = f'"""TODO: what it does."""\n\n{source}'
+    text = _DOCSTRING.sub(lambda m: f'{m[1]}{corrected(m[2], wrong)}"""', source, count=1)
+    path.write_text(text, encoding="utf-8")
 
 
-def with_lines(source: str, lines: list[str]) -> str:
-    """Return the source of a revision with lines in its docstring, instead of the template's."""
-    for text in lines:
-        placeholder = rf"^{text.partition(':')[0]}: <[^>]*>\n"
-        source = re.sub(placeholder, "", source, count=1, flags=re.MULTILINE)
-    return NEXT.sub("".join(f"{text}\n" for text in lines), source, count=1)
+def corrected(docstring: str, wrong: Iterable[WrongLine]) -> str:
+    """Return a docstring with the right lines; the prose after a corrected one remains."""
+    parts = _PART.split(f"{docstring.rstrip()}\n")
+    for each in wrong:
+        own = [n for n, part in enumerate(parts) if part.startswith(f"{each.start} ")]
+        if own:
+            prose = " ".join(parts[own[0]].split()).partition(". ")[2]
+            parts[own[0]] = f"{fill(f'{each.line} {prose}'.strip(), WIDTH)}\n" * bool(each.line)
+            for repeated in own[1:]:
+                parts[repeated] = ""
+        else:
+            earlier = ORDER[: ORDER.index(each.start.partition(":")[0]) + 1]
+            after = [n for n, part in enumerate(parts) if part.partition(":")[0] in earlier]
+            blank = "" if after else "\n"
+            parts.insert(max(after, default=0) + 1, f"{blank}{each.line}\n")
+    return "".join(parts)

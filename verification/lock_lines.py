@@ -3,13 +3,10 @@
 docs/recipes.md describes the form, and what has to be declared.
 """
 
-from collections.abc import Collection
-from textwrap import fill
-
 from trading_bot_schema.docstrings import LOCKS, DocstringError, line, locks
+from verification.lines import WrongLine
 from verification.observation import Observation, TakenLock, locks_taken
 
-WIDTH = 99
 # Weaker locks only conflict with other revisions.
 DECLARED = LOCKS[LOCKS.index("ROW EXCLUSIVE") :]
 # A statement that changes rows has to read some.
@@ -21,33 +18,29 @@ CHANGES = "while rows change"
 BRIEFLY = "for milliseconds"
 
 
-def correct_line(heading: str, observation: Observation, dropped: Collection[str] = ()) -> str:
-    """Return the line ``Locks:`` or ``Downgrade locks:`` that a docstring should have.
-
-    It does not name the tables that the downgrade drops.
-    """
-    return _line(heading, _required(observation, dropped))
-
-
-def check_upgrade(docstring: str, observation: Observation) -> str:
-    """Return what is wrong with the line ``Locks:``, with the line to paste; empty: nothing."""
+def check_upgrade(docstring: str, observation: Observation) -> list[WrongLine]:
+    """Return what is wrong with the line ``Locks:``, with the line to paste."""
     return _compare(docstring, "Locks", _required(observation))
 
 
-def check_downgrade(docstring: str, observation: Observation, dropped: Collection[str]) -> str:
+def check_downgrade(docstring: str, observation: Observation) -> list[WrongLine]:
     """Return what is wrong with the docstring's lines about the locks of the downgrade.
 
     Without a line ``Downgrade locks:``, it must do no more than ``Locks:`` declares. A table that
-    the downgrade drops, as declared by ``Downgrade: loses``, is not named.
+    the downgrade drops is not named.
     """
-    required = _required(observation, dropped)
-    if line(docstring, "Downgrade locks") is None:
-        try:
+    required = [
+        lock
+        for lock in _required(observation)
+        if f"drops {lock.table}" not in observation.removed.get(lock.table, ())
+    ]
+    try:
+        if line(docstring, "Downgrade locks") is None:
             declared = _declared(line(docstring, "Locks") or "none")
-        except DocstringError:
-            return ""  # reported by check_upgrade()
-        if all(any(_covers(each, lock) for each in declared) for lock in required):
-            return ""
+            if all(any(_covers(each, lock) for each in declared) for lock in required):
+                return []
+    except DocstringError:
+        pass  # reported below, and by check_upgrade()
     return _compare(docstring, "Downgrade locks", required)
 
 
@@ -69,25 +62,25 @@ def _covers(declared: TakenLock, taken: TakenLock) -> bool:
     )
 
 
-def _compare(docstring: str, heading: str, required: list[TakenLock]) -> str:
+def _compare(docstring: str, heading: str, required: list[TakenLock]) -> list[WrongLine]:
     try:
         text = line(docstring, heading)
         if text is not None and _declared(text) == {*required}:
-            return ""
+            return []
         problem = f"The line {heading}: differs from what happens."
         if text is None:
             problem = f"The docstring has no line {heading}:."
     except DocstringError as error:
         problem = str(error)
-    return f"{problem} The docstring should have:\n\n{_line(heading, required)}"
+    return [WrongLine(problem, f"{heading}:", _text(required))]
 
 
-def _required(observation: Observation, dropped: Collection[str] = ()) -> list[TakenLock]:
+def _required(observation: Observation) -> list[TakenLock]:
     """Return what has to be declared: the strongest lock on each table, scans and rewrites."""
     strongest: dict[str, TakenLock] = {}
     declared = set()
     for lock in sorted(locks_taken(observation), key=_strength):
-        if lock.lock in DECLARED and lock.table not in dropped:
+        if lock.lock in DECLARED:
             reads = lock.reads and not lock.rewrites and lock.lock in READS_DECLARED
             lock = TakenLock(lock.table, lock.lock, reads, lock.rewrites)
             strongest[lock.table] = lock
@@ -100,8 +93,8 @@ def _strength(lock: TakenLock) -> int:
     return LOCKS.index(lock.lock)
 
 
-def _line(heading: str, required: list[TakenLock]) -> str:
-    """Return a line for locks, with the tables of the same lock together."""
+def _text(required: list[TakenLock]) -> str:
+    """Return the text for locks, with the tables of the same lock together."""
     tables: dict[str, list[str]] = {}
     for lock in required:
         text = CHANGES if lock.lock == "ROW EXCLUSIVE" else BRIEFLY
@@ -111,4 +104,4 @@ def _line(heading: str, required: list[TakenLock]) -> str:
         part.format(" and ".join(filter(None, [", ".join(others), last])))
         for part, (*others, last) in tables.items()
     ]
-    return fill(f"{heading}: {'; '.join(parts) or 'none'}.", WIDTH, break_on_hyphens=False)
+    return f"{'; '.join(parts) or 'none'}."

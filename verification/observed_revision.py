@@ -5,11 +5,12 @@ from functools import cached_property
 from alembic.script import Script
 from sqlalchemy import Connection
 
-from trading_bot_schema.docstrings import DocstringError, line, names
+from trading_bot_schema.docstrings import DocstringError, names
 from verification import rows
 from verification.content import changed_rows, content, shared
 from verification.history import Databases
-from verification.lock_lines import check_downgrade, check_upgrade, correct_line
+from verification.lines import WrongLine, corrected
+from verification.lock_lines import check_downgrade, check_upgrade
 from verification.observation import Observation, observe, unknown_changes
 from verification.rerun import rerun_violations
 from verification.rules import Violation, unexcused, violations
@@ -81,22 +82,16 @@ class ObservedRevision:
         except DocstringError as error:
             return [f"The docstring's line Accepts: {error}"]
 
-    def wrong_locks(self) -> str:
-        """Return the errors in the docstring's lines on locks; empty: none."""
+    def wrong_locks(self) -> list[WrongLine]:
+        """Return the errors in the docstring's lines on locks."""
         wrong = check_upgrade(self.docstring, self.upgrade)
         # The downgrade is compared with the line that the upgrade should have.
-        own = line(self.docstring, "Downgrade locks")
-        docstring = "\n".join(
-            [correct_line("Locks", self.upgrade), *([f"Downgrade locks: {own}"] if own else [])]
-        )
-        dropped = names(self.docstring, "Downgrade", "loses")
-        errors = (wrong, check_downgrade(docstring, self.downgrade, dropped))
-        return "\n\n".join(filter(None, errors))
+        return wrong + check_downgrade(corrected(self.docstring, wrong), self.downgrade)
 
-    def undeclared_changes(self) -> list[str]:
-        """Return the changes of rows of existing tables that the docstring does not declare."""
-        changes = names(self.docstring, "Upgrade", "changes")
-        loses = names(self.docstring, "Upgrade", "loses")
+    def undeclared_changes(self, docstring: str) -> list[str]:
+        """Return the changes of rows of existing tables that a docstring does not declare."""
+        changes = names(docstring, "Upgrade", "changes")
+        loses = names(docstring, "Upgrade", "loses")
         undeclared = [
             f"{statement.short}: changes no row here, so its effect is unknown. Add a row that it"
             f" changes to {self._project.rows_file}."

@@ -2,7 +2,8 @@
 
 import importlib
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -99,12 +100,26 @@ class Project:
         """
         target = sync_engine(database) if isinstance(database, str) else database
         down = revision == "base" or revision.startswith("-")
-        (command.downgrade if down else command.upgrade)(self.config(target), revision)
+        run = command.downgrade if down else command.upgrade
+        files = {script.revision: self.path(script) for script in self.history}
+        with noting(f"{run.__name__}() of {files.get(revision, revision)}"):
+            run(self.config(target), revision)
 
     def downgrade(self, database: str | Connection | Engine, script: Script) -> None:
         """Downgrade a database from a revision to the one before it."""
         target = sync_engine(database) if isinstance(database, str) else database
-        command.downgrade(self.config(target), before(script)[0])
+        with noting(f"downgrade() of {self.path(script)}"):
+            command.downgrade(self.config(target), before(script)[0])
+
+
+@contextmanager
+def noting(what: str) -> Iterator[None]:
+    """Note on an error what failed, for :func:`verification.guarantees.problems`."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"{what} fails")
+        raise
 
 
 def before(script: Script) -> tuple[str, ...]:
@@ -117,17 +132,17 @@ def load(directory: Path | None = None) -> Project:
     """Return the project that ``pyproject.toml`` names: ``[tool.verification] project = "a.b:C"``.
 
     Raises:
-        LookupError: It names none.
+        ValueError: It names none.
     """
     path = (directory or Path.cwd()) / "pyproject.toml"
     try:
         name = tomllib.loads(path.read_text(encoding="utf-8"))["tool"]["verification"]["project"]
     except (OSError, KeyError) as error:
-        raise LookupError(
+        raise ValueError(
             f"{path} does not name a project: [tool.verification] project = 'module:NAME'"
         ) from error
     module, _, attribute = name.partition(":")
     project = getattr(importlib.import_module(module), attribute)
     if not isinstance(project, Project):
-        raise LookupError(f"{name} in {path} is not a verification.Project")
+        raise ValueError(f"{name} in {path} is not a verification.Project")
     return project

@@ -41,7 +41,6 @@ FORBIDDEN_CALLS = {
 }
 FORBIDDEN_ATTRIBUTES = {"opts", "environment_context"}
 """Through them, the context of Alembic has the models."""
-REQUIRED_LINES = ("Why", "Locks", "Old code", "Downgrade")
 
 
 def problems(script: Script) -> Iterator[str]:
@@ -87,11 +86,8 @@ def _docstring(tree: ast.Module) -> Iterator[str]:
     documented = ast.get_docstring(tree) or ""
     if not re.match(r"[A-Z].+\.\n", documented):
         yield "the first line of the docstring should be a sentence"
-    for heading in REQUIRED_LINES:
-        if not re.search(rf"^{heading}: \S", documented, re.MULTILINE):
-            yield f"the docstring has no line {heading}:"
-    if not re.search(r"^Downgrade: (loses|keeps all data)", documented, re.MULTILINE):
-        yield "say 'Downgrade: keeps all data.' or 'Downgrade: loses' with tables and columns"
+    if not re.search(r"^Why: \S", documented, re.MULTILINE):
+        yield "the docstring has no line Why:, with the reason for the revision"
 
 
 def _dependencies(node: ast.AST) -> Iterator[str]:

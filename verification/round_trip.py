@@ -6,6 +6,7 @@
 those determined with the rows that are written by hand and the generated ones.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -14,6 +15,10 @@ from alembic.script import Script
 from trading_bot_schema.docstrings import names
 from verification.content import column_names, content, insert_all, lost, shared
 from verification.history import Databases
+from verification.lines import WrongLine
+
+KEEPS = re.compile(r"^Downgrade:\s+keeps all data\b", re.MULTILINE)
+WHAT_HAPPENS = "What happens to rows is declared otherwise, or not at all."
 
 
 class RoundTrip(NamedTuple):
@@ -41,7 +46,7 @@ def round_trip(
     )
 
 
-def undeclared(databases: Databases, script: Script) -> Iterator[str]:
+def undeclared(databases: Databases, script: Script) -> Iterator[WrongLine]:
     """Yield where the docstring of a revision is wrong about what it changes and loses."""
     project, docstring = databases.project, script.longdoc
 
@@ -61,13 +66,16 @@ def undeclared(databases: Databases, script: Script) -> Iterator[str]:
     url = databases.after(script)
     insert_all(url, project)
     result = round_trip(url, down, up)
-    yield from _difference("Downgrade: loses", result.lost, names(docstring, "Downgrade", "loses"))
+    declared = names(docstring, "Downgrade", "loses")
+    if result.lost != declared or not (declared or KEEPS.search(docstring)):
+        text = f"loses {_listed(result.lost)}" if result.lost else "keeps all data."
+        yield WrongLine(WHAT_HAPPENS, "Downgrade:", text)
 
 
-def _difference(line: str, measured: set[str], declared: set[str]) -> Iterator[str]:
-    if measured == declared:
-        return
-    named = f"{line} {', '.join(sorted(measured))}."
-    if not measured:
-        named = "Downgrade: keeps all data." if line.startswith("Down") else f"no line {line} ..."
-    yield f"the docstring should have, for what happens to rows:\n\n{named}"
+def _difference(start: str, measured: set[str], declared: set[str]) -> Iterator[WrongLine]:
+    if measured != declared:
+        yield WrongLine(WHAT_HAPPENS, start, _listed(measured) if measured else None)
+
+
+def _listed(names: set[str]) -> str:
+    return f"{', '.join(sorted(names))}."

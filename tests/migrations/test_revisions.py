@@ -10,14 +10,14 @@ from alembic.script import Script
 
 from tests.trading_bot import HISTORY, PROJECT
 from verification import GUARANTEES, Databases, sealed
-from verification.guarantees import Guarantee
+from verification.guarantees import Guarantee, problems
 
 
 @pytest.mark.parametrize("guarantee", GUARANTEES, ids=lambda guarantee: guarantee.__name__)
 @pytest.mark.parametrize("revision", HISTORY, ids=lambda revision: revision.revision)
 def test_revision(revision: Script, guarantee: Guarantee, owned_databases: Databases) -> None:
-    problems = list(guarantee(owned_databases, revision))
-    assert not problems, f"{PROJECT.path(revision)}: " + "\n\n".join(problems)
+    found = problems(guarantee, owned_databases, revision)
+    assert not found, f"{PROJECT.path(revision)}: " + "\n\n".join(found)
 
 
 def test_the_code_of_a_landed_revision_never_changes() -> None:

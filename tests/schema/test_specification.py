@@ -88,6 +88,12 @@ def test_columns_that_may_be_personal_are_declared() -> None:
     )
 
 
+def assert_specified(name: str, found: set[str]) -> None:
+    specified = {" ".join(row) for row in specification.rows(getattr(specification, name))}
+    lines = "\n".join(unified_diff(sorted(specified), sorted(found), name, n=0, lineterm=""))
+    assert found == specified, f"correct tests/specification.py:\n{lines}"
+
+
 def test_foreign_keys_of_the_migrated_database(connection: Connection) -> None:
     foreign_keys = {
         (
@@ -98,9 +104,7 @@ def test_foreign_keys_of_the_migrated_database(connection: Connection) -> None:
         for (_, table), keys in inspect(connection).get_multi_foreign_keys().items()
         for key in keys
     }
-    assert foreign_keys == {
-        " ".join(row) for row in specification.rows(specification.FOREIGN_KEYS)
-    }
+    assert_specified("FOREIGN_KEYS", foreign_keys)
 
 
 def direction(relationship: RelationshipProperty[Any]) -> str:
@@ -121,9 +125,7 @@ def test_relationships() -> None:
         for mapper in Base.registry.mappers
         for relationship in mapper.relationships
     }
-    assert relationships == {
-        " ".join(row) for row in specification.rows(specification.RELATIONSHIPS)
-    }
+    assert_specified("RELATIONSHIPS", relationships)
 
 
 def test_everything_has_a_comment_in_the_migrated_database(connection: Connection) -> None:

@@ -534,7 +534,7 @@ def test_changed_rows_have_to_be_declared(probe: Probe) -> None:
         "op.execute('DELETE FROM lending.fee WHERE amount = 0')"
     )
     docstring = "A probe.\n\nUpgrade: changes branch.name."
-    deleted, updated = sorted(probe(upgrade, docstring=docstring).undeclared_changes())
+    deleted, updated = sorted(probe(upgrade, docstring=docstring).undeclared_changes(docstring))
     assert deleted.endswith("Declare it in the docstring: Upgrade: loses lending.fee.")
     assert updated.endswith("Upgrade: changes staff.<column>.")
 
@@ -547,7 +547,7 @@ def test_a_change_of_no_row_is_unknown(probe: Probe) -> None:
         'op.execute("UPDATE staff SET hidden = true WHERE hidden IS NULL")',
     )
     upgrade = "\n".join((*with_any_rows, f'op.execute("{delete}")'))
-    (unknown,) = probe(upgrade).undeclared_changes()
+    (unknown,) = probe(upgrade).undeclared_changes("")
     assert unknown.startswith(
         f"{delete}: changes no row here, so its effect is unknown. Add a row"
     )
@@ -578,7 +578,7 @@ op.execute("INSERT INTO kind VALUES ('other')")
 op.execute("ALTER TABLE staff ADD hired date, ADD facts jsonb, ADD kind text REFERENCES kind")
 """
     update = f"UPDATE staff SET wage = 1 WHERE {condition}"
-    (changed,) = probe(f'op.execute("{update}")', earlier=earlier).undeclared_changes()
+    (changed,) = probe(f'op.execute("{update}")', earlier=earlier).undeclared_changes("")
     assert "rows of staff. Declare the columns" in changed
 
 

@@ -8,7 +8,7 @@ from trading_bot_schema.docstrings import OldCode
 from trading_bot_schema.embedded import TEMPORARY_PREFIX
 from verification import Databases, old_code
 from verification.databases import execute, name_of
-from verification.guarantees import leaves_old_code_working
+from verification.guarantees import leaves_old_code_working, problems
 from verification.old_code.line import advice, declared
 
 CHANGES = [
@@ -125,7 +125,8 @@ def test_what_is_unwritten_is_optional(
 ) -> None:
     revisions.add("probe", "pass", docstring=f"A probe.\n\nUnwritten: {name}.")
     script = revisions.project.scripts.get_revision("probe")
-    (message,) = leaves_old_code_working(owned_databases.of(revisions.project), script)
+    databases = owned_databases.of(revisions.project)
+    (message,) = problems(leaves_old_code_working, databases, script)
     assert message.startswith(f"Unwritten: {name}: it should name columns that exist")
 
 
@@ -143,4 +144,4 @@ def test_what_is_unwritten_is_optional(
 def test_the_line_must_be_exact(line: str, works: bool) -> None:
     docstring = f"A probe.\n\n{line}\n"
     assert (declared(docstring) == OldCode()) == works
-    assert "\n\nOld code: works.\n" in advice(docstring, OldCode())
+    assert "\n\nOld code: works.\n" in advice(OldCode())

@@ -31,6 +31,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
+from trading_bot_schema.docstrings import DocstringError
 from verification import rows as fill
 
 POSTGRESQL: Dialect = registry.load("postgresql")()
@@ -171,7 +172,7 @@ def read_tables(
     row, if there are others.
 
     Raises:
-        LookupError: Code has to write one of those columns, or it does not exist.
+        DocstringError: Code has to write one of those columns, or it does not exist.
     """
     # Python has no time after the year 9999, which another time zone could require.
     connection.execute(text("SET LOCAL timezone = 'UTC'"))
@@ -196,7 +197,7 @@ def read_tables(
         if column.nullable or column.server_default
     }
     if unknown := unwritten - optional:
-        raise LookupError(
+        raise DocstringError(
             f"Unwritten: {', '.join(sorted(unknown))}: it should name columns that exist before"
             " the revision, and that rows can be inserted without: they are nullable, or have a"
             " default."

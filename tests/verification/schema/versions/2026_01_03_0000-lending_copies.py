@@ -4,7 +4,7 @@ Why: members borrow copies.
 Locks: SHARE ROW EXCLUSIVE on book, branch and "user", for milliseconds.
 Old code: works.
 Downgrade: loses lending.copy, lending.loan, lending.fee.
-Downgrade locks: ACCESS EXCLUSIVE on book, branch, "user" and lending.open_loan, for milliseconds.
+Downgrade locks: ACCESS EXCLUSIVE on book, branch and "user", for milliseconds.
 
 Revision ID: lending
 Revises: members
