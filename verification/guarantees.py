@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from alembic.script import Script
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from trading_bot_schema.docstrings import DocstringError
 from verification import lint, old_code, reading
@@ -100,4 +100,6 @@ def problems(guarantee: Guarantee, databases: Databases, script: Script) -> list
         if isinstance(error, DBAPIError):
             reason = str(error.orig).partition("\n")[0]
             statement = " ".join((error.statement or "").split())[:120]
+            if isinstance(error, (DataError, IntegrityError)):
+                reason += ". Tables may have such rows: resolve them before, or in the statement"
         return [" ".join(f"{what}: {reason}. {statement}".split())]
