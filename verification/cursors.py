@@ -27,6 +27,7 @@ def intercept(connection: Connection, around: Around) -> None:
         @contextmanager
         def copy(self, statement: Any, params: Any = None, **options: Any) -> Iterator[Any]:
             with (
+                self.connection.transaction(),  # as COPY is, so that it is observed in one
                 around(self.connection, _text(self, statement), params, False),
                 super().copy(statement, params, **options) as copy,
             ):

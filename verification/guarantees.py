@@ -20,6 +20,7 @@ from verification.observed_revision import ObservedRevision
 from verification.old_code import line, plans
 from verification.round_trip import undeclared
 from verification.rows import RowsError
+from verification.rules import safe_form
 
 Guarantee = Callable[[Databases, Script], Iterator[str]]
 
@@ -85,8 +86,12 @@ def problems(guarantee: Guarantee, databases: Databases, script: Script) -> list
     """Return what a guarantee yields, or why this revision, or one before it, cannot run."""
     try:
         return list(guarantee(databases, script))
-    except (DocstringError, RowsError) as error:
+    except DocstringError as error:
         return [str(error)]
+    except RowsError as error:
+        sql = getattr(error.__cause__, "statement", "")
+        alters = sql.startswith("ALTER TABLE")
+        return [f"{error} {safe_form(sql, databases.project) if alters else sql}".strip()]
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{guarantee.__name__}(), at {last.filename}:{last.lineno}"

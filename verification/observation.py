@@ -62,6 +62,7 @@ SELECT c.oid::bigint, c.oid::regclass::text, coalesce(
 )::bigint AS owner
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
+    AND c.oid >= 16384 -- no TOAST table of a catalogue
 """
 FOREIGN_KEYS = "SELECT conrelid::bigint, confrelid::bigint FROM pg_constraint WHERE contype = 'f'"
 STATE = """
@@ -117,6 +118,10 @@ SELECT p.oid::bigint, 0, p.oid::regprocedure::text, ''
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
     AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
+UNION ALL
+SELECT t.oid::bigint, 0, t.oid::regtype::text, ''
+FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND t.typtype IN ('d', 'e', 'r')
 """
 REQUESTS = """
 SELECT relation::bigint, mode FROM pg_locks
@@ -160,7 +165,7 @@ class Statement:
     timeouts: dict[str, int] = field(default_factory=dict)
     """Timeouts that it set, in milliseconds; 0: none."""
     finds_nothing: bool = False
-    """Whether the planner sees that its condition is never true, as of ``x = NULL``."""
+    """Whether it changes no row whatever rows there were: by ``x = NULL``, or by new columns."""
 
     @property
     def short(self) -> str:
@@ -190,7 +195,7 @@ class Observation:
     """Tables connected by a foreign key, before or after: two, or one that references itself."""
     statements: list[Statement] = field(default_factory=list)
     removed: dict[str, list[str]] = field(default_factory=dict)
-    """By table, view or function: ``drops staff.wage``, ``renames staff.wage to staff.pay``."""
+    """By what code names: ``drops staff.wage``, ``renames staff.wage to staff.pay``."""
 
     @property
     def transactions(self) -> list[list[Statement]]:
@@ -343,7 +348,7 @@ class _Observer:
             effects = self._new(text, after)
             self._add(raw, effects, before, after, after.locks - held)
             if CHANGES.match(text) and not effects.changed.total() and not many:
-                effects.finds_nothing = _finds_nothing(raw, text, parameters)
+                effects.finds_nothing = self._finds_nothing(raw, text, parameters)
         elif not self._is_observed_in_trial(raw, text, parameters, many):
             run(raw, FLUSH)
             before = self._state(raw, COMMITTED)
@@ -361,6 +366,16 @@ class _Observer:
                 effects.largest = self._largest(effects.updated + effects.deleted)
         else:
             yield
+
+    def _finds_nothing(self, raw: psycopg.Connection[Any], text: str, parameters: Any) -> bool:
+        """Return whether a statement that changed nothing would do so with any rows."""
+        named = set(re.findall(r"\w+", text))
+        tables = {name for name in self.result.rows if name.rpartition(".")[2].strip('"') in named}
+        old = {column for name, column in self._code_names.values() if name in tables}
+        _, where, condition = re.sub(r"(?i)\bwhere\b", "WHERE", text).partition("WHERE")
+        # All rows have the same value in a new column.
+        is_of_new_columns = bool(where) and not old & set(re.findall(r"\w+", condition))
+        return is_of_new_columns or _is_never_true(raw, text, parameters)
 
     def _largest(self, changed: Counter[str]) -> Counter[str]:
         """Return the most rows that one transaction changed since the snapshot, by table."""
@@ -526,7 +541,7 @@ class _LockCapture:
                 session.rollback()
 
 
-def _finds_nothing(raw: psycopg.Connection[Any], text: str, parameters: Any) -> bool:
+def _is_never_true(raw: psycopg.Connection[Any], text: str, parameters: Any) -> bool:
     """Return whether PostgreSQL plans to look at no row for a statement, which it has run."""
     if ";" in text.rstrip("; \n"):
         return False  # perhaps several

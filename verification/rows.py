@@ -2,7 +2,9 @@
 
 Each row varies one row in one column, so that all other columns except keys have duplicates. That
 row is the first that is written by hand for the table, or a generated one; foreign keys refer to
-generated rows.
+generated rows. Other rows combine the literals of a revision in the columns that it names, for its
+conditions. For a revision that refuses them, there are plain rows: the same in every column that
+is not text.
 """
 
 import json
@@ -528,7 +530,8 @@ class _Filler:
         self._absent = {n: None for n in checked if self._base.get(n, ...) is None}
         table.first = self._base
         self._changes = [*self._all_changes()]
-        self._keys = {name: self._key_values(name) for name in self._key_columns}
+        number = len(self._changes) + SPARE_KEYS
+        self._keys = {name: self._distinct_values(name, number) for name in self._key_columns}
         table.first = self._base | {name: keys[0] for name, keys in self._keys.items() if keys}
 
     def fill(self) -> None:
@@ -668,9 +671,8 @@ class _Filler:
             )
             yield from (row for row, (fit,) in zip(some, fits, strict=True) if fit)
 
-    def _key_values(self, name: str) -> list[Any]:
-        """Return different values of a key's column, as many as there are rows."""
-        number = len(self._changes) + SPARE_KEYS
+    def _distinct_values(self, name: str, number: int) -> list[Any]:
+        """Return different values of a column, if there are as many."""
         column = self._table.columns[name]
         candidates = distinct(column, range(FIRST_KEY, FIRST_KEY + number))
         rows = [{name: v} for v in candidates if (name, str(v)) not in self._taken]
@@ -680,7 +682,9 @@ class _Filler:
     def _all_changes(self) -> Iterator[Row]:
         """Yield the changes of the first row: none, all that may be NULL, each value in turn."""
         if self._plain:
-            yield from [Row()] * PLAIN_ROWS
+            texts = {name: self._distinct_values(name, PLAIN_ROWS) for name in self._plain_texts()}
+            for n in range(PLAIN_ROWS):
+                yield {name: values[n] for name, values in texts.items() if n < len(values)}
             yield from self._named_changes()
             return
         yield from ({}, {}, {}, dict.fromkeys(c.name for c in self._free if not c.not_null))
@@ -697,6 +701,13 @@ class _Filler:
             if self._table.is_optional(reference):
                 yield {n: None for n, _ in reference.pairs if not self._table.columns[n].not_null}
         yield from self._named_changes()
+
+    def _plain_texts(self) -> Iterator[str]:
+        """Yield the texts that may have any value, which a revision may make a unique key of."""
+        given = {*self._key_columns}.union(*self._written[:1])
+        for column in self._free:
+            if column.is_text and column.name not in given and {column.name} in self._groups:
+                yield column.name
 
     def _named_changes(self) -> Iterator[Row]:
         """Yield combinations of literals in the columns that a revision names with the table.

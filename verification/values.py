@@ -35,6 +35,8 @@ OF_ANY_TYPE: list[Any] = [
     *("10.0.0.1", "2001:db8::1", "[1,2)", "[2026-01-01,2026-01-02)", "(1,2)"),
     *({"a": 1.10, "é": [None, "x"]}, [], ["a", None, ""], [1, None, 0], {}),
 ]
+MOMENT = r"-?infinity$|\d{4}-\d\d-\d\d"
+"""The beginning of a date or a time in a literal."""
 FIRST_KEY = 1001
 """Keys start above those of the rows by hand, so that a database can have both."""
 INTEGERS = {"int2": 15, "int4": 31, "int8": 63}
@@ -130,7 +132,7 @@ def values(column: Column, typical: Any, literals: Literals) -> Iterator[Any]:
     elif column.type == "bool":
         yield from (True, False)
     elif column.type in ("timestamptz", "timestamp", "date"):
-        yield from (text for text in literals.texts if re.match(r"\d{4}-\d\d-\d\d", text))
+        yield from (text for text in literals.texts if re.match(MOMENT, text))
         yield from _around(literals.texts)
         if column.type == "date":
             yield from (date(2024, 2, 29), date(2026, 12, 31), date(1970, 1, 1))

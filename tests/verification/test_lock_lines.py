@@ -1,6 +1,7 @@
 """A docstring that declares fewer or more locks than are taken is refused, with the right line."""
 
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
@@ -137,3 +138,11 @@ def test_the_line_for_a_name_with_quotes_is_accepted(probe: Probe) -> None:
     (wrong,) = check_upgrade("", revision.upgrade)
     assert wrong.line == 'Locks: ACCESS EXCLUSIVE on "user", for milliseconds.'
     assert check_upgrade(wrong.line, revision.upgrade) == []
+
+
+def test_a_long_definition_locks_no_table_of_its_own(probe: Probe) -> None:
+    # It is stored in the TOAST table of the catalogue.
+    columns = ", ".join(f"'{sha256(b'%d' % n).hexdigest()}' AS c{n}" for n in range(500))
+    revision = probe(f'op.execute("""CREATE VIEW long AS SELECT {columns}""")')
+    (wrong,) = check_upgrade("", revision.upgrade)
+    assert wrong.line == "Locks: none."

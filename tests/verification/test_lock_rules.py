@@ -325,6 +325,23 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         'op.execute("CREATE FUNCTION twice(integer) RETURNS integer RETURN 2 * $1")',
         "drops twice(integer), which",
     ),
+    "COPY outside a transaction": (
+        "every-row",
+        indented(
+            "cursor = op.get_bind().connection.driver_connection.cursor()",
+            "cursor.execute('DELETE FROM suggestion')",
+            "with cursor.copy('COPY suggestion (title) FROM STDIN') as copy:",
+            "    copy.write_row(['x'])",
+        ),
+        "",
+        "DELETE FROM suggestion: changes every row of suggestion",
+    ),
+    "a type that is renamed, which drivers name in casts": (
+        "drop-or-rename",
+        'op.execute("ALTER TYPE book_format RENAME TO kind_of_book")',
+        "",
+        "renames book_format to kind_of_book, which",
+    ),
     "COPY of a cursor of psycopg": (
         "rows-under-lock",
         f"{ADD_COLUMN}\n"
@@ -524,8 +541,12 @@ def test_changed_rows_have_to_be_declared(probe: Probe) -> None:
 
 def test_a_change_of_no_row_is_unknown(probe: Probe) -> None:
     delete = "DELETE FROM lending.visit WHERE visited_at < now() - interval '900 years'"
-    never = "DELETE FROM staff WHERE nickname = NULL"  # whatever rows there are
-    upgrade = f'op.execute("{never}")\nop.execute("{delete}")'
+    with_any_rows = (
+        'op.execute("DELETE FROM staff WHERE nickname = NULL")',
+        'op.execute("ALTER TABLE staff ADD hidden bool DEFAULT false")',
+        'op.execute("UPDATE staff SET hidden = true WHERE hidden IS NULL")',
+    )
+    upgrade = "\n".join((*with_any_rows, f'op.execute("{delete}")'))
     (unknown,) = probe(upgrade).undeclared_changes("")
     assert unknown.startswith(
         f"{delete}: changes no row here, so its effect is unknown. Add a row"
@@ -545,6 +566,7 @@ def test_a_change_of_type_of_an_empty_table_is_no_truncate(probe: Probe) -> None
         "nickname IS NULL AND name LIKE 'x2%'",
         "nickname = 'none' AND hired < '2016-06-30'",
         "nickname = 'none' AND hired > '2016-06-30'",
+        "hired = '-infinity'",
         "nickname = 'none' AND jsonb_typeof(facts -> 'age') = 'number'",
         "kind = 'other' AND nickname = 'none'",
     ],
@@ -577,8 +599,16 @@ op.alter_column("branch", "day", nullable=False)
             """op.execute("ALTER TABLE opening ALTER day TYPE date USING day::date")""",
             """op.execute("CREATE TABLE opening (day text PRIMARY KEY)")""",
         ),
+        (
+            """
+op.add_column("staff", sa.Column("login", sa.Text()))
+op.execute("UPDATE staff SET login = lower(name)")
+op.create_unique_constraint("uq_login", "staff", ["login"])
+""",
+            "",
+        ),
     ],
-    ids=["calculates", "looks up", "reads dates"],
+    ids=["calculates", "looks up", "reads dates", "makes a key"],
 )
 def test_rows_on_which_a_revision_works_are_found(
     upgrade: str, earlier: str, probe: Probe
