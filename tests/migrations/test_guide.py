@@ -4,8 +4,10 @@ import re
 
 import pytest
 
+from tests.support import commandline
 from tests.support.probe_revisions import Revisions
 from tests.support.recipes import GUIDE, SCALE, recipes
+from tests.trading_bot import ROOT
 from verification import GUARANTEES, Databases
 from verification.rules import ANY_FORM, RULES, SAFE_FORMS
 
@@ -24,6 +26,9 @@ def test_recipe(title: str, revisions: Revisions, owned_databases: Databases) ->
         for problem in guarantee(databases, script)
     ]
     assert not problems, "\n\n".join(problems)
+    style = (f"--config={ROOT / 'pyproject.toml'}", revisions.project.scripts.versions)
+    for check in (("format", "--check"), ("check", "--ignore=F401")):
+        commandline.run("ruff", *check, *style).succeeded()
 
 
 def test_every_link_points_to_a_section() -> None:
