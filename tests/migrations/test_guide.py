@@ -1,9 +1,14 @@
-"""The recipes of the guide and the route to Citus pass what landed revisions pass."""
+"""The recipes of the guide and the route to Citus pass what landed revisions pass.
+
+They follow a landed revision, which never changes.
+"""
 
 import re
+from pathlib import Path
 
 import pytest
 
+from tests.operations import landed
 from tests.support import commandline
 from tests.support.probe_revisions import Revisions
 from tests.support.recipes import GUIDE, SCALE, recipes
@@ -13,6 +18,11 @@ from verification.rules import ANY_FORM, RULES, SAFE_FORMS
 
 PAGE = GUIDE.read_text(encoding="utf-8")
 RECIPES = recipes() | recipes(SCALE)
+
+
+@pytest.fixture
+def revisions(tmp_path: Path) -> Revisions:
+    return Revisions(landed.PROJECT, tmp_path)
 
 
 @pytest.mark.parametrize("title", RECIPES)
