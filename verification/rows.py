@@ -714,6 +714,7 @@ class _Filler:
 
         A condition such as ``status = 'new' AND sent_at IS NULL`` compares several columns.
         """
+        given = {*self._written[0]} if self._plain and self._written else set()
         for source in self._sources:
             words, texts = {*re.findall(r"\w+", source)}, strings(source)
             if self._table.name.rpartition(".")[2].strip('"') not in words:
@@ -721,7 +722,7 @@ class _Filler:
             choices = {
                 name: [..., *([None] * self._may_be_null(column)), *of_literals(column, texts)]
                 for name, column in self._table.columns.items()
-                if name in words and name not in self._key_columns
+                if name in words and name not in self._key_columns and name not in given
             }
             for chosen in islice(product(*choices.values()), 1, MOST_NAMED):
                 named = dict(zip(choices, chosen, strict=True))

@@ -578,8 +578,10 @@ op.execute("INSERT INTO kind VALUES ('other')")
 op.execute("ALTER TABLE staff ADD hired date, ADD facts jsonb, ADD kind text REFERENCES kind")
 """
     update = f"UPDATE staff SET wage = 1 WHERE {condition}"
-    (changed,) = probe(f'op.execute("{update}")', earlier=earlier).undeclared_changes("")
+    revision = probe(f'op.execute("{update}")', earlier=earlier)
+    (changed,) = revision.undeclared_changes("")
     assert "rows of staff. Declare the columns" in changed
+    assert any(text.startswith("[every-row]") for text in revision.broken_rules())
 
 
 # Each works on no rows, and on those that an application writes.
