@@ -366,7 +366,10 @@ def _insert_copies(
     """Insert copies of a row with other keys."""
     late = {own for r in table.references if r.is_late for own, _ in r.pairs}
     copied = [
-        sql.SQL("CAST({} AS {})").format(sql.Identifier("key", name), sql.Identifier(column.type))
+        # A CHECK may demand NULL.
+        sql.SQL("CASE WHEN {} IS NOT NULL THEN CAST({} AS {}) END").format(
+            sql.Identifier("one", name), sql.Identifier("key", name), sql.Identifier(column.type)
+        )
         if name in keys
         else sql.SQL("NULL" if name in late and not column.not_null else "{}").format(
             sql.Identifier("one", name)

@@ -214,6 +214,18 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         "",
         "or every row like one that it changes",
     ),
+    "an UPDATE of rows of one kind": (
+        "every-row",
+        "op.execute(\"UPDATE note SET text = 'x' WHERE book IS NOT NULL\")",
+        """
+op.execute('''CREATE TABLE note (
+    id int PRIMARY KEY, text text, kind text NOT NULL CHECK (kind IN ('any', 'book', 'author')),
+    book uuid UNIQUE REFERENCES book CHECK ((kind = 'book') = (book IS NOT NULL)),
+    author uuid UNIQUE REFERENCES author CHECK ((kind = 'author') = (author IS NOT NULL))
+)''')
+""",
+        "or every row like one that it changes",
+    ),
     "an UPDATE beside a new column": (
         "every-row scan-under-lock",
         f"{ADD_COLUMN}\nop.execute(\"UPDATE staff SET note = '' WHERE nickname IS NULL\")",
