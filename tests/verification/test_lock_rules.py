@@ -337,6 +337,12 @@ op.execute('''CREATE TABLE note (
         'op.execute("CREATE FUNCTION twice(integer) RETURNS integer RETURN 2 * $1")',
         "drops twice(integer), which",
     ),
+    "a sequence of its own": (
+        "drop-or-rename",
+        'op.execute("DROP SEQUENCE probe")',
+        'op.execute("CREATE SEQUENCE probe")',
+        "drops probe, which",
+    ),
     "COPY outside a transaction": (
         "every-row",
         indented(
