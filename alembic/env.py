@@ -45,6 +45,7 @@ def configure(**options: Any) -> None:
     """Configure Alembic: compare everything with the models, one transaction per migration."""
     context.configure(
         target_metadata=Base.metadata,
+        autogenerate_plugins=["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
         compare_type=True,
         compare_server_default=True,
         render_item=render_type,

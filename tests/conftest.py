@@ -40,11 +40,16 @@ _SERVER = pytest.StashKey[ExitStack]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--tools``."""
+    """Add ``--tools`` and ``--ordinary``."""
     parser.addoption(
         "--tools",
         action="store_true",
         help="measure how much drift other tools report: tests/verification/test_other_tools.py",
+    )
+    parser.addoption(
+        "--ordinary",
+        action="store_true",
+        help="run the suite on each change of tests/migrations/test_ordinary_changes.py",
     )
 
 

@@ -3,8 +3,11 @@
 import inspect
 from pathlib import Path
 
-from models import Base
+from sqlalchemy import select
+
+from models import Base, BotConfig, BotState, BotStatus, Trade, User
 from models.database import make_engine
+from models.queries import user_by_email
 from tests.rows import ROWS
 from tests.workload import BotWorkload
 from verification import Project
@@ -26,5 +29,21 @@ PROJECT = Project(
         for mapper in Base.registry.mappers
     },
     workload=BotWorkload(),
+    tests=(
+        "tests/schema/test_specification.py",
+        "tests/schema/test_constraints.py",
+        "tests/schema/test_migrations_match_models.py::test_models_and_migrations",
+        "tests/application/test_accounts.py::test_each_personal_column_is_erased",
+    ),
+    queries={
+        "user by email": user_by_email(ROWS["users"][1]["email"]).with_only_columns(User.id),
+        "trade by order": select(Trade.id).where(
+            Trade.binance_order_id == ROWS["trades"][0]["binance_order_id"]
+        ),
+        "running bots": select(BotState.id).where(BotState.status == BotStatus.RUNNING),
+        "markets": select(BotConfig.id).where(
+            BotConfig.symbol == ROWS["bot_configs"][0]["symbol"]
+        ),
+    },
 )
 HISTORY, HEAD = PROJECT.history, PROJECT.head

@@ -28,11 +28,11 @@ def relationships(session: Session) -> None:
     assert_type(BotState().config, BotConfig)
 
 
-def columns(user: User, key: ApiKey, bot: BotConfig, state: BotState, trade: Trade) -> None:
+def columns(user: User, bot: BotConfig, state: BotState, trade: Trade) -> None:
     assert_type(user.email, str)
     assert_type(user.is_active, bool)
     assert_type(user.created_at, datetime)
-    assert_type(key.label, str | None)
+    assert_type(state.last_error_message, str | None)
     assert_type(bot.initial_capital, Decimal | None)
     assert_type(bot.max_daily_trades, int | None)
     assert_type(state.last_run_at, datetime | None)

@@ -2,13 +2,16 @@
 
 ``lines`` writes the lines of the docstring that are measured, where they are missing or wrong:
 Locks, Downgrade locks, Upgrade, Old code, Downgrade.
-``check`` reports everything that the suite would say about revisions. ``seal`` records their code
-in the sum file, as the last step before they land. Without revisions: those that are not sealed.
+``check`` reports everything that the suite would say about revisions, and runs the project's quick
+tests, such as of models and rows. ``seal`` records their code in the sum file, as the last step
+before they land. Without revisions: those that are not sealed.
 
 The server is the one that TEST_DATABASE_URL names, else a temporary embedded one.
 """
 
 import argparse
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -55,6 +58,8 @@ def run(project: Project, command: str, names: list[str]) -> int:
     with databases_of(project) as databases:
         for script in chosen:
             failed |= (write if command == "lines" else check)(databases, script)
+        if command == "check" and project.tests:
+            failed |= not passes_tests(project)
     return int(failed)
 
 
@@ -73,7 +78,8 @@ def write(databases: Databases, script: Script) -> bool:
     correct(Path(script.path), wrong)
     report = [each.line or f"deleted {each.start}" for each in wrong]
     unknown = [*dict.fromkeys(text for text in found if not isinstance(text, WrongLine))]
-    print(f"{databases.project.path(script)}:", *report, *unknown, sep="\n")  # noqa: T201
+    result = [*report, *unknown] or ["No line that is measured is missing or wrong."]
+    print(f"{databases.project.path(script)}:", *result, sep="\n")  # noqa: T201
     return bool(unknown)
 
 
@@ -92,6 +98,23 @@ def check(databases: Databases, script: Script) -> bool:
         if any(problem.startswith(f"upgrade() of {path} ") for problem in found):
             break  # The others would fail as well.
     return bool(printed)
+
+
+def passes_tests(project: Project) -> bool:
+    """Run the project's quick tests; print what fails, and return whether nothing does."""
+    options = ["-q", "--no-header", "--tb=line", "-rN", "-p", "no:cacheprovider"]
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *project.tests],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    title = "agrees with models, specification and rows"
+    print(f"{'FAILED' if result.returncode else 'ok    '} {title}")  # noqa: T201
+    if result.returncode:
+        print(re.split(r"=+ FAILURES =+\n", result.stdout)[-1], result.stderr)  # noqa: T201
+    return not result.returncode
 
 
 @contextmanager

@@ -15,6 +15,17 @@ from trading_bot_schema.drift.catalogue import (
 from verification.databases import sync_engine
 from verification.history import Databases
 
+ADVICE = {
+    r"database: .* NOT VALID; \(only here\)": (
+        "A constraint is NOT VALID: VALIDATE it in a revision, in a transaction of its own."
+    ),
+    r"(TRIGGER|FUNCTION) .*\n  models:   -": (
+        "The models lack a function or trigger: give its statement to the event of a table, as in"
+        " “Add a function or a trigger”."
+    ),
+}
+"""By a pattern of the differences: what to do about them."""
+
 
 class Conformance:
     """Compares databases with the models."""
@@ -36,7 +47,10 @@ class Conformance:
     def differences(self, catalogue: Catalogue) -> str:
         """Return the differences of a catalogue from the models."""
         sides = ("models", "database")
-        return differences(self.models, catalogue, sides, self._files, self.unordered)
+        report = differences(self.models, catalogue, sides, self._files, self.unordered)
+        advice = [text for pattern, text in ADVICE.items() if re.search(pattern, report)]
+        guide = f"See {self._project.guide_name}."
+        return "\n".join([report, *advice, *([guide] if advice else [])])
 
     def _files(self, sql: str) -> str:
         """Return the files to check for an object."""

@@ -42,7 +42,9 @@ def insert_all(url: str, project: Project) -> None:
                         insert(connection, table, existing)
                 except psycopg.Error as error:
                     reason = str(error).partition("\n")[0]
-                    raise RowsError(f"{project.rows_file}: {table}: {reason}: {row}") from error
+                    name, value = next(iter(row.items()))
+                    where = f"{project.rows_file}, the row of {table} with {name} = {value!r}"
+                    raise RowsError(f"{where}: {reason}") from error
 
 
 def _lenient(base: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from alembic.script import Script
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from trading_bot_schema.docstrings import DocstringError
 from verification import lint, old_code, reading
@@ -20,6 +20,7 @@ from verification.observed_revision import ObservedRevision
 from verification.old_code import line, plans
 from verification.round_trip import undeclared
 from verification.rows import RowsError
+from verification.rules import safe_form
 
 Guarantee = Callable[[Databases, Script], Iterator[str]]
 
@@ -85,8 +86,12 @@ def problems(guarantee: Guarantee, databases: Databases, script: Script) -> list
     """Return what a guarantee yields, or why this revision, or one before it, cannot run."""
     try:
         return list(guarantee(databases, script))
-    except (DocstringError, RowsError) as error:
+    except DocstringError as error:
         return [str(error)]
+    except RowsError as error:
+        sql = getattr(error.__cause__, "statement", "")
+        alters = sql.startswith("ALTER TABLE")
+        return [f"{error} {safe_form(sql, databases.project) if alters else sql}".strip()]
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{guarantee.__name__}(), at {last.filename}:{last.lineno}"
@@ -95,4 +100,6 @@ def problems(guarantee: Guarantee, databases: Databases, script: Script) -> list
         if isinstance(error, DBAPIError):
             reason = str(error.orig).partition("\n")[0]
             statement = " ".join((error.statement or "").split())[:120]
+            if isinstance(error, (DataError, IntegrityError)):
+                reason += ". Tables may have such rows: resolve them before, or in the statement"
         return [" ".join(f"{what}: {reason}. {statement}".split())]

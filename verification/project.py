@@ -60,6 +60,13 @@ class Project:
     model_files: Mapping[str, str] = field(default_factory=dict)
     """The file of each table's model, for messages."""
     workload: Workload | None = None
+    queries: Mapping[str, Executable] = field(default_factory=dict)
+    """Queries of the application with values of ``rows``, by the name for ``Old code: breaks:``.
+
+    For those that find a row by the value of a text: a revision may change how it is written.
+    """
+    tests: Sequence[str] = ()
+    """Quick tests of what a revision needs besides itself, as arguments of pytest."""
     version_table: str = "alembic_version"
     lock_timeout: int = 500
     """The longest wait for a lock that a revision may set, in milliseconds."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from trading_bot_schema.docstrings import acceptances, strongest
 from verification.observation import STRONG, Observation, Statement
+from verification.project import Project
 
 MAINTENANCE = "SHARE UPDATE EXCLUSIVE"
 """The lock of VALIDATE CONSTRAINT and similar, which blocks neither reads nor writes."""
@@ -169,7 +170,8 @@ def _under_locks(observation: Observation, statements: list[Statement]) -> Itera
                 f"{statement.short}: requests {_named(requested)}, after"
                 f" {'; '.join(s.short for s in scans.values())} has read all rows of"
                 f" {' and '.join(scans)}. If the lock is not available at once, the scan is"
-                f" repeated at each attempt. {TWO_REVISIONS} {_safe_form(observation, statement)}",
+                f" repeated at each attempt. {TWO_REVISIONS}"
+                f" {safe_form(statement.sql, observation.project)}",
             )
         held |= requested
         maintained |= {t for t, locks in statement.locks.items() if MAINTENANCE in locks}
@@ -183,7 +185,7 @@ def _under_locks(observation: Observation, statements: list[Statement]) -> Itera
                 frozenset({table}),
                 f"{statement.short}: validates a constraint in the transaction that added it, so"
                 f" all rows of {table} are read under {_named(held)}."
-                f" {_safe_form(observation, statement)}",
+                f" {safe_form(statement.sql, observation.project)}",
             )
         for rule, effect, tables in (
             ("scan-under-lock", "reads all rows of", statement.read - statement.rewritten),
@@ -194,7 +196,7 @@ def _under_locks(observation: Observation, statements: list[Statement]) -> Itera
                     rule,
                     frozenset({table}),
                     f"{statement.short}: {effect} {table} under {_named(held)}."
-                    f" {_safe_form(observation, statement)}",
+                    f" {safe_form(statement.sql, observation.project)}",
                 )
 
 
@@ -217,7 +219,7 @@ def _second_table(
                 frozenset({table, *others}),
                 f"{statement.short}: requests {requested[table]} on {table} while the transaction"
                 f" holds {_named(others)} for as long as it waits. {TWO_REVISIONS}"
-                f" {_safe_form(observation, statement)}",
+                f" {safe_form(statement.sql, observation.project)}",
             )
 
 
@@ -239,14 +241,14 @@ def _changed_rows(observation: Observation, statements: list[Statement]) -> Iter
                 f"{largest.short}: changes every row of {table} in one transaction, or every row"
                 " like one that it changes, under"
                 f" {locks.get(table, 'ROW EXCLUSIVE')} on {table}; each row stays locked until its"
-                f" end. {_safe_form(observation, largest)}",
+                f" end. {safe_form(largest.sql, observation.project)}",
             )
         elif locks:
             yield Violation(
                 "rows-under-lock",
                 frozenset({table}),
                 f"{largest.short}: changes rows of {table} in the transaction that holds"
-                f" {_named(locks)}. {TWO_REVISIONS} {_safe_form(observation, largest)}",
+                f" {_named(locks)}. {TWO_REVISIONS} {safe_form(largest.sql, observation.project)}",
             )
 
 
@@ -277,10 +279,9 @@ def _named(locks: dict[str, str]) -> str:
     return f"{names}, which block{'s' if len(locks) == 1 else ''} {reads}"
 
 
-def _safe_form(observation: Observation, statement: Statement) -> str:
+def safe_form(sql: str, project: Project) -> str:
     """Return the safe form of a statement."""
     section, summary = next(
-        (form for pattern, form in SAFE_FORMS if re.search(pattern, statement.sql, re.IGNORECASE)),
-        ANY_FORM,
+        (form for pattern, form in SAFE_FORMS if re.search(pattern, sql, re.IGNORECASE)), ANY_FORM
     )
-    return f"Safe: {summary}. See “{section}” in {observation.project.guide_name}."
+    return f"Safe: {summary}. See “{section}” in {project.guide_name}."

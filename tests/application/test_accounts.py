@@ -26,7 +26,7 @@ async def _users(engine: AsyncEngine) -> None:
         bot.name = "Ada's bot"
         bot.owner.email = "ada@example.com"
         idle = factories.bot_config(owner=bot.owner, name="Ada's other bot")
-        key = factories.api_key(owner=bot.owner, label="Ada's key")
+        key = factories.api_key(owner=bot.owner)
         session.add_all([bot, idle, key, factories.trade(bot)])
         await session.flush()
         other = factories.running_bot(last_error_message="x")
@@ -37,7 +37,7 @@ async def content(engine: AsyncEngine) -> str:
     async with AsyncSession(engine) as session:
         rows = [
             (await session.execute(text(f"SELECT t::text FROM {table} t ORDER BY 1"))).all()
-            for table in ("users", "api_keys", "bot_configs", "bot_states", "trades")
+            for table in specification.tables()
         ]
         return str(rows)
 

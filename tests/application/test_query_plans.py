@@ -1,7 +1,6 @@
 """Each hot query uses its index and reads few pages."""
 
 import random
-from collections.abc import Callable
 
 import pytest
 from sqlalchemy import Engine, text
@@ -9,7 +8,8 @@ from sqlalchemy import Engine, text
 from models.queries.scheduling import tick_statement
 from tests.support import data
 from tests.support.hot_queries import hot_queries
-from verification import databases
+from tests.trading_bot import PROJECT
+from verification import Databases, databases
 from verification.query_plans import explain
 
 TRADES = 30_000
@@ -57,12 +57,14 @@ Filled = tuple[Engine, data.Dataset]
 
 
 @pytest.fixture(scope="module")
-def filled(make_database: Callable[[str], str], migrated_template: str) -> Filled:
-    """Four hundred users, a hundred running bots, a hundred days of trades."""
+def filled(database_at: Databases) -> Filled:
+    """Four hundred users, a hundred running bots, a hundred days of trades, then migrated."""
     dataset = data.Dataset(users=400, bots=2_000, running=100, period=TRADES, trades_per_day=300)
-    url = make_database(migrated_template)
+    url = database_at.at(PROJECT.history[0].revision)
     data.fill(url, dataset)
     data.fill_trades(url, dataset, 0, TRADES)
+    PROJECT.migrate(url)
+    databases.execute(url, "VACUUM FULL")
     data.vacuum(url)
     return databases.sync_engine(url), dataset
 

@@ -33,9 +33,7 @@ def _user(**values: Any) -> User:
 FAILING: dict[str, Callable[[], list[Any]]] = {
     "duplicate key": lambda: [_user(), _user()],
     "check constraint": lambda: [_user(email="")],
-    "foreign key": lambda: [
-        ApiKey(user_id=0, encrypted_api_key=PEM, encrypted_secret_key=PEM, label=SECRET)
-    ],
+    "foreign key": lambda: [ApiKey(user_id=0, encrypted_api_key=PEM, encrypted_secret_key=PEM)],
     "not null": lambda: [ApiKey(encrypted_api_key=PEM, encrypted_secret_key=PEM)],
     "too long": lambda: [_user(email=SECRET * 50)],
     "not a number": lambda: [ApiKey(user_id=PEM, encrypted_api_key=PEM, encrypted_secret_key=PEM)],

@@ -60,6 +60,9 @@ PROBE = """
     times: Mapped[Any] = mapped_column(ARRAY(AwareDateTime), nullable=True)
     pause: Mapped[Any] = mapped_column(Interval, nullable=True)
     wait: Mapped[Any] = mapped_column(decorated(Interval), nullable=True)
+
+from sqlalchemy import CheckConstraint
+User.__table__.append_constraint(CheckConstraint("probe <> 'x'", name="probe_known"))
 """
 MESSAGES = ('Say """this""" or \\N', '"', "", None)
 DRAFTS = f"""
@@ -100,6 +103,7 @@ def test_drafts_run_as_they_are(todays_database: str, tmp_path: Path) -> None:
     probe, *empty = [path.read_text() for path in sorted({*versions.glob("*.py")} - earlier)]
     assert 'sa.Column("probed_at", sa.DateTime(timezone=True), nullable=True)' in probe
     assert 'op.create_index(op.f("ix_users_probe")' in probe
+    assert 'op.create_check_constraint(op.f("ck_users_probe_known"), "users"' in probe
     assert "###" not in probe
     assert [content.partition("\n")[0] for content in empty] == TITLES
     assert all("import sqlalchemy as sa\nfrom alembic import op\n" in each for each in empty)

@@ -70,15 +70,15 @@ def test_migrating_without_a_checkout(
     server: str,
     make_role: Callable[..., str],
 ) -> None:
-    """By command and by an application; then ``plan`` and ``drift``, by a role that only reads."""
+    """By command and by an application; ``drift`` and ``plan`` by a role that only reads."""
     reader = databases.as_role(empty_database, make_role(member_of="pg_read_all_data"))
     (tmp_path / "application.py").write_text(APPLICATION)
     for url, command, output in (
         (empty_database, ("trading_bot_schema", "upgrade", "head"), ""),
         (empty_database, ("trading_bot_schema", "check"), "No new upgrade operations detected."),
+        (reader, ("trading_bot_schema", "drift", "--scratch", server), "No drift"),
         (empty_database, ("application",), f"{HISTORY[-2].revision}\n"),
         (reader, ("trading_bot_schema", "plan"), "It would run."),
-        (reader, ("trading_bot_schema", "drift", "--scratch", server), "No drift"),
     ):
         result = commandline.run(
             *command, cwd=tmp_path, PYTHONPATH=str(installed), DATABASE_URL=url

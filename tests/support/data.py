@@ -131,7 +131,7 @@ class Dataset:
 
 
 def fill(url: str, dataset: Dataset) -> None:
-    """Fill a migrated database with users, API keys, bots and their states."""
+    """Fill a database at the first revision with users, API keys, bots and their states."""
     with _connect(url) as connection:
         connection.execute(
             "INSERT INTO users (email, hashed_password)"

@@ -70,14 +70,19 @@ def test_a_failure_names_the_revision_and_the_others_are_checked(
     connected = 'op.get_bind().execute(sa.text("SELECT 1")).all()'
     repeated = "A probe.\n\nOld code: works.\nOld code: works."
     revisions.add("probe", connected, 'op.drop_table("nosuch")', docstring=repeated)
+    required = 'op.add_column("book", sa.Column("note", sa.Text(), nullable=False))'
+    revisions.add("required", required, DROP_COLUMN.format("book", "note"))
     revisions.add("later", DROP_COLUMN.format("book", "nosuch"))
-    assert run(revisions.project, "check", ["probe", "later"]) == 1
+    assert run(revisions.project, "check", ["probe", "required", "later"]) == 1
     printed = capsys.readouterr().out
     for message in (
         "probe.py: upgrade checked:probe --sql fails: AttributeError: 'NoneType' object has",
         'probe.py: downgrade() of probe.py fails: table "nosuch" does not exist. DROP TABLE',
         "probe.py: The line Old code: is missing, or differs from what happens. The docstring"
         " should have:\n\nOld code: works.\n",
+        "required.py: required.py fails on the rows that were generated, so that what it does is"
+        ' unknown: (psycopg.errors.NotNullViolation) column "note" of relation "book" contains',
         'later.py: upgrade() of later.py fails: column "nosuch" of relation "book" does',
     ):
         assert printed.count(message) == 1, printed
+    assert "Safe: add the column without a default, fill it in batches. See “Make a col" in printed

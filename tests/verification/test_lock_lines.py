@@ -92,11 +92,6 @@ def test_a_wrong_line_is_refused(text: str, observed: Observation, paste: str) -
     assert check_upgrade(wrong.line, observed) == []
 
 
-def test_a_docstring_without_the_line() -> None:
-    (wrong,) = check_upgrade("A revision.", observation())
-    assert wrong.line == "Locks: none."
-
-
 def test_a_downgrade_takes_no_more_than_the_line_declares() -> None:
     assert check_downgrade(f"Locks: {BRIEFLY}.", ADDS) == []
     assert check_downgrade(f"Locks: {BRIEFLY}.", DROPS) == []

@@ -1,9 +1,14 @@
 """How old code runs on the new schema is observed, and the line to paste is right."""
 
+from dataclasses import replace
+from uuid import UUID
+
 import pytest
+from sqlalchemy import select
 
 from tests.support.probe_revisions import Revisions
 from tests.verification.project import LIBRARY
+from tests.verification.schema.models import author
 from trading_bot_schema.docstrings import OldCode
 from trading_bot_schema.embedded import TEMPORARY_PREFIX
 from verification import Databases, old_code
@@ -128,6 +133,29 @@ def test_what_is_unwritten_is_optional(
     databases = owned_databases.of(revisions.project)
     (message,) = problems(leaves_old_code_working, databases, script)
     assert message.startswith(f"Unwritten: {name}: it should name columns that exist")
+
+
+@pytest.mark.parametrize(
+    ("change", "sought", "expected"),
+    [
+        ("author SET name = lower(name)", "Ursula K. Le Guin", "breaks: author by name."),
+        ("author SET name = lower(name)", "nobody", "finds no row before"),
+        (f"author SET id = '{UUID(int=2)}'", "Ursula K. Le Guin", "breaks: rows of author."),
+    ],
+)
+def test_a_query_of_the_application(
+    change: str, sought: str, expected: str, revisions: Revisions, owned_databases: Databases
+) -> None:
+    """It finds a row by the text that a data migration writes in another way."""
+    revisions.add("probe", f"""op.execute("UPDATE {change} WHERE name <> 'x'")""")
+    project = replace(
+        revisions.project,
+        rows={"author": [{"id": UUID(int=1), "name": "Ursula K. Le Guin"}]},
+        queries={"author by name": select(author.c.id).where(author.c.name == sought)},
+    )
+    script = project.scripts.get_revision("probe")
+    (message,) = problems(leaves_old_code_working, owned_databases.of(project), script)
+    assert expected in message
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from trading_bot_schema.docstrings import OldCode, unwritten
 from verification.databases import execute, sync_engine
 from verification.history import Databases
+from verification.old_code import queries
 from verification.old_code.statements import (
     Outcome,
     StatementCase,
@@ -50,12 +51,13 @@ def of_revision(databases: Databases, script: Script) -> OldCode:
 
     The databases must belong to the role that migrates, and have an application's role.
     """
-    return observe(
+    outcome = observe(
         databases,
         databases.filled_template(*before(script)),
         lambda url: databases.project.migrate(url, script.revision),
         unwritten(script.longdoc),
     )
+    return replace(outcome, breaks=outcome.breaks | queries.broken_by(databases, script))
 
 
 def observe(
@@ -75,14 +77,19 @@ def observe(
     try:
         outcome = _run(databases, prepared, upgrade)
         fails = False
+        table = ""
     except DBAPIError as error:
         if not str(getattr(error.orig, "sqlstate", "")).startswith(REFUSALS):
             raise
         fails = True
+        table = getattr(getattr(error.orig, "diag", None), "table_name", "") or ""
     if not fails and not outcome.breaks:
         return outcome
     # Once more, with only the rows that the revision accepts, to find the other failures.
     refused = _refused_rows(databases, prepared, upgrade)
+    if table and not any(refused.values()):
+        # No constraint does, but the statements, such as those that make two rows alike.
+        return OldCode(frozenset({f"rows of {table}"}))
     if any(refused.values()) or fails:
         prepared = _prepared(databases, template, refused, unwritten)
         outcome = _run(databases, prepared, upgrade, refused if fails else None)
