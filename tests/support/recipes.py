@@ -9,15 +9,15 @@ from alembic.config import Config
 
 from tests.trading_bot import ROOT
 
-GUIDE = ROOT / "docs" / "recipes.md"
+GUIDE, SCALE = ROOT / "docs" / "recipes.md", ROOT / "docs" / "scale.md"
 _REVISION = '''"""{docstring}
 {identifiers}"""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = {revision!r}
-down_revision = {down_revision!r}
+revision = "{revision}"
+down_revision = "{down_revision}"
 {code}'''
 
 
