@@ -52,7 +52,7 @@ def run(project: Project, command: str, names: list[str]) -> int:
         return 0
     chosen = scripts(project, names)
     if not chosen:
-        print("All revisions are sealed: name one.")  # noqa: T201
+        print("All revisions are sealed: name one, or draft one (see CONTRIBUTING.md).")  # noqa: T201
         return 0
     failed = False
     with databases_of(project) as databases:

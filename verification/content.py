@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 from psycopg.abc import Buffer
 from psycopg.rows import dict_row
-from psycopg.types.datetime import TimestampLoader
+from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
 
 from verification.databases import insert
 from verification.project import Project
@@ -47,21 +47,28 @@ def insert_all(url: str, project: Project) -> None:
                     raise RowsError(f"{where}: {reason}") from error
 
 
-class _AnyTimestamp(TimestampLoader):
-    """Returns the text of a time that Python cannot represent, as in the year 10000."""
+def _lenient(base: Any) -> Any:
+    """Return a loader that returns the text of a time that Python lacks: infinity, year 10000."""
 
-    def load(self, data: Buffer) -> Any:
-        try:
-            return super().load(data)
-        except psycopg.DataError:
-            return bytes(data).decode()
+    class Lenient(base):  # type: ignore[misc]
+        def load(self, data: Buffer) -> Any:
+            try:
+                return super().load(data)
+            except psycopg.DataError:
+                return bytes(data).decode()
+
+    return Lenient
+
+
+MOMENTS = {"date": DateLoader, "timestamp": TimestampLoader, "timestamptz": TimestamptzLoader}
 
 
 def content(url: str, *, versions: bool = False) -> dict[str, Rows]:
     """Read all rows, with their versions if asked for."""
     columns = f'*, xmin::text AS "{VERSION}"' if versions else "*"
     with psycopg.connect(url, row_factory=dict_row) as connection:
-        connection.adapters.register_loader("timestamp", _AnyTimestamp)
+        for name, loader in MOMENTS.items():
+            connection.adapters.register_loader(name, _lenient(loader))
         return {
             table["name"]: {
                 tuple((name, row[name]) for name in table["key"]) or ((WITHOUT_KEY, number),): row

@@ -106,7 +106,9 @@ NAMES = """
 WITH relation AS (
     SELECT c.oid, c.oid::regclass::text AS name
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p', 'v', 'm') AND NOT c.relispartition AND n.nspname !~ '^pg_'
+    WHERE NOT c.relispartition AND n.nspname !~ '^pg_'
+        AND (c.relkind IN ('r', 'p', 'v', 'm') OR c.relkind = 'S' AND NOT EXISTS ( -- of a column
+            SELECT FROM pg_depend WHERE objid = c.oid AND deptype IN ('a', 'i')))
         AND n.nspname <> 'information_schema' AND c.relname <> %s
 )
 SELECT oid::bigint, 0, name, '' FROM relation

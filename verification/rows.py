@@ -161,8 +161,9 @@ def refused(project: Project, script: Script, error: Exception) -> RowsError:
     """Return the error for a revision that runs on empty tables only."""
     return RowsError(
         f"{project.path(script)} fails on the rows that were generated, so that what it does is"
-        f" unknown: {str(error).splitlines()[0]}. If it is right, and rows of the application are"
-        f" others: Give rows on which it works in {project.rows_file}, the first of each table."
+        f" unknown: {str(error).splitlines()[0]}. If it is right, the rows are not like the"
+        f" application's. Give rows on which it works in {project.rows_file}, the first of each"
+        " table."
     )
 
 
@@ -366,7 +367,10 @@ def _insert_copies(
     """Insert copies of a row with other keys."""
     late = {own for r in table.references if r.is_late for own, _ in r.pairs}
     copied = [
-        sql.SQL("CAST({} AS {})").format(sql.Identifier("key", name), sql.Identifier(column.type))
+        # A CHECK may demand NULL.
+        sql.SQL("CASE WHEN {} IS NOT NULL THEN CAST({} AS {}) END").format(
+            sql.Identifier("one", name), sql.Identifier("key", name), sql.Identifier(column.type)
+        )
         if name in keys
         else sql.SQL("NULL" if name in late and not column.not_null else "{}").format(
             sql.Identifier("one", name)
@@ -714,6 +718,7 @@ class _Filler:
 
         A condition such as ``status = 'new' AND sent_at IS NULL`` compares several columns.
         """
+        given = {*self._written[0]} if self._plain and self._written else set()
         for source in self._sources:
             words, texts = {*re.findall(r"\w+", source)}, strings(source)
             if self._table.name.rpartition(".")[2].strip('"') not in words:
@@ -721,7 +726,7 @@ class _Filler:
             choices = {
                 name: [..., *([None] * self._may_be_null(column)), *of_literals(column, texts)]
                 for name, column in self._table.columns.items()
-                if name in words and name not in self._key_columns
+                if name in words and name not in self._key_columns and name not in given
             }
             for chosen in islice(product(*choices.values()), 1, MOST_NAMED):
                 named = dict(zip(choices, chosen, strict=True))

@@ -94,7 +94,7 @@ def of_literals(column: Column, texts: Iterable[str]) -> list[Any]:
     if column.type == "bool":
         return [True, False]
     if column.type in ("json", "jsonb"):
-        return [dict.fromkeys(found, 1), dict.fromkeys(found, "a")] if found else []
+        return [dict.fromkeys(found, value) for value in (1, 2**63, "a") if found]
     if column.type in ("timestamptz", "timestamp", "date"):
         return [*_around(found)]
     if column.type == "uuid":

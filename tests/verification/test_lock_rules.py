@@ -214,6 +214,18 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         "",
         "or every row like one that it changes",
     ),
+    "an UPDATE of rows of one kind": (
+        "every-row",
+        "op.execute(\"UPDATE note SET text = 'x' WHERE book IS NOT NULL\")",
+        """
+op.execute('''CREATE TABLE note (
+    id int PRIMARY KEY, text text, kind text NOT NULL CHECK (kind IN ('any', 'book', 'author')),
+    book uuid UNIQUE REFERENCES book CHECK ((kind = 'book') = (book IS NOT NULL)),
+    author uuid UNIQUE REFERENCES author CHECK ((kind = 'author') = (author IS NOT NULL))
+)''')
+""",
+        "or every row like one that it changes",
+    ),
     "an UPDATE beside a new column": (
         "every-row scan-under-lock",
         f"{ADD_COLUMN}\nop.execute(\"UPDATE staff SET note = '' WHERE nickname IS NULL\")",
@@ -324,6 +336,12 @@ DANGEROUS: dict[str, tuple[str, str, str, str]] = {
         'op.execute("CREATE VIEW probe AS SELECT name FROM staff")\n'
         'op.execute("CREATE FUNCTION twice(integer) RETURNS integer RETURN 2 * $1")',
         "drops twice(integer), which",
+    ),
+    "a sequence of its own": (
+        "drop-or-rename",
+        'op.execute("DROP SEQUENCE probe")',
+        'op.execute("CREATE SEQUENCE probe")',
+        "drops probe, which",
     ),
     "COPY outside a transaction": (
         "every-row",
@@ -578,8 +596,10 @@ op.execute("INSERT INTO kind VALUES ('other')")
 op.execute("ALTER TABLE staff ADD hired date, ADD facts jsonb, ADD kind text REFERENCES kind")
 """
     update = f"UPDATE staff SET wage = 1 WHERE {condition}"
-    (changed,) = probe(f'op.execute("{update}")', earlier=earlier).undeclared_changes("")
+    revision = probe(f'op.execute("{update}")', earlier=earlier)
+    (changed,) = revision.undeclared_changes("")
     assert "rows of staff. Declare the columns" in changed
+    assert any(text.startswith("[every-row]") for text in revision.broken_rules())
 
 
 # Each works on no rows, and on those that an application writes.
