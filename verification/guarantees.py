@@ -89,7 +89,7 @@ def problems(guarantee: Guarantee, databases: Databases, script: Script) -> list
     except DocstringError as error:
         return [str(error)]
     except RowsError as error:
-        sql = getattr(error.__cause__, "statement", "")
+        sql = " ".join((getattr(error.__cause__, "statement", None) or "").split())
         alters = sql.startswith("ALTER TABLE")
         return [f"{error} {safe_form(sql, databases.project) if alters else sql}".strip()]
     except Exception as error:

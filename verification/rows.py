@@ -161,8 +161,9 @@ def refused(project: Project, script: Script, error: Exception) -> RowsError:
     """Return the error for a revision that runs on empty tables only."""
     return RowsError(
         f"{project.path(script)} fails on the rows that were generated, so that what it does is"
-        f" unknown: {str(error).splitlines()[0]}. If it is right, and rows of the application are"
-        f" others: Give rows on which it works in {project.rows_file}, the first of each table."
+        f" unknown: {str(error).splitlines()[0]}. If it is right, the rows are not like the"
+        f" application's. Give rows on which it works in {project.rows_file}, the first of each"
+        " table."
     )
 
 

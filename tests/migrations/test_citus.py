@@ -21,10 +21,10 @@ from alembic import command
 from sqlalchemy import make_url
 
 from models import Base
-from tests.migrations.test_scale import route
 from tests.support.data import Dataset, fill, fill_trades
 from tests.support.factories import MINIMAL_ROWS
 from tests.support.probe_revisions import Revisions
+from tests.support.recipes import SCALE, recipes
 from tests.trading_bot import HEAD, ROOT
 from trading_bot_schema.drift import scratch
 from trading_bot_schema.drift.catalogue import snapshot
@@ -35,6 +35,7 @@ from verification.databases import database, execute, insert, scalar
 pytestmark = pytest.mark.skipif(
     "TEST_CITUS_URL" not in os.environ, reason="TEST_CITUS_URL names no coordinator"
 )
+(ROUTE,) = recipes(SCALE).values()
 TRADES = 50_000
 BEFORE_ORDER_TYPES = "3f8a6c2d417e"
 """A landed revision; those after it lock trades."""
@@ -113,7 +114,7 @@ def test_the_route_loses_nothing(coordinator: str, revisions: Revisions) -> None
     fill(coordinator, dataset)
     fill_trades(coordinator, dataset, 0, TRADES)
     before = rows(coordinator)
-    names = [script.revision for script in revisions.add_recipe(route())]
+    names = [script.revision for script in revisions.add_recipe(ROUTE)]
     with ThreadPoolExecutor() as threads:
         for name in names:
             stop = Event()
@@ -150,7 +151,7 @@ def test_the_route_loses_nothing(coordinator: str, revisions: Revisions) -> None
 
 
 def test_the_operations_run_there(coordinator: str, revisions: Revisions) -> None:
-    revisions.add_recipe(route())
+    revisions.add_recipe(ROUTE)
     command.upgrade(revisions.config, "head")
     without = [f"--deselect=tests/application/{name}" for name in NOT_ON_CITUS]
     result = subprocess.run(

@@ -1,16 +1,28 @@
-"""The recipes of the guide pass what landed revisions pass, in their order."""
+"""The recipes of the guide and the route to Citus pass what landed revisions pass.
+
+They follow a landed revision, which never changes.
+"""
 
 import re
+from pathlib import Path
 
 import pytest
 
+from tests.operations import landed
+from tests.support import commandline
 from tests.support.probe_revisions import Revisions
-from tests.support.recipes import GUIDE, recipes
+from tests.support.recipes import GUIDE, SCALE, recipes
+from tests.trading_bot import ROOT
 from verification import GUARANTEES, Databases
 from verification.rules import ANY_FORM, RULES, SAFE_FORMS
 
 PAGE = GUIDE.read_text(encoding="utf-8")
-RECIPES = recipes()
+RECIPES = recipes() | recipes(SCALE)
+
+
+@pytest.fixture
+def revisions(tmp_path: Path) -> Revisions:
+    return Revisions(landed.PROJECT, tmp_path)
 
 
 @pytest.mark.parametrize("title", RECIPES)
@@ -24,6 +36,9 @@ def test_recipe(title: str, revisions: Revisions, owned_databases: Databases) ->
         for problem in guarantee(databases, script)
     ]
     assert not problems, "\n\n".join(problems)
+    style = (f"--config={ROOT / 'pyproject.toml'}", revisions.project.scripts.versions)
+    for check in (("format", "--check"), ("check", "--ignore=F401")):
+        commandline.run("ruff", *check, *style).succeeded()
 
 
 def test_every_link_points_to_a_section() -> None:

@@ -1,6 +1,7 @@
 """The revisions in a page of the guide, each without its identifiers and imports."""
 
 import re
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,15 +10,15 @@ from alembic.config import Config
 
 from tests.trading_bot import ROOT
 
-GUIDE = ROOT / "docs" / "recipes.md"
+GUIDE, SCALE = ROOT / "docs" / "recipes.md", ROOT / "docs" / "scale.md"
 _REVISION = '''"""{docstring}
 {identifiers}"""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = {revision!r}
-down_revision = {down_revision!r}
+revision = "{revision}"
+down_revision = "{down_revision}"
 {code}'''
 
 
@@ -31,10 +32,11 @@ def recipes(page: Path = GUIDE) -> dict[str, list[str]]:
 def add_revisions(config: Config, sources: Iterable[str]) -> list[str]:
     """Draft a revision for each, as a contributor does, and write its source; return the names."""
     names = []
-    for number, source in enumerate(sources, start=1):
+    for source in sources:
         docstring, _, code = source.removeprefix('"""').partition('"""\n')
-        # The names sort like the history, since all have the same date.
-        draft = command.revision(config, docstring.partition(".")[0], rev_id=f"recipe{number:02}")
+        # Names that sort like the history, since several may have the same date.
+        name = f"{time.time_ns():x}"
+        draft = command.revision(config, docstring.partition(".")[0], rev_id=name)
         assert draft is not None
         assert not isinstance(draft, list)
         path = Path(draft.path)
