@@ -68,6 +68,14 @@ async def test_a_standby(
                 await queries.claim_due_bots(session)
         await engine.dispose()
 
+        drift = ("drift", "--scratch", primary)
+        package_command(*drift, database=standby).succeeded()
+        databases.execute(primary, "ALTER TABLE trades ALTER price DROP NOT NULL")
+        wait()
+        result = package_command(*drift, database=standby)
+        assert result.status == 1
+        assert "TABLE public.trades:" in result.stdout
+
         todays_revisions.migrate(primary, "-1")
         wait()
         alembic_cli.run("upgrade", "head", database=standby).refusal(
@@ -80,11 +88,3 @@ async def test_a_standby(
         assert "this server is a standby" in result.stdout
         result = package_command("plan", database=primary)
         assert "is a standby that has yet to replay" in result.stdout
-
-        drift = ("drift", "--scratch", primary)
-        package_command(*drift, database=standby).succeeded()
-        databases.execute(primary, "ALTER TABLE trades ALTER price DROP NOT NULL")
-        wait()
-        result = package_command(*drift, database=standby)
-        assert result.status == 1
-        assert "TABLE public.trades:" in result.stdout
