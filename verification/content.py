@@ -104,15 +104,12 @@ def changed_rows(before: dict[str, Rows], after: dict[str, Rows]) -> dict[str, d
 
     Without a key, any row of the table stands for it.
     """
-
-    def has_same_values(row: dict[str, Any], other: dict[str, Any]) -> bool:
-        return row | {VERSION: None} == other | {VERSION: None}
-
     changed: dict[str, dict[str, Any]] = {}
     for table, rows in before.items():
         now = after.get(table, {})
         keys = [key for key, row in rows.items() if now.get(key) != row]
-        keys.sort(key=lambda key: has_same_values(rows[key], now.get(key, {})))
+        version = {VERSION: None}
+        keys.sort(key=lambda key: rows[key] | version == now.get(key, {}) | version)
         for key in keys[:1]:
             changed[table] = {} if key[0][0] == WITHOUT_KEY else dict(key)
     return changed

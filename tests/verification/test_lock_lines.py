@@ -14,6 +14,7 @@ ADD_NOTE = 'op.add_column("staff", sa.Column("note", sa.Text()))'
 BRIEFLY = "ACCESS EXCLUSIVE on staff, for milliseconds"
 READING = "SHARE UPDATE EXCLUSIVE on staff, while its rows are read"
 REWRITING = "ACCESS EXCLUSIVE on staff, while it is rewritten"
+OWN_LINE = f"Locks: none.\nDowngrade locks: {REWRITING}."
 
 
 def observation(*statements: Statement) -> Observation:
@@ -92,23 +93,24 @@ def test_a_wrong_line_is_refused(text: str, observed: Observation, paste: str) -
     assert check_upgrade(wrong.line, observed) == []
 
 
-def test_a_downgrade_takes_no_more_than_the_line_declares() -> None:
-    assert check_downgrade(f"Locks: {BRIEFLY}.", ADDS) == []
-    assert check_downgrade(f"Locks: {BRIEFLY}.", DROPS) == []
-    (wrong,) = check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES)
-    assert wrong.line == "Downgrade locks: SHARE on branch and staff, for milliseconds."
-    (wrong,) = check_downgrade(f"Locks: {BRIEFLY}.", REWRITES)
-    assert wrong.line == f"Downgrade locks: {REWRITING}."
-
-
-def test_a_downgrade_with_its_own_line() -> None:
-    docstring = f"Locks: none.\nDowngrade locks: {REWRITING}."
-    assert check_downgrade(docstring, REWRITES) == []
-    (wrong,) = check_downgrade(docstring, ADDS)
-    assert wrong.line == f"Downgrade locks: {BRIEFLY}."
-    # A table that is dropped is not named.
-    (wrong,) = check_downgrade(docstring, DROPS)
-    assert wrong.line == "Downgrade locks: SHARE on staff, for milliseconds."
+@pytest.mark.parametrize(
+    ("docstring", "observed", "paste"),
+    [
+        # It takes no more than the line Locks: declares.
+        (f"Locks: {BRIEFLY}.", ADDS, []),
+        (f"Locks: {BRIEFLY}.", DROPS, []),
+        (f"Locks: {BRIEFLY}.", TWO_TABLES, ["SHARE on branch and staff, for milliseconds"]),
+        (f"Locks: {BRIEFLY}.", REWRITES, [REWRITING]),
+        # It has a line of its own.
+        (OWN_LINE, REWRITES, []),
+        (OWN_LINE, ADDS, [BRIEFLY]),
+        # A table that is dropped is not named.
+        (OWN_LINE, DROPS, ["SHARE on staff, for milliseconds"]),
+    ],
+)
+def test_the_locks_of_a_downgrade(docstring: str, observed: Observation, paste: list[str]) -> None:
+    wrong = [each.line for each in check_downgrade(docstring, observed)]
+    assert wrong == [f"Downgrade locks: {locks}." for locks in paste]
 
 
 def test_a_revision_with_two_wrong_lines(probe: Probe) -> None:
