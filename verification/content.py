@@ -41,10 +41,11 @@ def insert_all(url: str, project: Project) -> None:
                     with suppress(psycopg.IntegrityError), connection.transaction():
                         insert(connection, table, existing)
                 except psycopg.Error as error:
-                    reason = str(error).partition("\n")[0]
                     name, value = next(iter(row.items()))
-                    where = f"{project.rows_file}, the row of {table} with {name} = {value!r}"
-                    raise RowsError(f"{where}: {reason}") from error
+                    raise RowsError(
+                        f"{project.rows_file}, the row of {table} with {name} = {value!r}:"
+                        f" {str(error).splitlines()[0]}"
+                    ) from error
 
 
 def _lenient(base: Any) -> Any:

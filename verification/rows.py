@@ -318,10 +318,10 @@ def grow(url: str, originals: Mapping[str, Row], rows: int, like: str | None = N
             if table.name in wanted:
                 wanted |= {reference.table for reference in table.key_columns()[1]}
         number = rows + MOST_FILLED
+        numbers = range(FIRST_KEY, FIRST_KEY + number)
         for table in tables.values():
             if table.name in wanted:
                 columns, references = table.key_columns()
-                numbers = range(FIRST_KEY, FIRST_KEY + number)
                 # A text may have to be of another type, such as a date.
                 keyed = [
                     (tables_like if column.is_text else tables)[table.name].columns[column.name]

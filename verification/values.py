@@ -168,8 +168,7 @@ def distinct(column: Column, numbers: range) -> Iterator[Any]:
             return
     for n in numbers:
         if column.is_text:
-            short = _base36(n)
-            yield from (t for t in (f"row-{n}", short) if len(t) <= column.longest)
+            yield from (t for t in (f"row-{n}", _base36(n)) if len(t) <= column.longest)
         elif column.type in INTEGERS or column.type in ("numeric", "float4", "float8"):
             yield n
         elif column.type in ("timestamptz", "timestamp", "date"):
@@ -220,13 +219,14 @@ def _variants(pattern: str, longest: int) -> Iterator[str]:
     text = _example(pattern)
     if text is None:
         return
-    pools = [
-        [text[i], *(c for c in digits + ascii_uppercase + ascii_lowercase if c != text[i])]
-        for i in range(len(text))
-    ]
+    others = digits + ascii_uppercase + ascii_lowercase
     fitting = [
-        [c for c in pool if re.search(pattern, text[:i] + c + text[i + 1 :])]
-        for i, pool in enumerate(pools)
+        [
+            c
+            for c in dict.fromkeys(own + others)
+            if re.search(pattern, text[:i] + c + text[i + 1 :])
+        ]
+        for i, own in enumerate(text)
     ]
     for letters in product(*fitting):
         variant = "".join(letters)

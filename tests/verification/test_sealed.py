@@ -20,6 +20,7 @@ from verification.sealed import (
     appended,
     fingerprint,
     history,
+    line,
     problems,
 )
 
@@ -80,8 +81,7 @@ def revisions(names: str) -> list[Revision]:
 
 def lines(names: str) -> str:
     """Return a file with the lines of revisions."""
-    hashes = (f"{each.revision} {fingerprint(each.source)}\n" for each in revisions(names))
-    return "".join([HEADING, *hashes])
+    return "".join([HEADING, *map(line, revisions(names))])
 
 
 @pytest.mark.parametrize(
