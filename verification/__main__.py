@@ -103,18 +103,16 @@ def check(databases: Databases, script: Script) -> bool:
     return bool(printed)
 
 
-@contextmanager
-def quick_tests(project: Project) -> Iterator[subprocess.Popen[str]]:
-    """Start the project's quick tests, and wait for their end."""
+def quick_tests(project: Project) -> subprocess.Popen[str]:
+    """Start the project's quick tests."""
     options = ["-q", "--no-header", "--tb=line", "-rN", "-p", "no:cacheprovider"]
-    with subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-m", "pytest", *options, *project.tests],
         cwd=project.root,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    ) as process:
-        yield process
+    )
 
 
 def passed(tests: subprocess.Popen[str]) -> bool:

@@ -87,16 +87,15 @@ def lost(before: dict[str, Rows], after: dict[str, Rows]) -> set[str]:
     for table, rows in before.items():
         if after.get(table, {}).keys() != rows.keys():
             names.add(table)
-            continue
-        if ((WITHOUT_KEY, 0),) in rows:
+        elif ((WITHOUT_KEY, 0),) in rows:
             kept = rows[((WITHOUT_KEY, 0),)].keys()
             others = [{n: row.get(n, ...) for n in kept} for row in after[table].values()]
             if sorted(map(repr, rows.values())) != sorted(map(repr, others)):
                 names.add(table)
-            continue
-        for key, row in rows.items():
-            now = after[table][key]
-            names |= {f"{table}.{name}" for name in row if now.get(name, ...) != row[name]}
+        else:
+            for key, row in rows.items():
+                now = after[table][key]
+                names |= {f"{table}.{name}" for name in row if now.get(name, ...) != row[name]}
     return names
 
 

@@ -346,8 +346,7 @@ class _Observer:
             yield
             after = self._state(raw, IN_TRANSACTION)
             held = before.locks if before.transaction == after.transaction else set()
-            effects = self._new(text, after)
-            self._add(raw, effects, before, after, after.locks - held)
+            effects = self._add(raw, text, before, after, after.locks - held)
             if CHANGES.match(text) and not effects.changed.total() and not many:
                 effects.finds_nothing = self._finds_nothing(raw, text, parameters)
         elif not self._is_observed_in_trial(raw, text, parameters, many):
@@ -357,9 +356,7 @@ class _Observer:
                 yield
             run(raw, FLUSH)
             after = self._state(raw, COMMITTED)
-            effects = self._new(text, after)
-            effects.can_be_in_transaction = False
-            self._add(raw, effects, before, after, requests)
+            effects = self._add(raw, text, before, after, requests, can_be_in_transaction=False)
             if self._snapshot.info.transaction_status == TransactionStatus.INTRANS:
                 effects.largest = self._largest(effects.updated + effects.deleted)
         else:
@@ -394,7 +391,7 @@ class _Observer:
             trial = psycopg.Cursor(raw)
             (trial.executemany if many else trial.execute)(text.encode(), parameters)
             after = self._state(raw, IN_TRANSACTION)
-            self._add(raw, self._new(text, after), before, after, after.locks)
+            self._add(raw, text, before, after, after.locks)
         except psycopg.errors.ActiveSqlTransaction:
             return False
         except psycopg.errors.InvalidTransactionTermination:
@@ -405,10 +402,6 @@ class _Observer:
         finally:
             run(raw, "ROLLBACK")
         return True
-
-    def _new(self, text: str, after: "_State") -> Statement:
-        number = self._transactions.setdefault(after.transaction, len(self._transactions))
-        return Statement(text, number)
 
     def _state(self, raw: psycopg.Connection[Any], statistics: str) -> _State:
         row = run(raw, STATE, [list(TIMEOUTS)]).fetchone()
@@ -432,14 +425,18 @@ class _Observer:
     def _add(
         self,
         raw: psycopg.Connection[Any],
-        statement: Statement,
+        text: str,
         before: _State,
         after: _State,
         locks: set[tuple[int, str]],
-    ) -> None:
-        """Record the effects of a statement: the difference of two states."""
+        *,
+        can_be_in_transaction: bool = True,
+    ) -> Statement:
+        """Record a statement, with its effects: the difference of two states."""
+        number = self._transactions.setdefault(after.transaction, len(self._transactions))
+        writes = after.writes if can_be_in_transaction else bool(locks)
+        statement = Statement(text, number, can_be_in_transaction, writes)
         self.result.statements.append(statement)
-        statement.writes = after.writes if statement.can_be_in_transaction else bool(locks)
         for oid, mode in locks:
             if name := self._names.get(oid):
                 statement.locks.setdefault(name, set()).add(mode)
@@ -480,6 +477,7 @@ class _Observer:
         statement.timeouts = {
             name: value for name, value in after.timeouts.items() if value != before.timeouts[name]
         }
+        return statement
 
 
 class _LockCapture:

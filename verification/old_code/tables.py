@@ -273,12 +273,10 @@ def _delete_spare(connection: Connection, old: OldTable, refused: Container[Key]
     ]
     others.sort(key=lambda row: old.key_of(row[1]) in refused)
     for row, texts in others[:6]:
-        try:
+        with suppress(IntegrityError):
             _delete(connection, old, row)
-        except IntegrityError:
-            continue
-        old.spare, old.spare_texts = row, texts
-        return
+            old.spare, old.spare_texts = row, texts
+            return
 
 
 def _delete(connection: Connection, old: OldTable, row: Row) -> None:
