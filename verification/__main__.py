@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -55,11 +55,14 @@ def run(project: Project, command: str, names: list[str]) -> int:
         print("All revisions are sealed: name one, or draft one (see CONTRIBUTING.md).")  # noqa: T201
         return 0
     failed = False
-    with databases_of(project) as databases:
+    with ExitStack() as stack:
+        tests = None
+        if command == "check" and project.tests:
+            tests = stack.enter_context(quick_tests(project))  # beside the guarantees
+        databases = stack.enter_context(databases_of(project))
         for script in chosen:
             failed |= (write if command == "lines" else check)(databases, script)
-        if command == "check" and project.tests:
-            failed |= not passes_tests(project)
+        failed |= tests is not None and not passed(tests)
     return int(failed)
 
 
@@ -100,21 +103,28 @@ def check(databases: Databases, script: Script) -> bool:
     return bool(printed)
 
 
-def passes_tests(project: Project) -> bool:
-    """Run the project's quick tests; print what fails, and return whether nothing does."""
+@contextmanager
+def quick_tests(project: Project) -> Iterator[subprocess.Popen[str]]:
+    """Start the project's quick tests, and wait for their end."""
     options = ["-q", "--no-header", "--tb=line", "-rN", "-p", "no:cacheprovider"]
-    result = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-m", "pytest", *options, *project.tests],
         cwd=project.root,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-    )
+    ) as process:
+        yield process
+
+
+def passed(tests: subprocess.Popen[str]) -> bool:
+    """Print which tests fail; return whether none does."""
+    output, _ = tests.communicate()
     title = "agrees with models, specification and rows"
-    print(f"{'FAILED' if result.returncode else 'ok    '} {title}")  # noqa: T201
-    if result.returncode:
-        print(re.split(r"=+ FAILURES =+\n", result.stdout)[-1], result.stderr)  # noqa: T201
-    return not result.returncode
+    print(f"{'FAILED' if tests.returncode else 'ok    '} {title}")  # noqa: T201
+    if tests.returncode:
+        print(re.split(r"=+ FAILURES =+\n", output)[-1])  # noqa: T201
+    return not tests.returncode
 
 
 @contextmanager

@@ -68,6 +68,12 @@ async def test_a_standby(
                 await queries.claim_due_bots(session)
         await engine.dispose()
 
+        drift = ("drift", "--scratch", primary)
+        package_command(*drift, database=standby).succeeded()
+        databases.execute(primary, "ALTER TABLE trades ALTER price DROP NOT NULL")
+        wait()
+        package_command(*drift, database=standby).ended(1, "TABLE public.trades:")
+
         todays_revisions.migrate(primary, "-1")
         wait()
         alembic_cli.run("upgrade", "head", database=standby).refusal(
@@ -78,9 +84,3 @@ async def test_a_standby(
         package_command("plan", database=standby).ended(1, "this server is a standby")
         lagging = "is a standby that has yet to replay"
         package_command("plan", database=primary).succeeded(lagging)
-
-        drift = ("drift", "--scratch", primary)
-        package_command(*drift, database=standby).succeeded()
-        databases.execute(primary, "ALTER TABLE trades ALTER price DROP NOT NULL")
-        wait()
-        package_command(*drift, database=standby).ended(1, "TABLE public.trades:")

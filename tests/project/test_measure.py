@@ -60,16 +60,20 @@ def test_a_rehearsal(database_at: Databases) -> None:
     assert databases.version(url) == HEAD
     assert "trades" in heading
     assert "alembic_version" not in heading
+    # Its statements are those of old code.
+    breaks = any("\nOld code: breaks" in revision.longdoc for revision in HISTORY[1:])
     for revision in HISTORY[1:]:
-        # Its statements may fail: they are those of the models of today.
-        assert f"`{revision.revision}` " in steps[revision.revision]["step"]
+        step = steps[revision.revision]
+        assert f"`{revision.revision}` " in step["step"]
+        assert step["failed"] == "0" or breaks
     for statement, waits in {
         "reads and writes wait": [True, True],
         "writes wait": [False, True],
     }.items():
         step = steps[statement]
         assert [int(wait) >= 100 for wait in step["trades"].split(" / ")] == waits, step
-        assert (step["users"], step["failed"]) == ("0 / 0", "0"), step
+        assert step["users"] == "0 / 0"
+        assert step["failed"] == "0" or breaks
     assert int(steps["the application fails"]["failed"]) > 1
     assert "division by zero" in steps["fails"]["step"]
     assert "not run" not in steps, "a statement that fails is the last"

@@ -24,6 +24,8 @@ from tests.support.fault_injection import stop_before_change
 from tests.support.waiting import SECONDS, wait_for
 from tests.trading_bot import ROOT
 
+DECLARED = "That code must not run any more."
+"""The end of a warning that a revision declares to break old code."""
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(
     [__name__, "models", "asyncpg", "psycopg", "sqlalchemy.dialects.postgresql.psycopg"]
@@ -64,7 +66,7 @@ class Result:
         But for the warnings of what revisions declare.
         """
         assert self.status > 0, self.output
-        (message,) = [text for text in self.messages if "breaks old code: " not in text]
+        (message,) = [text for text in self.messages if not text.endswith(DECLARED)]
         missing = [part for part in parts if part not in message]
         assert missing == [], (missing, message)
         return message
