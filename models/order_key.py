@@ -47,8 +47,7 @@ def order_key(symbol: str, order_id: int | str, venue: str | None = None) -> str
         raise ValueError("not an order id of Binance, which is a positive integer")
     if venue is not None and not _VENUE.fullmatch(venue):
         raise ValueError("not a venue's name in lower case, such as testnet-2026-11")
-    parts = (venue, joined(market(symbol)), str(order_id))
-    key = ":".join(filter(None, parts))
+    key = ":".join(filter(None, (venue, joined(market(symbol)), str(order_id))))
     if len(key) > LENGTH:
         raise ValueError(f"an order key has at most {LENGTH} characters")
     return key

@@ -12,17 +12,13 @@ def render_type(kind: str, item: Any, context: AutogenContext) -> str | Literal[
 
     For the option ``render_item`` of :func:`alembic.context.configure`.
     """
-    if kind != "type" or _is_of_sqlalchemy(item):
+    if kind != "type" or type(item).__module__.startswith("sqlalchemy."):
         return False  # Alembic drafts it.
     if isinstance(item, TypeDecorator):
         item = item.load_dialect_impl(context.dialect)
         return render_type(kind, item, context) or _of_sqlalchemy(item, context)
     name, sql = type(item).__name__, item.compile(dialect=context.dialect)
     return f'type("{name}", (sa.types.UserDefinedType,), {{"get_col_spec": lambda _: {sql!r}}})()'
-
-
-def _is_of_sqlalchemy(item: Any) -> bool:
-    return type(item).__module__.startswith("sqlalchemy.")
 
 
 def _of_sqlalchemy(item: Any, context: AutogenContext) -> str:

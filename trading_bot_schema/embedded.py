@@ -365,14 +365,13 @@ def _run(
     # libpq's variables would direct the programs to another server, and translated messages would
     # not be recognised. PGDATA rather than an argument: pg_ctl passes its arguments to a shell,
     # unquoted. The working directory has to be one that the account can read.
-    variables = environment() | {"LC_ALL": "C"} | ({"PGDATA": str(data)} if data else {})
     return subprocess.run(  # noqa: S603 - fixed commands, no shell
         [str(word) for word in command],
         user=account,
         group=account,
         extra_groups=[] if account else None,
         cwd=data.parent if data else "/",
-        env=variables,
+        env=environment() | {"LC_ALL": "C"} | ({"PGDATA": str(data)} if data else {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -34,10 +34,9 @@ def raised() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
     handlers = {
         number: handler
-        for number in numbers
+        for number in [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
         if (handler := signal.getsignal(number)) is not signal.SIG_IGN
     }
 

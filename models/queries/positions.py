@@ -131,10 +131,9 @@ async def lock_bots(session: AsyncSession, bots: Collection[tuple[int, int]]) ->
 
 
 async def _locked(session: AsyncSession, ids: Mapping[str, Sequence[int]]) -> list[LockedBot]:
-    rows = await session.execute(LOCK, ids)
     return [
         LockedBot(bot, user, joined(symbol), held, is_distributed)
-        for bot, user, symbol, held, is_distributed in rows
+        for bot, user, symbol, held, is_distributed in await session.execute(LOCK, ids)
     ]
 
 

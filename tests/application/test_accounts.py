@@ -26,8 +26,7 @@ async def _users(engine: AsyncEngine) -> None:
         bot.name = "Ada's bot"
         bot.owner.email = "ada@example.com"
         idle = factories.bot_config(owner=bot.owner, name="Ada's other bot")
-        key = factories.api_key(owner=bot.owner)
-        session.add_all([bot, idle, key, factories.trade(bot)])
+        session.add_all([bot, idle, factories.api_key(owner=bot.owner), factories.trade(bot)])
         await session.flush()
         other = factories.running_bot(last_error_message="x")
         session.add_all([other, factories.api_key(owner=other.owner)])

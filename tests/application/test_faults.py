@@ -94,8 +94,8 @@ FAULTS: dict[str, Fault] = {
         order_key,
         "joined",
         lambda _: str,
-        lambda: recording.test_an_order_has_one_key("btc/usdt", 28),
-        (),
+        recording.test_an_order_has_one_key,
+        (("btc/usdt", 28), "BTCUSDT:28"),
     ),
     "an offset is a time zone": (
         reports,
@@ -116,7 +116,7 @@ FAULTS: dict[str, Fault] = {
         "process_bind_param",
         lambda _: lambda _self, value, _dialect: value,
         timing.test_naive_times_are_refused,
-        (timing.by_insert, timing.NAIVE),
+        ("insert", timing.NAIVE),
     ),
 }
 

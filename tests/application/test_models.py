@@ -68,10 +68,8 @@ async def test_flush_loads_defaults_and_times_of_change(session: AsyncSession) -
 
 async def test_timestamps_are_read_back_aware_and_equal(session: AsyncSession) -> None:
     await session.execute(text("SET TIME ZONE 'Asia/Tokyo'"))
-    istanbul = timezone(timedelta(hours=3))
-    moment = datetime(2026, 11, 24, 3, 0, 0, 123456, tzinfo=istanbul)
-    bot = factories.bot_config(owner=factories.user())
-    trade = factories.trade(bot, timestamp=moment)
+    moment = datetime(2026, 11, 24, 3, 0, 0, 123456, tzinfo=timezone(timedelta(hours=3)))
+    trade = factories.trade(factories.bot_config(owner=factories.user()), timestamp=moment)
     session.add(trade)
     await session.commit()
     await session.refresh(trade)
@@ -85,8 +83,7 @@ async def test_timestamps_are_read_back_aware_and_equal(session: AsyncSession) -
 
 async def test_no_relationship_is_lazy_loaded(session: AsyncSession) -> None:
     owner = factories.user(api_keys=[factories.api_key()])
-    bot = factories.bot_config(owner=owner, state=factories.bot_state())
-    session.add(factories.trade(bot))
+    session.add(factories.trade(factories.bot_config(owner=owner, state=factories.bot_state())))
     await session.commit()
     for model in (User, ApiKey, BotConfig, BotState, Trade):
         for name, relationship in model.__mapper__.relationships.items():
@@ -104,8 +101,8 @@ async def test_enums_are_stored_and_compared_as_strings(session: AsyncSession) -
     session.add(factories.trade(bot, side=Side.SELL, order_type=OrderType.LIMIT))
     await session.flush()
     columns = select(Trade.side, Trade.order_type, BotConfig.timeframe).join(Trade.bot)
-    stored = (await session.execute(columns.where(Trade.side == Side.SELL))).one()
-    assert stored == (Side.SELL, OrderType.LIMIT, "1M")
+    stored = await session.execute(columns.where(Trade.side == Side.SELL))
+    assert stored.one() == (Side.SELL, OrderType.LIMIT, "1M")
 
 
 def test_a_synchronous_session(connection: Connection) -> None:
@@ -131,8 +128,7 @@ def test_reprs_show_no_secrets() -> None:
     key = factories.api_key(encrypted_api_key="key-of-ada", encrypted_secret_key="secret-of-ada")
     bot = factories.bot_config(id=3, user_id=1, is_active=True)
     state = factories.bot_state(last_error_message="see key-of-ada")
-    shown = f"{user!r} {key!r} {bot!r} {state!r} {factories.trade(bot)!r}"
-    assert "ada" not in shown
+    assert "ada" not in f"{user!r} {key!r} {bot!r} {state!r} {factories.trade(bot)!r}"
     assert repr(bot) == (
         "BotConfig(id=3, user_id=1, name='BTC/USDT EMA Cross', symbol='BTC/USDT', is_active=True)"
     )

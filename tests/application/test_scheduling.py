@@ -30,8 +30,7 @@ async def test_bots_that_waited_longest_come_first(session: AsyncSession) -> Non
     await add_bot(session, status="error")
     (await add_bot(session)).is_active = False
     (await add_bot(session)).owner.is_active = False
-    slow = await add_bot(session, last_run_at=now - timedelta(seconds=61))
-    slow.check_interval_seconds = 62
+    (await add_bot(session, last_run_at=now - timedelta(seconds=61))).check_interval_seconds = 62
     await session.flush()
     session.expunge_all()
     (first,) = await queries.claim_due_bots(session, limit=1)

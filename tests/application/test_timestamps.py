@@ -25,41 +25,33 @@ def values(bot: BotConfig, time: Any) -> dict[str, Any]:
     return factories.MINIMAL_ROWS["trades"] | ids | {"timestamp": time}
 
 
-async def by_insert(session: AsyncSession, bot: BotConfig, time: Any) -> None:
-    await session.execute(insert(Trade).values(**values(bot, time)))
+def paper(bot: BotConfig) -> Any:
+    return values(bot, EAST) | {"binance_order_id": None}
 
 
-async def in_bulk(session: AsyncSession, bot: BotConfig, time: Any) -> None:
-    await session.execute(insert(Trade), [values(bot, EAST), values(bot, time)])
-
-
-async def by_a_condition(session: AsyncSession, bot: BotConfig, time: Any) -> None:
-    await session.execute(queries.bot_result(bot.id, time))
-
-
-async def by_a_page(session: AsyncSession, bot: BotConfig, time: Any) -> None:
-    await session.execute(queries.trades_of_bot(bot.id, (time, 1)))
-
-
-async def by_a_refresh(session: AsyncSession, bot: BotConfig, time: Any) -> None:
-    await queries.refresh_day(session, time)
-
-
-async def by_the_start_of_the_day(session: AsyncSession, bot: BotConfig, time: Any) -> None:
-    paper: Any = values(bot, EAST) | {"binance_order_id": None}
-    await queries.record_trade(session, paper, dust=Decimal(0), since=time)
+WRITES: dict[str, Write] = {
+    "insert": lambda session, bot, time: session.execute(
+        insert(Trade).values(**values(bot, time))
+    ),
+    "in bulk": lambda session, bot, time: session.execute(
+        insert(Trade), [values(bot, EAST), values(bot, time)]
+    ),
+    "condition": lambda session, bot, time: session.execute(queries.bot_result(bot.id, time)),
+    "page": lambda session, bot, time: session.execute(queries.trades_of_bot(bot.id, (time, 1))),
+    "refresh": lambda session, _, time: queries.refresh_day(session, time),
+    "start of the day": lambda session, bot, time: queries.record_trade(
+        session, paper(bot), dust=Decimal(0), since=time
+    ),
+}
 
 
 @pytest.mark.parametrize("time", [NAIVE, date(2026, 11, 24)], ids=["datetime", "date"])
-@pytest.mark.parametrize(
-    "write",
-    [by_insert, in_bulk, by_a_condition, by_a_page, by_a_refresh, by_the_start_of_the_day],
-)
-async def test_naive_times_are_refused(session: AsyncSession, write: Write, time: Any) -> None:
+@pytest.mark.parametrize("write", WRITES)
+async def test_naive_times_are_refused(session: AsyncSession, write: str, time: Any) -> None:
     bot = await factories.add_bot(session)
-    await write(session, bot, EAST)
+    await WRITES[write](session, bot, EAST)
     with pytest.raises(StatementError) as caught:
-        await write(session, bot, time)
+        await WRITES[write](session, bot, time)
     line = str(caught.value).splitlines()[0]
     assert "naive" in line
     assert "value.replace(tzinfo=UTC)" in line, "the redaction must keep the advice"

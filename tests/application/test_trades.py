@@ -91,13 +91,21 @@ async def versions(engine: AsyncEngine) -> list[Any]:
 # Keys
 
 
-@pytest.mark.parametrize("symbol", ["BTC/USDT", "BTCUSDT", "btc/usdt", " BTC-USDT", "BTC_USDT"])
-@pytest.mark.parametrize("order_id", [28, "28"])
-def test_an_order_has_one_key(symbol: str, order_id: int | str) -> None:
-    assert order_key(symbol, order_id) == "BTCUSDT:28"
-    assert order_key(symbol, order_id, "testnet-2026-11") == "testnet-2026-11:BTCUSDT:28"
-    assert order_key("币安人生/USDT", 2**53 + 1) == "币安人生USDT:9007199254740993"
-    assert order_key("1000SATS/USDT", 1) == "1000SATSUSDT:1"
+KEYS: list[tuple[tuple[Any, ...], str]] = [
+    *(
+        ((symbol, order_id), "BTCUSDT:28")
+        for symbol in ("BTC/USDT", "BTCUSDT", "btc/usdt", " BTC-USDT", "BTC_USDT")
+        for order_id in (28, "28")
+    ),
+    (("btc/usdt", "28", "testnet-2026-11"), "testnet-2026-11:BTCUSDT:28"),
+    (("币安人生/USDT", 2**53 + 1), "币安人生USDT:9007199254740993"),
+    (("1000SATS/USDT", 1), "1000SATSUSDT:1"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "key"), KEYS, ids=str)
+def test_an_order_has_one_key(arguments: tuple[Any, ...], key: str) -> None:
+    assert order_key(*arguments) == key
 
 
 NO_KEYS: list[tuple[tuple[Any, ...], str]] = [
@@ -240,15 +248,13 @@ async def test_another_order_with_the_same_key(
 
 async def test_trades_on_paper_are_always_new(engine: AsyncEngine, record: Call) -> None:
     paper = BUY | {"binance_order_id": None}
-    results = await record(paper, paper, SELL)
-    assert [result.is_new for result in results] == [True, True, True]
+    assert [result.is_new for result in await record(paper, paper, SELL)] == [True, True, True]
     assert await position(engine) == (True, 100, 2)
 
 
 async def test_importing_in_bulk(engine: AsyncEngine, record: Call, statements: list[str]) -> None:
     keys = [f"BTCUSDT:{number}" for number in range(1000, 3000)]
-    rows = [BUY | {"binance_order_id": key} for key in (*keys, keys[0])]
-    *results, again = await record(*rows)
+    *results, again = await record(*[BUY | {"binance_order_id": key} for key in (*keys, keys[0])])
     assert again == results[0]._replace(is_new=False, is_changed=False)
     assert len(statements) < 20, "in batches"
     trades = {trade["id"]: trade["binance_order_id"] for trade in await stored(engine)}
@@ -317,8 +323,7 @@ async def test_the_day_begins_at_midnight_in_utc(engine: AsyncEngine, call: Call
     today = await call(AsyncSession.scalar, text("SELECT date_trunc('day', now(), 'UTC')"))
     yesterday = BUY | {"timestamp": today - timedelta(microseconds=1)}
     trades = [yesterday, SELL | {"timestamp": today, "quantity_filled": ONE}]
-    dust = {"ETHUSDT": DUST, "BTC/USDT": ONE}
-    await call(queries.record_trades, trades, since=None, dust=dust)
+    await call(queries.record_trades, trades, since=None, dust={"ETHUSDT": DUST, "BTC/USDT": ONE})
     day = await state(engine)
     assert (day.daily_pnl, day.daily_trades_count) == (Decimal("-7.5"), 1)
     assert await position(engine) == (False, None, 1)
@@ -337,7 +342,7 @@ async def test_rebuilding_positions(engine: AsyncEngine, call: Call, record: Cal
     await record(BUY, SELL, NEXT_BUY)
     before = await state(engine)
     values = {"in_position": False, "entry_price": None, "current_position_size_coins": None}
-    await call(AsyncSession.execute, update(BotState).values(values | {"daily_trades_count": 9}))
+    await call(AsyncSession.execute, update(BotState).values(**values, daily_trades_count=9))
     await call(queries.rebuild_positions, {1: DUST}, since=MIDNIGHT)
     after = await state(engine)
     names = {*BotState.__table__.c.keys()} - {"last_updated_at"}
@@ -362,12 +367,11 @@ async def test_a_reservation_is_released_unless_it_is_filled(
     assert (reserved.id, reserved.config.symbol) == (1, "BTC/USDT")
     await record(SELL)
     assert await position(engine) == (True, None, None), "a late report does not end it"
-    assert await call(queries.release_entry, 1)
-    assert not await call(queries.release_entry, 1)
-    assert await call(queries.reserve_entry, 1)
+    steps = (queries.release_entry, queries.release_entry, queries.reserve_entry)
+    assert [await call(step, 1) for step in steps] == [True, False, True]
     await record(NEXT_BUY)
-    assert not await call(queries.release_entry, 1), "the position is open"
-    assert not await call(queries.reserve_entry, 1)
+    # The position is open.
+    assert [await call(step, 1) for step in steps] == [False, False, False]
     assert await position(engine) == (True, 100, 2)
     assert (await session.scalars(queries.unresolved_entries())).all() == []
 

@@ -1,16 +1,14 @@
 """One URL, with libpq's variables, works with both drivers alike, or is refused with a reason."""
 
-import asyncio
 import re
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg import pq
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 
-from models.database import make_engine
 from tests.support.alembic_cli import AlembicCli
+from tests.support.drivers import ask_asyncpg, ask_psycopg
 from tests.trading_bot import HEAD, ROOT
 from trading_bot_schema import url as urls
 from trading_bot_schema.drivers import asyncpg_arguments, libpq_arguments
@@ -110,11 +108,9 @@ def test_both_drivers_get_the_same_addresses(url: str, hosts: str, ports: str) -
     target = parse(f"postgresql:{url}")
     libpq, asyncpg = libpq_arguments(target), asyncpg_arguments(target)
     for name, expected in (("host", hosts), ("port", ports)):
-        listed = ",".join(map(str, asyncpg.get(name, [])))
-        assert str(libpq.get(name, "")) == listed == expected
+        assert str(libpq.get(name, "")) == ",".join(map(str, asyncpg.get(name, []))) == expected
     assert libpq.get("password") == asyncpg.get("password") == (SECRET if "@" in url else None)
-    assert target.database == "bot"
-    assert parse(rendered(target)) == target
+    assert (target.database, parse(rendered(target))) == ("bot", target)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +141,7 @@ def test_variables_that_one_driver_ignores_are_refused(name: str) -> None:
             parse(url, environment)
 
 
-async def test_variables_complete_the_url_for_both_drivers(
+def test_variables_complete_the_url_for_both_drivers(
     alembic_cli: AlembicCli, empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = make_url(empty_database)
@@ -165,27 +161,11 @@ async def test_variables_complete_the_url_for_both_drivers(
     assert environment["PGHOST"] in result.stderr.replace("%2F", "/")
     assert databases.version(empty_database) == HEAD
     assert parse("postgresql:///", environment).database == "another"
-    assert await ask_asyncpg(url, "SHOW statement_timeout") == "59s"
-    assert await ask_asyncpg(url, "SHOW timezone") != "Asia/Tokyo"
+    assert ask_asyncpg(url, "SHOW statement_timeout") == "59s"
+    assert ask_asyncpg(url, "SHOW timezone") != "Asia/Tokyo"
 
 
-async def ask_asyncpg(url: str, query: str) -> Any:
-    engine = make_engine(url)
-    try:
-        async with engine.connect() as connection:
-            return await connection.scalar(text(query))
-    finally:
-        await engine.dispose()
-
-
-def ask_psycopg(url: str, query: str) -> Any:
-    with psycopg.connect(**libpq_arguments(parse(url))) as connection:
-        return (connection.execute(query.encode()).fetchone() or [None])[0]
-
-
-@pytest.mark.parametrize(
-    "ask", [lambda *arguments: asyncio.run(ask_asyncpg(*arguments)), ask_psycopg]
-)
+@pytest.mark.parametrize("ask", [ask_asyncpg, ask_psycopg])
 @pytest.mark.parametrize(
     ("option", "query", "answer"),
     [

@@ -29,8 +29,7 @@ from verification import databases
 def test_history_and_sql_need_no_database(
     alembic_cli: AlembicCli, arguments: str, output: str
 ) -> None:
-    result = alembic_cli.run(*arguments.split(), database="nonsense").succeeded()
-    assert output in result.stdout
+    alembic_cli.run(*arguments.split(), database="nonsense").succeeded(output)
 
 
 PROBE = """
@@ -101,9 +100,12 @@ def test_drafts_run_as_they_are(todays_database: str, tmp_path: Path) -> None:
     (tmp_path / "drafts.py").write_text(DRAFTS)
     commandline.run("drafts.py", cwd=tmp_path, DATABASE_URL=todays_database).succeeded()
     probe, *empty = [path.read_text() for path in sorted({*versions.glob("*.py")} - earlier)]
-    assert 'sa.Column("probed_at", sa.DateTime(timezone=True), nullable=True)' in probe
-    assert 'op.create_index(op.f("ix_users_probe")' in probe
-    assert 'op.create_check_constraint(op.f("ck_users_probe_known"), "users"' in probe
+    for drafted in (
+        'sa.Column("probed_at", sa.DateTime(timezone=True), nullable=True)',
+        'op.create_index(op.f("ix_users_probe")',
+        'op.create_check_constraint(op.f("ck_users_probe_known"), "users"',
+    ):
+        assert drafted in probe
     assert "###" not in probe
     assert [content.partition("\n")[0] for content in empty] == TITLES
     assert all("import sqlalchemy as sa\nfrom alembic import op\n" in each for each in empty)
@@ -127,7 +129,7 @@ def test_percent_signs_in_the_configured_url(
     ini.write_text(
         re.sub("(?m)^sqlalchemy.url.*", f"sqlalchemy.url = {configured}", ini.read_text())
     )
-    assert "(head)" in alembic_cli.run("-c", revisions.ini, "current").succeeded().stdout
+    alembic_cli.run("-c", revisions.ini, "current").succeeded("(head)")
 
 
 def test_a_callers_transaction(empty_database: str) -> None:

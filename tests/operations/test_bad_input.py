@@ -139,8 +139,7 @@ def test_corrupted_data_directory(refused: Callable[..., str], reachable_directo
         (lambda: version_file.write_text("1\n"), "files are incompatible"),  # the server's log
     ):
         corrupt()
-        advice = f"to start afresh without its data, delete {home}"
-        line = refused(f"embedded:///{home}", advice)
+        line = refused(f"embedded:///{home}", f"to start afresh without its data, delete {home}")
         assert re.search(f"The embedded PostgreSQL does not start: .*{reason}", line)
 
 
@@ -161,17 +160,18 @@ def test_a_revision_that_cannot_be_read(
     revisions.add("probe", "pass")
     path = Path(revisions.project.scripts.versions) / "probe.py"
     path.write_text(path.read_text().replace(correct, wrong, 1))
-    result = alembic_cli.run("-c", revisions.ini, "upgrade", "head", database="postgresql://h/d")
-    assert "probe" in result.refusal(message)
+    arguments = ("-c", revisions.ini, "upgrade", "head")
+    alembic_cli.run(*arguments, database="postgresql://h/d").refusal(message, "probe")
 
 
 def test_debug_logging_is_enabled(
     alembic_cli: AlembicCli, debug_ini: str, empty_database: str
 ) -> None:
-    result = alembic_cli.run("-c", debug_ini, "upgrade", "head", database=empty_database)
-    assert "DEBUG [psycopg] connection attempt" in result.stderr
-    assert "INFO  [sqlalchemy.engine.Engine] INSERT INTO alembic_version" in result.stderr
-    assert "DEBUG [alembic.runtime.migration] new branch insert" in result.stderr
+    alembic_cli.run("-c", debug_ini, "upgrade", "head", database=empty_database).succeeded(
+        "DEBUG [psycopg] connection attempt",
+        "INFO  [sqlalchemy.engine.Engine] INSERT INTO alembic_version",
+        "DEBUG [alembic.runtime.migration] new branch insert",
+    )
 
 
 def test_traceback_on_request(alembic_cli: AlembicCli) -> None:

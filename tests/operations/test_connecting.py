@@ -35,10 +35,11 @@ def waiting(alembic_cli: AlembicCli, url: str, *arguments: str) -> Command:
     return alembic_cli.start(*arguments, database=url).until("Trying again for ")
 
 
-def assert_success(command: Command) -> str:
-    """Wait until the command succeeds; return its only message."""
+def assert_success(command: Command, *parts: str) -> str:
+    """Wait until the command succeeds; return its only message, which must have all parts."""
     (message,) = command.result().succeeded().messages
-    assert message.startswith("WARNI [alembic.migrator] Cannot connect to the database: ")
+    for part in ("WARNI [alembic.migrator] Cannot connect to the database: ", *parts):
+        assert part in message
     return message
 
 
@@ -56,10 +57,8 @@ def test_a_server_that_is_down_and_then_starts(alembic_cli: AlembicCli, home: Pa
     current = waiting(alembic_cli, url, "current")
     result = embedded._run(account, embedded.programs(account) / "pg_ctl", "promote", data=data)
     assert result.returncode == 0, result.stderr
-    assert "Check that it is up, and host and port in DATABASE_URL." in assert_success(upgrade)
-    message = assert_success(current)
-    assert "the database system is" in message
-    assert "DATABASE_URL" not in message
+    assert_success(upgrade, "Check that it is up, and host and port in DATABASE_URL.")
+    assert "DATABASE_URL" not in assert_success(current, "the database system is")
     assert databases.version(url) == HEAD
 
 
@@ -87,9 +86,7 @@ def test_no_free_connection(
         for _ in range(connections):
             others.enter_context(psycopg.connect(url))
         current = waiting(alembic_cli, url, "current")  # which needs no second connection
-    message = assert_success(current)
-    assert reason in message
-    assert "All connections that it allows are in use" in message
+    message = assert_success(current, reason, "All connections that it allows are in use")
     assert "DATABASE_URL" not in message
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import pq
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 
-from models.database import make_engine
 from tests.support import commandline
 from tests.support.alembic_cli import AlembicCli, Result
+from tests.support.drivers import ask_asyncpg
 from tests.support.waiting import wait_for
 from trading_bot_schema import embedded
 from trading_bot_schema.embedded import EmbeddedError
@@ -208,7 +208,7 @@ def test_programs_that_the_account_cannot_reach_are_copied(
     embedded.stop(home)
 
 
-async def test_odd_names_of_paths_databases_and_options(
+def test_odd_names_of_paths_databases_and_options(
     alembic_cli: AlembicCli, package_command: Callable[..., Result], home: Path
 ) -> None:
     with databases.database(start(home), "a space, 100% & more+") as created:
@@ -219,11 +219,7 @@ async def test_odd_names_of_paths_databases_and_options(
             package_command(command, database=url).succeeded()
         with psycopg.connect(url) as connection:  # libpq reads the logged form, too
             assert connection.execute("SHOW statement_timeout").fetchone() == ("59s",)
-        engine = make_engine(url)
-        async with engine.connect() as application:
-            name = await application.scalar(text("SELECT current_database()"))
-        await engine.dispose()
-        assert name == target.database
+        assert ask_asyncpg(url, "SELECT current_database()") == target.database
 
 
 @pytest.mark.parametrize(
@@ -249,16 +245,12 @@ def test_psql_runs_in_the_database_that_it_is_given(
         assert (result.stdout, result.status == 0) == (expected, bool(expected)), result.stderr
 
 
-async def test_clients_ignore_libpqs_variables(
+def test_clients_ignore_libpqs_variables(
     alembic_cli: AlembicCli, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = start(home)
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
     url = f"embedded:///{home}"
-    result = alembic_cli.run("current", database=url).succeeded()
-    assert f"Database: {target}" in result.stderr
-    engine = make_engine(url)
-    async with engine.connect() as connection:
-        assert await connection.scalar(text("SHOW search_path")) == '"$user", public'
-    await engine.dispose()
+    alembic_cli.run("current", database=url).succeeded(f"Database: {target}")
+    assert ask_asyncpg(url, "SHOW search_path") == '"$user", public'

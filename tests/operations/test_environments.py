@@ -54,6 +54,6 @@ def test_windows_with_an_external_server(
     url, path = empty_database, str(tmp_path)
     commandline.run(*UPGRADE, DATABASE_URL=url, PYTHONPATH=path).succeeded()
     example = ("examples/trading_day.py", "--seed", "300")
-    result = commandline.run(*example, DATABASE_URL=url, PYTHONPATH=path).succeeded()
-    assert result.stdout.count(" agree\n") == 8
+    result = commandline.run(*example, DATABASE_URL=url, PYTHONPATH=path)
+    assert result.succeeded().stdout.count(" agree\n") == 8
     assert databases.version(empty_database) == todays_revisions.head

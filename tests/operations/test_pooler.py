@@ -83,14 +83,12 @@ def test_session_mode_works_and_leaves_no_session_state(
     with pgbouncer(empty_database, "session", server_reset_query="") as url:
         untouched = state_of_sessions(url)
         assert len(untouched) == 1
-        commands = [alembic_cli.start("upgrade", "head", database=url) for _ in range(5)]
-        for started in commands:
+        for started in [alembic_cli.start("upgrade", "head", database=url) for _ in range(5)]:
             assert started.result().succeeded().messages == []
         assert databases.version(empty_database) == todays_revisions.head
         for arguments in (("check",), ("downgrade", "base")):
             assert alembic_cli.run(*arguments, database=url).succeeded().messages == []
-        assert state_of_sessions(url) == untouched
-        assert session_locks(empty_database) == 0
+        assert (state_of_sessions(url), session_locks(empty_database)) == (untouched, 0)
 
 
 @needs_pgbouncer

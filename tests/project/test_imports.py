@@ -66,10 +66,9 @@ def test_imports_have_no_cycle() -> None:
 
 
 def test_packages_import_in_one_direction() -> None:
-    forbidden = {
+    assert not {
         f"{name} -> {module}"
         for name, modules in import_graph().items()
         for module in modules
         if (top := module.split(".")[0]) != (own := name.split(".")[0]) and top not in ALLOWED[own]
-    }
-    assert not forbidden, "move what both need to verification, trading_bot_schema or models"
+    }, "move what both need to verification, trading_bot_schema or models"

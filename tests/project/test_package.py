@@ -80,10 +80,9 @@ def test_migrating_without_a_checkout(
         (empty_database, ("application",), f"{HISTORY[-2].revision}\n"),
         (reader, ("trading_bot_schema", "plan"), "It would run."),
     ):
-        result = commandline.run(
+        commandline.run(
             *command, cwd=tmp_path, PYTHONPATH=str(installed), DATABASE_URL=url
-        ).succeeded()
-        assert output in result.stdout
+        ).succeeded(output)
 
 
 BASE = "from sqlalchemy.orm import DeclarativeBase"
@@ -104,16 +103,16 @@ def test_other_models_in_the_working_directory_are_refused(
 ) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(text)
-    result = commandline.run(
+    message = commandline.run(
         *("trading_bot_schema", *command.split()),
         cwd=tmp_path,
         DATABASE_URL=empty_database,
         PYTHONPATH=str(installed),
+    ).refusal(
+        f"The module models is {tmp_path / name}, which hides",
+        str(installed / "models"),
+        "Run this in another directory, or rename that module.",
     )
-    message = result.refusal()
-    assert f"The module models is {tmp_path / name}, which hides" in message
-    assert str(installed / "models") in message
-    assert "Run this in another directory, or rename that module." in message
     assert "pip install" not in message
 
 
@@ -139,14 +138,11 @@ def test_there_is_no_default_database(installed: Path, tmp_path: Path) -> None:
 
 def test_the_same_command_in_a_checkout(database: str, alembic_cli: AlembicCli) -> None:
     result = commandline.run("trading_bot_schema", "current", DATABASE_URL=database)
-    alembic = alembic_cli.run("current", database=database)
-    assert result.stdout == alembic.stdout != ""
+    assert result.stdout == alembic_cli.run("current", database=database).stdout != ""
 
 
 def test_no_command(package_command: Callable[..., Result]) -> None:
-    result = package_command(database="")
-    assert result.status == 2
-    assert "too few arguments" in result.stderr
+    package_command(database="").ended(2, "too few arguments")
 
 
 def test_a_public_index_refuses_the_wheel(installed: Path) -> None:

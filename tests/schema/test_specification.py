@@ -151,8 +151,7 @@ def test_everything_has_a_comment_in_the_migrated_database(connection: Connectio
 
 
 def test_binance_order_id_says_how_to_qualify_it() -> None:
-    comment = Base.metadata.tables["trades"].c.binance_order_id.comment
-    assert "BTCUSDT:28" in (comment or "")
+    assert "BTCUSDT:28" in (Base.metadata.tables["trades"].c.binance_order_id.comment or "")
 
 
 def test_rows_have_two_values_of_each_column() -> None:

@@ -49,9 +49,15 @@ class Result:
         lines = (line.split(" ", 1)[-1] for line in self.stderr.splitlines())
         return [line for line in lines if not line.startswith("INFO ")]
 
-    def succeeded(self) -> Self:
-        """Return the result of a command that must succeed."""
-        assert self.status == 0, self.output
+    def succeeded(self, *parts: str) -> Self:
+        """Return the result of a command that must succeed, with all parts in its output."""
+        return self.ended(0, *parts)
+
+    def ended(self, status: int, *parts: str) -> Self:
+        """Return the result of a command that must end so, with all parts in its output."""
+        assert self.status == status, self.output
+        missing = [part for part in parts if part not in self.output]
+        assert missing == [], (missing, self.output)
         return self
 
     def refusal(self, *parts: str) -> str:

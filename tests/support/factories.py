@@ -55,15 +55,13 @@ MINIMAL_ROWS = {
 
 
 def _values(table: str, references: tuple[str, ...], values: dict[str, Any]) -> dict[str, Any]:
-    defaults = {
+    return {
         name: value for name, value in MINIMAL_ROWS[table].items() if name not in references
-    }
-    return defaults | values
+    } | values
 
 
 def user(**values: Any) -> User:
-    unique = {"email": f"user{next(_numbers)}@example.com"}
-    return User(**_values("users", (), unique | values))
+    return User(**_values("users", (), {"email": f"user{next(_numbers)}@example.com"} | values))
 
 
 def api_key(**values: Any) -> ApiKey:

@@ -35,16 +35,14 @@ def add_revisions(config: Config, sources: Iterable[str]) -> list[str]:
     for source in sources:
         docstring, _, code = source.removeprefix('"""').partition('"""\n')
         # Names that sort like the history, since several may have the same date.
-        name = f"{time.time_ns():x}"
-        draft = command.revision(config, docstring.partition(".")[0], rev_id=name)
+        draft = command.revision(config, docstring.partition(".")[0], rev_id=f"{time.time_ns():x}")
         assert draft is not None
         assert not isinstance(draft, list)
         path = Path(draft.path)
         text = path.read_text(encoding="utf-8")
-        identifiers = text[text.index("Revision ID:") :].partition('"""')[0]
         source = _REVISION.format(
             docstring=docstring,
-            identifiers=identifiers,
+            identifiers=text[text.index("Revision ID:") :].partition('"""')[0],
             revision=draft.revision,
             down_revision=draft.down_revision,
             code=code,

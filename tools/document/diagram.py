@@ -13,8 +13,7 @@ def diagram(metadata: MetaData) -> Iterator[str]:
     edges = {}
     for table in metadata.sorted_tables:
         for key in sorted(table.foreign_key_constraints, key=lambda key: [*key.column_keys]):
-            once = set(key.columns) == set(table.primary_key)
-            many = "o|" if once else "o{"
+            many = "o|" if set(key.columns) == set(table.primary_key) else "o{"
             # Several keys to one table are one line.
             label = f"on delete {key.ondelete or 'no action'}".lower()
             edges[key.referred_table.name, table.name] = f'{many} {table.name} : "{label}"'

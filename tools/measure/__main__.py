@@ -113,8 +113,7 @@ def _rehearsed(options: argparse.Namespace, url: str, hot_queries: HotQueries) -
     upgrades |= {f"`{' '.join(sql.split())}`": partial(_execute, sql) for sql in options.sql}
     if not upgrades:
         raise CommandError(f"{masked(make_url(url))} has nothing to run.")
-    show = partial(print, file=sys.stderr)
-    return [*rehearse(url, upgrades, hot_queries, options.settle, show)]
+    return [*rehearse(url, upgrades, hot_queries, options.settle, partial(print, file=sys.stderr))]
 
 
 def _execute(sql: str, engine: Engine) -> None:

@@ -42,8 +42,7 @@ def tables(sizes: Iterable[Filled]) -> Iterator[str]:
             start = time.perf_counter()
             PROJECT.migrate(head)
             upgrades.append([number, f"{time.perf_counter() - start:.1f}"])
-            urls = {"initial": initial, "head": head}
-            for revision, database in urls.items():
+            for revision, database in {"initial": initial, "head": head}.items():
                 vacuum(database)
                 with databases.sync_engine(database).connect() as connection:
                     for name, size in connection.execute(RELATIONS):

@@ -27,6 +27,7 @@ TRANSACTIONS = 400
 NUMBERS = count(time.time_ns())
 """Numbers of orders that are not in the database."""
 KEY = "BTCUSDT:"
+DUST = Decimal("1e-5")
 FIRST = "SELECT * FROM trades ORDER BY id LIMIT %s"
 # Of different bots, as no position has thousands of trades.
 OF_EACH_BOT = """
@@ -69,8 +70,7 @@ def new_trades(url: str, number: int, query: LiteralString = FIRST) -> Rows:
 def active_bots(url: str, number: int | None = None) -> Rows:
     """Return the ids of bots that are switched on."""
     with databases.sync_engine(url).connect() as connection:
-        query = select(BotConfig.id).where(BotConfig.is_active).limit(number)
-        return [*connection.scalars(query)]
+        return [*connection.scalars(select(BotConfig.id).where(BotConfig.is_active).limit(number))]
 
 
 async def in_batches(engine: AsyncEngine, rows: Rows, size: int) -> None:
@@ -96,16 +96,6 @@ async def in_transaction(engine: AsyncEngine, call: Call, argument: Any) -> None
         await call(session, argument)
 
 
-async def record_one(session: AsyncSession, trade: Any) -> None:
-    """Record a trade."""
-    await record_trade(session, trade, dust=Decimal("1e-5"))
-
-
-async def record_all(session: AsyncSession, trades: Rows) -> None:
-    """Record trades in one call."""
-    await record_trades(session, trades, dust=Decimal("1e-5"))
-
-
 async def tick_one(session: AsyncSession, bot: int) -> None:
     """Tick a bot."""
     await tick(session, bot, stop_loss_price=Decimal(bot))
@@ -126,8 +116,8 @@ CALLS: Mapping[str, tuple[Callable[..., Rows], int, Call, Call]] = {
     "2,000 orders: `record_trade`, `record_trades`": (
         partial(new_trades, query=OF_EACH_BOT),
         2_000,
-        record_one,
-        record_all,
+        partial(record_trade, dust=DUST),
+        partial(record_trades, dust=DUST),
     ),
     "rounds of 500 ticks: `tick`, `ticks`": (active_bots, 500, tick_one, tick_all),
 }

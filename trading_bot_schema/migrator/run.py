@@ -106,8 +106,7 @@ def _run(connection: Connection, plan: Plan, status_line: StatusLine | None) -> 
         cause = _cause(error)
         if isinstance(cause, DBAPIError):
             why = reason(cause, on_standby=_is_standby(connection))
-            message = f"{plan.prefix}{why} {plan.partial_effects}"
-            raise CommandError(message.rstrip()) from cause
+            raise CommandError(f"{plan.prefix}{why} {plan.partial_effects}".rstrip()) from cause
         if isinstance(cause, KeyboardInterrupt):
             cause.add_note(
                 f"{plan.prefix}What was not committed is undone. {plan.partial_effects}".rstrip()

@@ -55,8 +55,7 @@ class Progress:
 
     def report(self, what: str, blockers: str, now: float) -> None:
         """Show a line, or log it unless another was logged less than ten seconds ago."""
-        waiting = f"waiting for {blockers}" if blockers else ""
-        line = "; ".join(filter(None, (what, waiting)))
+        line = "; ".join(filter(None, (what, f"waiting for {blockers}" if blockers else "")))
         if self._show:
             self._show(line)
         elif now - self._logged >= LOG_SECONDS:

@@ -91,8 +91,7 @@ def make_plan(url: URL, target: str = "head") -> UpgradeReport:
             connection.execution_options(isolation_level="AUTOCOMMIT")
             check_search_path(connection)
             at = MigrationContext.configure(connection).get_current_heads()
-            settings = migrator.Settings.read({}, os.environ)
-            revisions = pending(script, at, target, settings)
+            revisions = pending(script, at, target, migrator.Settings.read({}, os.environ))
             tables, obstacles = inspect(
                 connection,
                 revisions,
