@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import psycopg
@@ -202,10 +203,8 @@ class Observation:
     @property
     def transactions(self) -> list[list[Statement]]:
         """The statements of each transaction."""
-        transactions: dict[int, list[Statement]] = {}
-        for statement in self.statements:
-            transactions.setdefault(statement.transaction, []).append(statement)
-        return list(transactions.values())
+        by_transaction = groupby(self.statements, key=lambda statement: statement.transaction)
+        return [list(statements) for _, statements in by_transaction]
 
 
 @dataclass(frozen=True)

@@ -52,17 +52,28 @@ def test_names_end_with_a_full_stop() -> None:
     assert names("Downgrade: keeps all data.", "Downgrade", "loses") == set()
 
 
-def test_locks() -> None:
-    assert locks(line(DOCSTRING, "Locks") or "") == [
-        DeclaredLock("ACCESS EXCLUSIVE", ("book",), "for milliseconds: no row is rewritten"),
-        DeclaredLock(
-            "SHARE UPDATE EXCLUSIVE",
-            ("book", "branch", "author"),
-            "while their rows are read",
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            line(DOCSTRING, "Locks"),
+            [
+                DeclaredLock(
+                    "ACCESS EXCLUSIVE", ("book",), "for milliseconds: no row is rewritten"
+                ),
+                DeclaredLock(
+                    "SHARE UPDATE EXCLUSIVE",
+                    ("book", "branch", "author"),
+                    "while their rows are read",
+                ),
+            ],
         ),
-    ]
-    assert locks("SHARE on book and branch.") == [DeclaredLock("SHARE", ("book", "branch"), "")]
-    assert locks("none. The tables are new.") == []
+        ("SHARE on book and branch.", [DeclaredLock("SHARE", ("book", "branch"), "")]),
+        ("none. The tables are new.", []),
+    ],
+)
+def test_locks(text: str, expected: list[DeclaredLock]) -> None:
+    assert locks(text) == expected
 
 
 @pytest.mark.parametrize(
