@@ -41,10 +41,11 @@ def insert_all(url: str, project: Project) -> None:
                     with suppress(psycopg.IntegrityError), connection.transaction():
                         insert(connection, table, existing)
                 except psycopg.Error as error:
-                    reason = str(error).partition("\n")[0]
                     name, value = next(iter(row.items()))
-                    where = f"{project.rows_file}, the row of {table} with {name} = {value!r}"
-                    raise RowsError(f"{where}: {reason}") from error
+                    raise RowsError(
+                        f"{project.rows_file}, the row of {table} with {name} = {value!r}:"
+                        f" {str(error).splitlines()[0]}"
+                    ) from error
 
 
 def _lenient(base: Any) -> Any:
@@ -104,15 +105,12 @@ def changed_rows(before: dict[str, Rows], after: dict[str, Rows]) -> dict[str, d
 
     Without a key, any row of the table stands for it.
     """
-
-    def has_same_values(row: dict[str, Any], other: dict[str, Any]) -> bool:
-        return row | {VERSION: None} == other | {VERSION: None}
-
     changed: dict[str, dict[str, Any]] = {}
     for table, rows in before.items():
         now = after.get(table, {})
         keys = [key for key, row in rows.items() if now.get(key) != row]
-        keys.sort(key=lambda key: has_same_values(rows[key], now.get(key, {})))
+        version = {VERSION: None}
+        keys.sort(key=lambda key: rows[key] | version == now.get(key, {}) | version)
         for key in keys[:1]:
             changed[table] = {} if key[0][0] == WITHOUT_KEY else dict(key)
     return changed

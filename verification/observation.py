@@ -221,20 +221,19 @@ class TakenLock:
 
 def locks_taken(observation: Observation) -> set[TakenLock]:
     """Return the locks on each table, as each transaction obtains stronger ones."""
-    effects_by_lock: dict[tuple[str, str], set[str]] = {}
+    taken: dict[tuple[str, str], tuple[bool, bool]] = {}
     for statements in observation.transactions:
         held: dict[str, str] = {}
         for statement in statements:
             for table, locks in statement.locks.items():
                 held[table] = strongest([*locks, held.get(table, LOCKS[0])])
             for table, lock in held.items():
-                effects = effects_by_lock.setdefault((table, lock), set())
-                effects |= {"reads"} if table in statement.read else set()
-                effects |= {"rewrites"} if table in statement.rewritten else set()
-    return {
-        TakenLock(table, lock, "reads" in effects, "rewrites" in effects)
-        for (table, lock), effects in effects_by_lock.items()
-    }
+                reads, rewrites = taken.get((table, lock), (False, False))
+                taken[table, lock] = (
+                    reads or table in statement.read,
+                    rewrites or table in statement.rewritten,
+                )
+    return {TakenLock(*lock, *effects) for lock, effects in taken.items()}
 
 
 def unknown_changes(observation: Observation) -> list[Statement]:
@@ -354,11 +353,8 @@ class _Observer:
         elif not self._is_observed_in_trial(raw, text, parameters, many):
             run(raw, FLUSH)
             before = self._state(raw, COMMITTED)
-            self._capture.begin(raw.info.backend_pid)
-            try:
+            with self._capture.requests(raw.info.backend_pid) as requests:
                 yield
-            finally:
-                requests = self._capture.end()
             run(raw, FLUSH)
             after = self._state(raw, COMMITTED)
             effects = self._new(text, after)
@@ -454,11 +450,8 @@ class _Observer:
                 emptied = not size and self._rows.get(name)
                 (statement.emptied if emptied else statement.rewritten).add(name)
         scanned = set()
-        for oid, counters in after.counters.items():
-            name = self._names.get(oid)
-            if name is None:
-                continue
-            counted = Counter(counters)
+        for oid in after.counters.keys() & self._names.keys():
+            name, counted = self._names[oid], Counter(after.counters[oid])
             counted.subtract(before.counters.get(oid, {}))
             if counted["scans"]:
                 scanned.add(name)
@@ -505,14 +498,12 @@ class _LockCapture:
     ) -> None:
         self._url, self._monitor, self._stack, self._table_names = url, monitor, stack, table_names
         self._sessions: dict[int, psycopg.Connection[Any]] = {}
-        self._requests: set[tuple[int, str]] = set()
-        self._stop = threading.Event()
-        self._watcher = threading.Thread()
 
-    def begin(self, pid: int) -> None:
-        """Make the next statement of a session wait."""
-        self._requests = set()
-        self._stop.clear()
+    @contextmanager
+    def requests(self, pid: int) -> Iterator[set[tuple[int, str]]]:
+        """Make the statement of a session in the block wait; collect its relations and locks."""
+        requests: set[tuple[int, str]] = set()
+        ended = threading.Event()
         holders = {}
         for oid, name in self._monitor.execute(WITH_ROWS).fetchall():
             if oid not in self._table_names:
@@ -522,20 +513,25 @@ class _LockCapture:
             # This conflicts with every mode except ACCESS SHARE.
             self._sessions[oid].execute(f"LOCK TABLE ONLY {name} IN EXCLUSIVE MODE")
             holders[self._table_names[oid]] = self._sessions[oid]
-        self._watcher = threading.Thread(target=self._watch, args=(pid, holders))
-        self._watcher.start()
-
-    def end(self) -> set[tuple[int, str]]:
-        """Return the requests of the statement: relations and locks."""
-        self._stop.set()
-        self._watcher.join()
-        return self._requests
-
-    def _watch(self, pid: int, holders: dict[str, psycopg.Connection[Any]]) -> None:
+        watcher = threading.Thread(target=self._watch, args=(pid, holders, requests, ended))
+        watcher.start()
         try:
-            while not self._stop.wait(POLL_SECONDS):
+            yield requests
+        finally:
+            ended.set()
+            watcher.join()
+
+    def _watch(
+        self,
+        pid: int,
+        holders: dict[str, psycopg.Connection[Any]],
+        requests: set[tuple[int, str]],
+        ended: threading.Event,
+    ) -> None:
+        try:
+            while not ended.wait(POLL_SECONDS):
                 for oid, mode in self._monitor.execute(REQUESTS, [pid]):
-                    self._requests.add((oid, _lock(mode)))
+                    requests.add((oid, _lock(mode)))
                     if session := holders.pop(self._table_names.get(oid, ""), None):
                         session.rollback()
         finally:

@@ -9,7 +9,7 @@ is not text.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
@@ -26,7 +26,6 @@ from verification.values import (
     FIRST_KEY,
     INTEGERS,
     Column,
-    Literals,
     distinct,
     literals,
     of_literals,
@@ -282,28 +281,12 @@ def fill(
         connection = stack.enter_context(psycopg.connect(url))
         connection.execute(TRY_ROWS)
         connection.execute(FITTING)
-        undo = []
         other = stack.enter_context(psycopg.connect(like)) if like else None
-        if other:
-            undo = _add_constraints(connection, other)
+        undo = _add_constraints(connection, other) if other else []
         tables = _read_tables_like(connection, other)
         undo += _defer_late_references(connection, tables)
-        taken: dict[str, set[tuple[str, str]]] = {}
-        for name, column, text in near.taken:
-            taken.setdefault(name, set()).add((column, text))
-        typical: dict[tuple[str, int], Any] = {}
         fillers = [
-            _Filler(
-                connection,
-                project,
-                table,
-                tables,
-                literals(" ".join(check for check, _ in table.checks), near.strings),
-                taken.get(table.name, set()),
-                sorted(near.sources),
-                typical,
-                plain=plain,
-            )
+            _Filler(connection, project, table, tables, near, plain=plain)
             for table in tables.values()
         ]
         for filler in fillers:
@@ -335,10 +318,10 @@ def grow(url: str, originals: Mapping[str, Row], rows: int, like: str | None = N
             if table.name in wanted:
                 wanted |= {reference.table for reference in table.key_columns()[1]}
         number = rows + MOST_FILLED
+        numbers = range(FIRST_KEY, FIRST_KEY + number)
         for table in tables.values():
             if table.name in wanted:
                 columns, references = table.key_columns()
-                numbers = range(FIRST_KEY, FIRST_KEY + number)
                 # A text may have to be of another type, such as a date.
                 keyed = [
                     (tables_like if column.is_text else tables)[table.name].columns[column.name]
@@ -402,10 +385,8 @@ def _insert_copies(
 def _add_constraints(connection: Session, other: Session) -> list[str]:
     """Add the constraints of another database, where they fit; return how to drop them."""
     undo = []
-    existing = {tuple(row) for row in connection.execute(CONSTRAINTS)}
-    for number, (table, definition) in enumerate(other.execute(CONSTRAINTS).fetchall()):
-        if (table, definition) in existing:
-            continue
+    missing = {*other.execute(CONSTRAINTS)} - {*connection.execute(CONSTRAINTS)}
+    for number, (table, definition) in enumerate(sorted(missing)):
         name = f"suitable_{number}"
         add = f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}"
         drop = f"ALTER TABLE {table} DROP CONSTRAINT {name}"
@@ -507,25 +488,22 @@ class _Filler:
         project: Project,
         table: Table,
         tables: Mapping[str, Table],
-        literals: Literals,
-        taken: Set[tuple[str, str]],
-        sources: Iterable[str],
-        typical: dict[tuple[str, int], Any],
+        near: Nearby,
         *,
         plain: bool,
     ) -> None:
         self._connection, self._project, self._plain = connection, project, plain
-        self._table, self._tables, self._literals = table, tables, literals
+        self._table, self._tables, self._sources = table, tables, sorted(near.sources)
+        self._literals = literals(" ".join(check for check, _ in table.checks), near.strings)
         self._written = [
             {name: value for name, value in row.items() if name in table.columns}
             for row in project.rows.get(table.name, ())
         ]
-        written = {(name, str(value)) for row in self._written for name, value in row.items()}
-        self._taken = taken | written
+        self._taken = {(column, text) for name, column, text in near.taken if name == table.name}
+        self._taken |= {(name, str(value)) for row in self._written for name, value in row.items()}
         self._key_columns, self._distinct_parents = table.key_columns()
         self._free = [c for name, c in table.columns.items() if name not in table.referring]
         self._groups = self._read_groups()
-        self._sources, self._typical = sources, typical
         self._numbers = count()
         self._parents: Iterator[tuple[Row | None, ...]] = iter(())
         self._base = self._first_row()
@@ -564,8 +542,8 @@ class _Filler:
     def refer_to_late_rows(self) -> None:
         """Insert rows that refer to this table, or to one that was filled later."""
         for reference in self._table.references:
-            own_table = reference.table == self._table.name
-            if (reference.is_late or own_table) and self._table.is_optional(reference):
+            is_later = reference.is_late or reference.table == self._table.name
+            if is_later and self._table.is_optional(reference):
                 self._insert(
                     {own: row[other] for own, other in reference.pairs}
                     for row in self._tables[reference.table].rows[:3]
@@ -599,8 +577,8 @@ class _Filler:
             elif reference.is_late:
                 parent = None if optional else other.first
             else:
-                parent = other.rows[number % len(other.rows) if self._plain else 0]
-                parent = chosen.get(reference.name, parent)
+                usual = other.rows[number % len(other.rows) if self._plain else 0]
+                parent = chosen.get(reference.name, usual)
             if parent:
                 referring = {own: parent[name] for own, name in reference.pairs} | referring
         return row | dict.fromkeys(self._table.referring) | referring | self._absent | change
@@ -610,23 +588,7 @@ class _Filler:
         row = dict(self._written[0]) if self._written else {}
         for group in self._groups:
             given = {name: row[name] for name in group & row.keys()}
-            columns = [
-                column
-                for column in self._table.columns.values()
-                if column.name in group - row.keys() and column.name not in self._key_columns
-            ]
-            choices = {column.name: self._values(column, None) for column in columns}
-            if columns:
-                # Each query takes a while, and most columns have no CHECK.
-                column, name = columns[0], columns[0].name
-                kind = (column.type, column.modifier)
-                is_checked = column.checks or len(group) > 1
-                if is_checked or kind not in self._typical:
-                    row |= next(self._combinations(group, given, choices), {})
-                    if not is_checked and name in row:
-                        self._typical[kind] = row[name]
-                else:
-                    row[name] = self._typical[kind]
+            row |= self._completed(group, given, lambda column: self._values(column, None))
         return row
 
     def _read_groups(self) -> list[set[str]]:
@@ -639,13 +601,18 @@ class _Filler:
             groups.append(names.union(*overlapping))
         return groups
 
-    def _combinations(
-        self, group: set[str], given: Row, choices: Mapping[str, Sequence[Any]]
-    ) -> Iterator[Row]:
-        """Yield the values of a group of columns that fulfil its CHECKs."""
+    def _completed(
+        self, group: set[str], given: Row, candidates: Callable[[Column], list[Any]]
+    ) -> Row:
+        """Return values of a group of columns that fulfil its CHECKs, else those given."""
+        choices = {
+            column.name: candidates(column)
+            for column in self._table.columns.values()
+            if column.name in group - given.keys() and column.name not in self._key_columns
+        }
         chosen = islice(product(*choices.values()), MOST_COMBINATIONS)
         rows = (given | dict(zip(choices, values, strict=True)) for values in chosen)
-        return self._fitting(group, rows)
+        return next(self._fitting(group, rows), given) if choices else given
 
     def _values(self, column: Column, typical: Any) -> list[Any]:
         """Return candidate values of a column: NULL is the last."""
@@ -686,7 +653,13 @@ class _Filler:
     def _all_changes(self) -> Iterator[Row]:
         """Yield the changes of the first row: none, all that may be NULL, each value in turn."""
         if self._plain:
-            texts = {name: self._distinct_values(name, PLAIN_ROWS) for name in self._plain_texts()}
+            given = {*self._key_columns}.union(*self._written[:1])
+            # These may have any value, and a revision may make a unique key of them.
+            texts = {
+                column.name: self._distinct_values(column.name, PLAIN_ROWS)
+                for column in self._free
+                if column.is_text and column.name not in given and {column.name} in self._groups
+            }
             for n in range(PLAIN_ROWS):
                 yield {name: values[n] for name, values in texts.items() if n < len(values)}
             yield from self._named_changes()
@@ -706,13 +679,6 @@ class _Filler:
                 yield {n: None for n, _ in reference.pairs if not self._table.columns[n].not_null}
         yield from self._named_changes()
 
-    def _plain_texts(self) -> Iterator[str]:
-        """Yield the texts that may have any value, which a revision may make a unique key of."""
-        given = {*self._key_columns}.union(*self._written[:1])
-        for column in self._free:
-            if column.is_text and column.name not in given and {column.name} in self._groups:
-                yield column.name
-
     def _named_changes(self) -> Iterator[Row]:
         """Yield combinations of literals in the columns that a revision names with the table.
 
@@ -724,7 +690,11 @@ class _Filler:
             if self._table.name.rpartition(".")[2].strip('"') not in words:
                 continue
             choices = {
-                name: [..., *([None] * self._may_be_null(column)), *of_literals(column, texts)]
+                name: [
+                    ...,
+                    *([] if column.not_null or self._plain else [None]),
+                    *of_literals(column, texts),
+                ]
                 for name, column in self._table.columns.items()
                 if name in words and name not in self._key_columns and name not in given
             }
@@ -732,15 +702,10 @@ class _Filler:
                 named = dict(zip(choices, chosen, strict=True))
                 yield {name: value for name, value in named.items() if value is not ...}
 
-    def _may_be_null(self, column: Column) -> bool:
-        return not column.not_null and not self._plain
-
     def _with_fitting(self, change: Row) -> Row:
         """Return a change with that of other columns of the same CHECKs, if it needs them."""
-        group = next(group for group in self._groups if group & change.keys())
-        choices = {
-            column.name: [self._base.get(column.name), *self._values(column, None)[-2:]]
-            for column in self._table.columns.values()
-            if column.name in group - change.keys() and column.name not in self._key_columns
-        }
-        return next(self._combinations(group, change, choices), change) if choices else change
+        return self._completed(
+            next(group for group in self._groups if group & change.keys()),
+            change,
+            lambda column: [self._base.get(column.name), *self._values(column, None)[-2:]],
+        )

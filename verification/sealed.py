@@ -41,6 +41,11 @@ def history(project: Project) -> list[Revision]:
     ]
 
 
+def line(revision: Revision) -> str:
+    """Return the line of a revision."""
+    return f"{revision.revision} {fingerprint(revision.source)}\n"
+
+
 def fingerprint(source: str) -> str:
     """Return the hash of the code of a revision."""
     return hashlib.sha256("".join(_serialized(ast.parse(source))).encode("ascii")).hexdigest()
@@ -92,10 +97,8 @@ def appended(path: str, text: str, history: Sequence[Revision]) -> str:
         ValueError: The history does not continue what has landed; the message says where.
     """
     hashes = dict(landed(text))
-    text = text or HEADING
-    for revision in history:
-        if revision.revision not in hashes:
-            text += f"{revision.revision} {fingerprint(revision.source)}\n"
+    missing = [each for each in history if each.revision not in hashes]
+    text = (text or HEADING) + "".join(map(line, missing))
     if report := "\n".join(problems(path, text, history)):
         raise ValueError(report)
     return text

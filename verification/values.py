@@ -168,8 +168,7 @@ def distinct(column: Column, numbers: range) -> Iterator[Any]:
             return
     for n in numbers:
         if column.is_text:
-            short = _base36(n)
-            yield from (t for t in (f"row-{n}", short) if len(t) <= column.longest)
+            yield from (t for t in (f"row-{n}", _base36(n)) if len(t) <= column.longest)
         elif column.type in INTEGERS or column.type in ("numeric", "float4", "float8"):
             yield n
         elif column.type in ("timestamptz", "timestamp", "date"):
@@ -184,23 +183,17 @@ def distinct(column: Column, numbers: range) -> Iterator[Any]:
 
 def _of_other_type(kind: str, n: int) -> str:
     day = MOMENTS[-1].date() + timedelta(days=n)
-    match kind:
-        case "uuid":
-            return str(UUID(int=n))
-        case "bytea":
-            return f"\\x{n:08x}"
-        case "inet" | "cidr":
-            return f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}"
-        case "interval":
-            return f"{n} seconds"
-        case "time" | "timetz":
-            return f"{n // 3600 % 24}:{n // 60 % 60}:{n % 60}"
-        case "daterange" | "tsrange" | "tstzrange":
-            return f"[{day},{day + timedelta(days=1)})"
-        case _ if kind.endswith("range"):
-            return f"[{n},{n + 1})"
-        case _:
-            return f"{{{n}}}" if kind.startswith("_") else str(n)
+    days = f"[{day},{day + timedelta(days=1)})"
+    texts = {
+        "uuid": str(UUID(int=n)),
+        "bytea": f"\\x{n:08x}",
+        **dict.fromkeys(("inet", "cidr"), f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}"),
+        "interval": f"{n} seconds",
+        **dict.fromkeys(("time", "timetz"), f"{n // 3600 % 24}:{n // 60 % 60}:{n % 60}"),
+        **dict.fromkeys(("daterange", "tsrange", "tstzrange"), days),
+    }
+    other = f"{{{n}}}" if kind.startswith("_") else str(n)
+    return texts.get(kind, f"[{n},{n + 1})" if kind.endswith("range") else other)
 
 
 def _base36(number: int) -> str:
@@ -226,13 +219,14 @@ def _variants(pattern: str, longest: int) -> Iterator[str]:
     text = _example(pattern)
     if text is None:
         return
-    pools = [
-        [text[i], *(c for c in digits + ascii_uppercase + ascii_lowercase if c != text[i])]
-        for i in range(len(text))
-    ]
+    others = digits + ascii_uppercase + ascii_lowercase
     fitting = [
-        [c for c in pool if re.search(pattern, text[:i] + c + text[i + 1 :])]
-        for i, pool in enumerate(pools)
+        [
+            c
+            for c in dict.fromkeys(own + others)
+            if re.search(pattern, text[:i] + c + text[i + 1 :])
+        ]
+        for i, own in enumerate(text)
     ]
     for letters in product(*fitting):
         variant = "".join(letters)

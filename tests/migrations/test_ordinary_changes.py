@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from alembic.config import Config
 
+from tests.support.alembic_cli import Result
 from tests.support.recipes import GUIDE, add_revisions, recipes
 from tests.trading_bot import ROOT
 from verification import servers
@@ -97,8 +98,8 @@ class Copy:
         self.root = directory / "copy"
         shutil.copytree(ROOT, self.root, ignore=shutil.ignore_patterns(".*", "__pycache__"))
 
-    def run(self, *command: str) -> tuple[int, str]:
-        """Run a Python module there, with a server of its own; return its status and output."""
+    def run(self, *command: str) -> Result:
+        """Run a Python module there, with a server of its own."""
         result = subprocess.run(
             [sys.executable, "-m", *command],
             cwd=self.root,
@@ -106,11 +107,7 @@ class Copy:
             capture_output=True,
             text=True,
         )
-        return result.returncode, result.stdout + result.stderr
-
-    def succeed(self, *command: str) -> None:
-        status, output = self.run(*command)
-        assert status == 0, f"{' '.join(command)}:\n{output}"
+        return Result(result.returncode, result.stdout, result.stderr)
 
     def apply(self, title: str, *, without: re.Pattern[str] = NOTHING) -> None:
         """Apply a change: the patch, if it has one, and the revisions without some lines."""
@@ -131,11 +128,14 @@ def copy(tmp_path: Path) -> Copy:
 def test_a_change(title: str, copy: Copy, request: pytest.FixtureRequest) -> None:
     copy.apply(title, without=MEASURED)
     if request.config.option.ordinary:
-        copy.succeed("verification", "lines")
-        copy.succeed("verification", "check")
-        copy.succeed("verification", "seal")
-        copy.succeed("tools.document")
-        copy.succeed("pytest", "-q", "-n", "auto", "--dist", "worksteal", f"--deselect={THIS}")
+        for command in (
+            ("verification", "lines"),
+            ("verification", "check"),
+            ("verification", "seal"),
+            ("tools.document",),
+            ("pytest", "-q", "-n", "auto", "--dist", "worksteal", f"--deselect={THIS}"),
+        ):
+            copy.run(*command).succeeded()
 
 
 @pytest.mark.parametrize("title", MISTAKES)
@@ -149,9 +149,9 @@ def test_a_mistake(title: str, copy: Copy, request: pytest.FixtureRequest) -> No
         text = text.replace(old, new)
     path.write_text(text, encoding="utf-8")
     if request.config.option.ordinary:
-        status, output = copy.run("verification", "check")
-        assert status == 1, output
-        assert message in output
+        result = copy.run("verification", "check")
+        assert result.status == 1, result.output
+        assert message in result.output
 
 
 def test_the_patch_is_what_the_guide_says() -> None:

@@ -5,15 +5,15 @@ from hashlib import sha256
 
 import pytest
 
-from tests.support.probe_revisions import Probe
+from tests.support.probe_revisions import ADD_COLUMN, Probe
 from tests.verification.project import LIBRARY
 from verification.lock_lines import check_downgrade, check_upgrade
 from verification.observation import Observation, Statement
 
-ADD_NOTE = 'op.add_column("staff", sa.Column("note", sa.Text()))'
 BRIEFLY = "ACCESS EXCLUSIVE on staff, for milliseconds"
 READING = "SHARE UPDATE EXCLUSIVE on staff, while its rows are read"
 REWRITING = "ACCESS EXCLUSIVE on staff, while it is rewritten"
+OWN_LINE = f"Locks: none.\nDowngrade locks: {REWRITING}."
 
 
 def observation(*statements: Statement) -> Observation:
@@ -92,29 +92,33 @@ def test_a_wrong_line_is_refused(text: str, observed: Observation, paste: str) -
     assert check_upgrade(wrong.line, observed) == []
 
 
-def test_a_downgrade_takes_no_more_than_the_line_declares() -> None:
-    assert check_downgrade(f"Locks: {BRIEFLY}.", ADDS) == []
-    assert check_downgrade(f"Locks: {BRIEFLY}.", DROPS) == []
-    (wrong,) = check_downgrade(f"Locks: {BRIEFLY}.", TWO_TABLES)
-    assert wrong.line == "Downgrade locks: SHARE on branch and staff, for milliseconds."
-    (wrong,) = check_downgrade(f"Locks: {BRIEFLY}.", REWRITES)
-    assert wrong.line == f"Downgrade locks: {REWRITING}."
-
-
-def test_a_downgrade_with_its_own_line() -> None:
-    docstring = f"Locks: none.\nDowngrade locks: {REWRITING}."
-    assert check_downgrade(docstring, REWRITES) == []
-    (wrong,) = check_downgrade(docstring, ADDS)
-    assert wrong.line == f"Downgrade locks: {BRIEFLY}."
-    # A table that is dropped is not named.
-    (wrong,) = check_downgrade(docstring, DROPS)
-    assert wrong.line == "Downgrade locks: SHARE on staff, for milliseconds."
+@pytest.mark.parametrize(
+    ("docstring", "observed", "paste"),
+    [
+        # It takes no more than the line Locks: declares.
+        (f"Locks: {BRIEFLY}.", ADDS, []),
+        (f"Locks: {BRIEFLY}.", DROPS, []),
+        (f"Locks: {BRIEFLY}.", TWO_TABLES, ["SHARE on branch and staff, for milliseconds"]),
+        (f"Locks: {BRIEFLY}.", REWRITES, [REWRITING]),
+        # It has a line of its own.
+        (OWN_LINE, REWRITES, []),
+        (OWN_LINE, ADDS, [BRIEFLY]),
+        # A table that is dropped is not named.
+        (OWN_LINE, DROPS, ["SHARE on staff, for milliseconds"]),
+    ],
+)
+def test_the_locks_of_a_downgrade(docstring: str, observed: Observation, paste: list[str]) -> None:
+    wrong = [each.line for each in check_downgrade(docstring, observed)]
+    assert wrong == [f"Downgrade locks: {locks}." for locks in paste]
 
 
 def test_a_revision_with_two_wrong_lines(probe: Probe) -> None:
     rewrite = 'op.execute("ALTER TABLE author ADD COLUMN r float DEFAULT random()")'
     docstring = "A probe.\n\nLocks: SHARE on staff.\nDowngrade: keeps all data."
-    assert [wrong.line for wrong in probe(ADD_NOTE, rewrite, docstring).wrong_locks()] == [
+    assert [
+        wrong.line
+        for wrong in probe(ADD_COLUMN.format("staff", "note"), rewrite, docstring).wrong_locks()
+    ] == [
         f"Locks: {BRIEFLY}.",
         "Downgrade locks: ACCESS EXCLUSIVE on author, while it is rewritten.",
     ]
@@ -125,24 +129,18 @@ def test_each_lock_of_a_transaction_is_declared_with_its_effects(probe: Probe) -
         'op.execute("CREATE INDEX ix_probe ON staff (wage)")\nop.execute("DROP INDEX ix_probe")'
     )
     line = "SHARE on staff, while its rows are read; ACCESS EXCLUSIVE on staff, for milliseconds."
-    wrong = probe(build, docstring=f"A probe.\n\nLocks: {line}").wrong_locks()
-    assert wrong == []
+    assert probe(build, docstring=f"A probe.\n\nLocks: {line}").wrong_locks() == []
 
 
 def test_the_line_for_a_name_with_quotes_is_accepted(probe: Probe) -> None:
-    upgrade, downgrade = (
-        f"op.execute('ALTER TABLE \"user\" {change} COLUMN note text')"
-        for change in ("ADD", "DROP")
-    )
-    revision = probe(upgrade, downgrade.replace(" text", ""))
-    (wrong,) = check_upgrade("", revision.upgrade)
-    assert wrong.line == 'Locks: ACCESS EXCLUSIVE on "user", for milliseconds.'
-    assert check_upgrade(wrong.line, revision.upgrade) == []
+    line = 'Locks: ACCESS EXCLUSIVE on "user", for milliseconds.'
+    observed = probe(ADD_COLUMN.format("user", "note")).upgrade
+    assert [wrong.line for wrong in check_upgrade("", observed)] == [line]
+    assert check_upgrade(line, observed) == []
 
 
 def test_a_long_definition_locks_no_table_of_its_own(probe: Probe) -> None:
     # It is stored in the TOAST table of the catalogue.
     columns = ", ".join(f"'{sha256(b'%d' % n).hexdigest()}' AS c{n}" for n in range(500))
     revision = probe(f'op.execute("""CREATE VIEW long AS SELECT {columns}""")')
-    (wrong,) = check_upgrade("", revision.upgrade)
-    assert wrong.line == "Locks: none."
+    assert check_upgrade("Locks: none.", revision.upgrade) == []

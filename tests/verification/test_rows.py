@@ -123,10 +123,9 @@ def test_tables_of_all_kinds_are_filled(title: str, database: str) -> None:
 
 def test_a_table_that_cannot_be_filled_is_unknown(database: str) -> None:
     execute(database, "CREATE TABLE t (n int NOT NULL CHECK (n * n = 15129))")
-    with pytest.raises(RowsError) as error:
+    message = "^t cannot be filled, so that .* Give rows of it in tests/verification/project.py"
+    with pytest.raises(RowsError, match=message):
         fill(database, LIBRARY)
-    assert str(error.value).startswith("t cannot be filled, so that what a revision does to it is")
-    assert "Give rows of it in tests/verification/project.py" in str(error.value)
     fill(database, replace(LIBRARY, rows={"t": [{"n": 123}]}))
     assert values(database, "t", "n") == {"123"}
 

@@ -9,17 +9,18 @@ import re
 import subprocess
 import tokenize
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.verification.project import LIBRARY
 from verification.sealed import (
+    HEADING,
     Revision,
     appended,
     fingerprint,
     history,
+    line,
     problems,
 )
 
@@ -54,13 +55,33 @@ f(2j, ..., "\U0001fae8\u0378", None, True, 10**100)
 """
 
 
-@pytest.fixture
-def revisions() -> list[Revision]:
-    """Three revisions."""
+REFUSED = [
+    # The lines of the file, the history, what the message says.
+    (
+        "abc",
+        "aBc",
+        "The code of alembic/versions/b.py differs from what has landed, and databases have run"
+        " that. Undo the change, and add a new revision. If it has not landed yet, delete its line"
+        " in alembic/versions.sum and run: python -m verification seal",
+    ),
+    ("abc", "ab", "Revision c has landed, and is missing. Restore it."),
+    ("ac", "abc", "Nothing comes before a revision that has landed"),
+    ("bac", "abc", "versions.sum has b where the history has a."),
+    ("abcc", "abc", "versions.sum has c twice."),
+]
+
+
+def revisions(names: str) -> list[Revision]:
+    """Return a history; a capital is a revision with other code."""
     return [
-        Revision(name, f"alembic/versions/{name}.py", f'"""Do {name}."""\nrevision = "{name}"\n')
-        for name in "abc"
+        Revision(name.lower(), f"alembic/versions/{name.lower()}.py", f'revision = "{name}"\n')
+        for name in names
     ]
+
+
+def lines(names: str) -> str:
+    """Return a file with the lines of revisions."""
+    return "".join([HEADING, *map(line, revisions(names))])
 
 
 @pytest.mark.parametrize(
@@ -105,58 +126,31 @@ def test_the_hash_is_the_same_on_every_python() -> None:
     )
 
 
-def test_a_changed_revision_is_refused(revisions: list[Revision]) -> None:
-    text = appended(PATH, "", revisions)
-    revisions[1] = replace(revisions[1], source=revisions[1].source + "extra = 1\n")
-    (problem,) = problems(PATH, text, revisions)
-    assert problem.startswith("The code of alembic/versions/b.py differs from what has landed")
-    assert problem.endswith(
-        "If it has not landed yet, delete its line in alembic/versions.sum and run:"
-        " python -m verification seal"
-    )
-    with pytest.raises(ValueError, match=re.escape(problem)):
-        appended(PATH, text, revisions)
+@pytest.mark.parametrize(("landed", "history", "message"), REFUSED)
+def test_a_history_that_does_not_continue_the_file_is_refused(
+    landed: str, history: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        appended(PATH, lines(landed), revisions(history))
 
 
-def test_a_missing_line_is_reported_and_appended(revisions: list[Revision]) -> None:
-    text = appended(PATH, "", revisions[:2])
-    assert list(problems(PATH, text, revisions)) == [
+def test_a_missing_line_is_reported_and_appended() -> None:
+    assert list(problems(PATH, lines("ab"), revisions("abc"))) == [
         "alembic/versions.sum has no line for alembic/versions/c.py."
         " Run: python -m verification seal"
     ]
-    both = appended(PATH, text, revisions)
-    assert both.startswith(text)
-    assert not list(problems(PATH, both, revisions))
-    assert appended(PATH, both, revisions) == both
+    for landed in ("", lines("ab"), lines("abc")):
+        assert appended(PATH, landed, revisions("abc")) == lines("abc")
+    assert not list(problems(PATH, lines("abc"), revisions("abc")))
 
 
-def test_a_missing_revision_is_refused(revisions: list[Revision]) -> None:
-    (problem,) = problems(PATH, appended(PATH, "", revisions), revisions[:2])
-    assert problem.startswith("Revision c has landed, and is missing. Restore it.")
-
-
-def test_nothing_is_inserted_before_a_revision_that_has_landed(revisions: list[Revision]) -> None:
-    first, second, third = revisions
-    text = appended(PATH, "", [first, third])
-    with pytest.raises(ValueError, match="Nothing comes before a revision that has landed"):
-        appended(PATH, text, [first, second, third])
-
-
-def test_lines_keep_their_order(revisions: list[Revision]) -> None:
-    heading, *lines = appended(PATH, "", revisions).splitlines(keepends=True)
-    (problem,) = problems(PATH, "".join([heading, lines[1], lines[0], lines[2]]), revisions)
-    assert "versions.sum has b where the history has a." in problem
-    (problem,) = problems(PATH, "".join([heading, *lines, lines[2]]), revisions)
-    assert "versions.sum has c twice." in problem
-
-
-def test_two_branches_that_add_a_revision_conflict(
-    revisions: list[Revision], tmp_path: Path
-) -> None:
-    first, ours, theirs = revisions
-    texts = [appended(PATH, "", history) for history in ([first, ours], [first], [first, theirs])]
-    files = [tmp_path / name for name in ("ours", "base", "theirs")]
-    for file, text in zip(files, texts, strict=True):
-        file.write_text(text)
-    merged = subprocess.run(["git", "merge-file", "--stdout", *files], capture_output=True)  # noqa: S607
+def test_two_branches_that_add_a_revision_conflict(tmp_path: Path) -> None:
+    files = {"ours": "ab", "base": "a", "theirs": "ac"}
+    for name, names in files.items():
+        (tmp_path / name).write_text(lines(names))
+    merged = subprocess.run(
+        ["git", "merge-file", "--stdout", *files],  # noqa: S607
+        cwd=tmp_path,
+        capture_output=True,
+    )
     assert merged.returncode == 1  # the number of conflicts

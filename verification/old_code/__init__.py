@@ -75,7 +75,7 @@ def observe(
         ("old code", template, unwritten), lambda: _prepared(databases, template, {}, unwritten)
     )
     try:
-        outcome = _run(databases, prepared, upgrade)
+        outcome = asyncio.run(_outcome(databases, prepared, upgrade))
         fails = False
         table = ""
     except DBAPIError as error:
@@ -92,7 +92,8 @@ def observe(
         return OldCode(frozenset({f"rows of {table}"}))
     if any(refused.values()) or fails:
         prepared = _prepared(databases, template, refused, unwritten)
-        outcome = _run(databases, prepared, upgrade, refused if fails else None)
+        removed = refused if fails else None
+        outcome = asyncio.run(_outcome(databases, prepared, upgrade, removed))
     if not fails:
         return outcome
     # A row may be refused because the one that it references is.
@@ -137,22 +138,11 @@ def _errors(url: str, tables: Mapping[str, OldTable]) -> dict[str, list[str]]:
         return errors
 
 
-def _run(
+async def _outcome(
     databases: Databases, prepared: Prepared, upgrade: Upgrade, removed: Refused | None = None
 ) -> OldCode:
     template, tables, cases = prepared
     url = databases.make(template)
-    return asyncio.run(_outcome(databases, url, tables, cases, upgrade, removed))
-
-
-async def _outcome(
-    databases: Databases,
-    url: str,
-    tables: Mapping[str, OldTable],
-    cases: list[StatementCase],
-    upgrade: Upgrade,
-    removed: Refused | None,
-) -> OldCode:
     project, role = databases.project, databases.app
     async with AsyncExitStack() as stack:
         # An engine for each table: after a failure, an engine prepares all statements again.

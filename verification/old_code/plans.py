@@ -1,6 +1,6 @@
 """Compares the plans of hot queries before and after a revision, on tables of realistic size."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from alembic.script import Script
 from sqlalchemy import text
@@ -13,23 +13,18 @@ from verification.query_plans import QueryPlan, explain
 from verification.roles import as_role
 
 
-def slowed_by(
-    databases: Databases, script: Script, upgrade: Callable[[str], object] | None = None
-) -> frozenset[str]:
+def slowed_by(databases: Databases, script: Script) -> frozenset[str]:
     """Return the hot queries that read more, or without an index, after a revision.
 
     Only queries that run on both schemas are compared; none, if the revision does not run with
-    these rows. ``upgrade`` replaces the revision itself.
+    these rows.
     """
     if databases.project.workload is None or script.down_revision is None:
         return frozenset()
     url = databases.make(_template(databases, before(script)[0]))
     earlier = _explain(databases, url)
     try:
-        if upgrade is None:
-            databases.project.migrate(url, script.revision)
-        else:
-            upgrade(url)
+        databases.project.migrate(url, script.revision)
     except (DataError, IntegrityError):
         return frozenset()
     later = _explain(databases, url)

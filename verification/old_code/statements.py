@@ -136,18 +136,18 @@ def statement_cases(old: OldTable) -> Iterator[StatementCase]:
 def unique_keys(old: OldTable) -> Iterator[tuple[list[Any], ColumnElement[bool] | None]]:
     """Yield the unique keys that ``ON CONFLICT`` can name, with their predicates."""
     names_seen = set()
-    keys: list[tuple[list[Any], str | None]] = [(list(old.table.primary_key), None)]
-    for constraint in old.table.constraints:
-        if isinstance(constraint, UniqueConstraint):
-            keys.append((list(constraint.columns), None))
-    for index in old.table.indexes:
-        if index.unique and len(index.columns) == len(index.expressions):
-            keys.append((list(index.columns), index.dialect_options["postgresql"]["where"]))
+    constraints = [each for each in old.table.constraints if isinstance(each, UniqueConstraint)]
+    keys = [(each.columns, None) for each in (old.table.primary_key, *constraints)]
+    keys += [
+        (index.columns, index.dialect_options["postgresql"]["where"])
+        for index in old.table.indexes
+        if index.unique and len(index.columns) == len(index.expressions)
+    ]
     for columns, where in keys:
         names = tuple(column.name for column in columns)
         if names and names not in names_seen:
             names_seen.add(names)
-            yield columns, None if where is None else literal_column(str(where), Boolean)
+            yield list(columns), None if where is None else literal_column(str(where), Boolean)
 
 
 async def attempt(
