@@ -170,9 +170,6 @@ async def compare(user_id: int, exchange: Exchange) -> bool:
     async with SessionLocal() as session:
         for bot in await session.scalars(bots_of_user(user_id)):
             trades = (await session.scalars(bot.trades.select())).all()
-            orders = {
-                (t.binance_order_id, t.quantity_filled, t.quote_quantity_filled) for t in trades
-            }
             state = bot.state
             assert state is not None  # noqa: S101
             recorded = (
@@ -187,7 +184,10 @@ async def compare(user_id: int, exchange: Exchange) -> bool:
                 recorded == expected
                 and state.in_position == (expected[0] > DUST)
                 and len(trades) == len(filled)
-                and orders
+                and {
+                    (t.binance_order_id, t.quantity_filled, t.quote_quantity_filled)
+                    for t in trades
+                }
                 == {(order_key(o.symbol, o.id), o.executed, o.quote_executed) for o in filled}
             )
             agree &= same

@@ -74,8 +74,7 @@ async def test_refresh_waits_for_a_trade_that_is_not_committed(
         await session.execute(insert(Trade), ORDER | {"timestamp": MIDNIGHT, "pnl": Decimal(-50)})
         refreshing = asyncio.ensure_future(transact(queries.refresh_day, MIDNIGHT))
         await wait_for_blocked_sessions(engine)
-    assert await refreshing == 1
-    assert (await days(engine))[1] == (-58, 3)
+    assert (await refreshing, (await days(engine))[1]) == (1, (-58, 3))
 
 
 async def test_concurrent_refreshes(engine: AsyncEngine, transact: Callable[..., Any]) -> None:

@@ -1,6 +1,5 @@
 """The engine reads ``DATABASE_URL`` when it connects, and replaces broken connections."""
 
-import os
 import subprocess
 import sys
 from typing import Any
@@ -8,30 +7,14 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool, QueuePool
 
-import models
-from models import User
 from models.database import make_engine
-from tests.support import factories
 
 PID = text("SELECT pg_backend_pid()")
-
-
-async def test_the_default_engine_reads_the_url_when_it_connects(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", database)
-    async with models.SessionLocal() as session:
-        user = factories.user()
-        session.add(user)
-        await session.commit()
-        assert user.is_active, "an expired attribute would be loaded, which fails"
-        assert (await session.scalars(select(User))).one() is user
-    await models.engine.dispose()
 
 
 async def test_broken_connections_are_replaced(engine: AsyncEngine, database: str) -> None:
@@ -90,9 +73,11 @@ async def test_options_of_the_caller_take_precedence(
 
 
 SECOND_LOOP = """
-import asyncio
+import asyncio, os, sys
 from sqlalchemy import text
 import models
+
+os.environ["DATABASE_URL"] = sys.argv[1]  # read when it connects
 
 async def pid():
     async with models.SessionLocal() as session:
@@ -106,8 +91,7 @@ asyncio.run(models.engine.dispose())
 def test_a_second_event_loop(database: str) -> None:
     """As with ``asyncio.run()`` per command: the pooled connections belong to the first one."""
     result = subprocess.run(
-        [sys.executable, "-W", "ignore::ResourceWarning", "-c", SECOND_LOOP],
-        env=os.environ | {"DATABASE_URL": database},
+        [sys.executable, "-W", "ignore::ResourceWarning", "-c", SECOND_LOOP, database],
         capture_output=True,
         text=True,
         check=False,

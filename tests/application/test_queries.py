@@ -131,8 +131,7 @@ async def test_bots_and_positions_of_a_user(session: AsyncSession) -> None:
     expected = [(bot.id, True), (flat.id, True), (unused.id, False)]
     assert [(config.id, bool(config.state)) for config in configs] == expected
     (state,) = await session.scalars(queries.positions_of_user(bot.user_id))
-    assert state is configs[0].state
-    assert state.config is configs[0]
+    assert (state, state.config) == (configs[0].state, configs[0])
 
 
 async def test_keys(session: AsyncSession) -> None:

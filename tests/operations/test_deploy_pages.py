@@ -68,8 +68,7 @@ def test_backup_and_restore(
         run(script, tmp_path, programs(database), DATABASE_URL=database, **urls)
     PROJECT.migrate(database)
     for url in urls.values():
-        assert emails(url) == ["a", "b"]
-        assert databases.version(url) == HEAD
+        assert (emails(url), databases.version(url)) == (["a", "b"], HEAD)
         # PostgreSQL prints the expressions of a restored CHECK in another form.
         assert snapshot(url).objects.keys() == snapshot(database).objects.keys()
         assert add_user(url, "c") == 3

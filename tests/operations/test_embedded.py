@@ -100,12 +100,9 @@ def test_a_running_server_is_reused_and_data_is_kept(home: Path) -> None:
     assert scalar(url, "SHOW fsync") == "off"
     databases.execute(url, "CREATE TABLE kept AS SELECT 7 AS value")
     started = scalar(url, "SELECT pg_postmaster_start_time()")
-    assert start(home) == url
-    assert scalar(url, "SELECT pg_postmaster_start_time()") == started
-    assert embedded.stop(home)
-    assert not embedded.stop(home)
-    assert start(home) == url
-    assert scalar(url, "SELECT value FROM kept") == 7
+    assert (start(home), scalar(url, "SELECT pg_postmaster_start_time()")) == (url, started)
+    assert [embedded.stop(home), embedded.stop(home)] == [True, False]
+    assert (start(home), scalar(url, "SELECT value FROM kept")) == (url, 7)
     assert scalar(url, "SELECT pg_postmaster_start_time()") != started
 
     pid_file = home.resolve() / "data" / "postmaster.pid"

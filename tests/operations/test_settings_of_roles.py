@@ -49,11 +49,10 @@ def test_settings_of_a_role_and_of_the_url(
         for name, value in settings.items():
             connection.execute(f"ALTER ROLE {role} SET {name} = '{value}'".encode())
     url = databases.as_role(empty_database, role)
-    assert databases.scalar(url, "SHOW quote_all_identifiers") == "on"
-    assert databases.scalar(url, "SHOW standard_conforming_strings") == "off"
+    changed = {"quote_all_identifiers": "on", "standard_conforming_strings": "off"}
+    assert {name: databases.scalar(url, f"SHOW {name}") for name in changed} == changed
     assert snapshot(url) == expected
 
     options = "-csearch_path=app -ctimezone=Asia/Tokyo -c quote_all_identifiers=on"
     target = parse(empty_database).update_query_dict({"options": options})
-    assert snapshot(rendered(target)) == expected
-    assert make_url(rendered(target)) == target
+    assert (snapshot(rendered(target)), make_url(rendered(target))) == (expected, target)
