@@ -32,6 +32,9 @@ from verification.project import Project
 STRONG = LOCKS[LOCKS.index("SHARE") :]
 """Locks that block writes, or reads and writes."""
 
+FOREIGN_KEY_LOCKS = {"ACCESS SHARE", "ROW SHARE", "SHARE ROW EXCLUSIVE"}
+"""Locks on a table that a foreign key refers to."""
+
 # Values that no revision would set, so that each change is detected.
 TIMEOUTS = {
     "lock_timeout": "59003",
@@ -75,8 +78,8 @@ SELECT
         WHERE locktype = 'relation' AND granted AND pid = pg_backend_pid()),
     (SELECT jsonb_object_agg(oid, relfilenode::bigint) FROM pg_class WHERE relkind IN ('r', 'm')),
     (SELECT jsonb_object_agg(oid, conrelid::bigint) FROM pg_constraint WHERE NOT convalidated),
-    (SELECT jsonb_object_agg(oid, conrelid::bigint) FROM pg_constraint
-        WHERE convalidated AND contype = 'f'),
+    (SELECT jsonb_object_agg(oid, jsonb_build_array(conrelid::bigint, confrelid::bigint))
+        FROM pg_constraint WHERE convalidated AND contype = 'f'),
     (SELECT jsonb_object_agg(name, setting::bigint) FROM pg_settings WHERE name = ANY (%s))
 """
 COUNTERS = ("read", "scans", "inserted", "updated", "deleted", "vacuumed")
@@ -281,8 +284,8 @@ class _State:
     files: dict[int, int]
     unvalidated: dict[int, int]
     """Constraints and their tables."""
-    foreign_keys: dict[int, int]
-    """Those that are validated."""
+    foreign_keys: dict[int, list[int]]
+    """Those that are validated, and their tables: the referencing and the referenced one."""
     timeouts: dict[str, int]
     counters: dict[int, Counter[str]]
 
@@ -413,7 +416,7 @@ class _Observer:
             {(oid, _lock(mode)) for oid, mode in locks or ()},
             {int(oid): file for oid, file in (files or {}).items()},
             {int(oid): table for oid, table in (unvalidated or {}).items()},
-            {int(oid): table for oid, table in (foreign_keys or {}).items()},
+            {int(oid): tables for oid, tables in (foreign_keys or {}).items()},
             timeouts,
             {
                 oid: Counter(dict(zip(COUNTERS, (n or 0 for n in numbers), strict=True)))
@@ -459,11 +462,15 @@ class _Observer:
             statement.updated[name] += counted["updated"]
             statement.deleted[name] += counted["deleted"]
         # All references are checked, through an index if there is one, which may have few entries;
-        # but none if the statement has added their column.
-        for oid, table in after.foreign_keys.items():
-            name = self._names.get(table, "")
-            if oid not in before.foreign_keys and self._rows.get(name) and name in scanned:
-                statement.read.add(name)
+        # but none if the statement has added their column. They are looked up, or joined: how, and
+        # so whether all rows of the other table are read, depends on the numbers of rows.
+        for oid, tables in after.foreign_keys.items():
+            if oid not in before.foreign_keys:
+                name, other = (self._names.get(table, "") for table in tables)
+                if statement.locks.get(other, set()) <= FOREIGN_KEY_LOCKS:
+                    statement.read.discard(other)
+                if self._rows.get(name) and name in scanned:
+                    statement.read.add(name)
         for name in self._rows:
             self._rows[name] += statement.inserted[name] - statement.deleted[name]
             self._rows[name] *= name not in statement.emptied

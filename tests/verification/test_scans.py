@@ -150,6 +150,7 @@ def test_effect_on_rows(
         found[title] = (
             REWRITTEN if "item" in last.rewritten else READ if "item" in last.read else NEITHER
         )
+        assert "owner" not in last.read, "it is only referred to"
         make_database.drop(url)
     expected = dict.fromkeys(BEFORE, effect)
     if effect == READ:
