@@ -136,8 +136,8 @@ async def close_account(user_id: int, simulation: Simulation) -> None:
         await forget_user(session, user_id)
 
 
+# Coins held, profit, profit and number of orders of the day.
 Result = tuple[Decimal, Decimal, Decimal, int]
-"""Coins held, profit, profit and number of orders of the day."""
 
 
 def books(exchange: Exchange, bot: BotConfig) -> Result:

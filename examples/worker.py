@@ -34,8 +34,8 @@ from models.queries import (
 )
 from models.trade import TradeValues
 
+# The most that cannot be sold. A real worker also respects the filter ``NOTIONAL``.
 DUST = LOT - DIGITS
-"""The most that cannot be sold. A real worker also respects the filter ``NOTIONAL``."""
 STORED = Decimal("1e-18")
 
 

@@ -76,7 +76,11 @@ Timestamp = Annotated[datetime, mapped_column(AwareDateTime)]
 
 
 class Base(DeclarativeBase):
-    """Declarative base of all models."""
+    """Declarative base of all models.
+
+    Attributes:
+        __repr_columns__: Columns that ``repr`` shows: no secrets and no personal data.
+    """
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
@@ -85,7 +89,6 @@ class Base(DeclarativeBase):
     __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012 - declared by SQLAlchemy
 
     __repr_columns__: ClassVar[tuple[str, ...]] = ("id",)
-    """Columns that ``repr`` shows: no secrets and no personal data."""
 
     def __repr__(self) -> str:
         # Loaded attributes only: a repr must not emit SQL, nor fail on a detached object.

@@ -44,7 +44,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Order(NamedTuple):
-    """What is known of an order, for the largest quantity that is stated."""
+    """What is known of an order, for the largest quantity that is stated.
+
+    Attributes:
+        fees: None: not all fills are known.
+    """
 
     symbol: str
     id: int | str
@@ -53,7 +57,6 @@ class _Order(NamedTuple):
     quantity: Decimal
     quote_quantity: Decimal
     fees: dict[str, Decimal] | None
-    """None: not all fills are known."""
     time: datetime
 
 

@@ -19,6 +19,11 @@ class BotState(Base):
 
     No index may contain a column that every run changes, such as ``last_run_at``, so that the
     updates are heap-only (PostgreSQL docs, "Heap-Only Tuples") and write to no index.
+
+    Attributes:
+        in_position: Also if an entry is reserved: then there is no ``entry_price``.
+        current_position_size_coins: All coins of the bot: when it is flat, what was too little to
+            sell, if anything.
     """
 
     __tablename__ = "bot_states"
@@ -59,14 +64,12 @@ class BotState(Base):
         server_default=false(),
         comment="Whether the bot holds coins that it means to sell.",
     )
-    """Also if an entry is reserved: then there is no ``entry_price``."""
     entry_price: Mapped[Money | None] = mapped_column(
         comment="Average price of the open position, in quote currency for one coin."
     )
     current_position_size_coins: Mapped[Money | None] = mapped_column(
         comment="Size of the open position, in base currency (coins)."
     )
-    """All coins of the bot: when it is flat, what was too little to sell, if anything."""
     trailing_stop_price: Mapped[Money | None] = mapped_column(
         comment="Price at which the trailing stop sells, in quote currency for one coin."
     )

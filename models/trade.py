@@ -22,12 +22,20 @@ class TradeValues(TypedDict):
     Amounts are exact and cumulative over the whole order, not of a single fill, which Binance
     calls a trade; :mod:`models.binance` makes them from the exchange's payloads. All that is not
     known may be left out, or be None.
+
+    Attributes:
+        binance_order_id: :func:`models.order_key.order_key`; None: a trade on paper, which is
+            always a new one.
+        timestamp: Time of the order's first fill on the exchange's clock, or of a later report
+            about it.
+        commission_amount: Of the whole ``quantity_filled``; None if it is not known for all fills.
+        commission_asset: One; if two are paid, as when BNB runs out, the coin itself, so that the
+            size is right.
     """
 
     bot_config_id: int
     user_id: int
     binance_order_id: str | None
-    """:func:`models.order_key.order_key`; None: a trade on paper, which is always a new one."""
     symbol: str
     side: str
     order_type: str
@@ -35,11 +43,8 @@ class TradeValues(TypedDict):
     quantity_filled: Decimal
     quote_quantity_filled: Decimal
     timestamp: datetime
-    """Time of the order's first fill on the exchange's clock, or of a later report about it."""
     commission_amount: NotRequired[Decimal | None]
-    """Of the whole ``quantity_filled``; None if it is not known for all fills."""
     commission_asset: NotRequired[str | None]
-    """One; if two are paid, as when BNB runs out, the coin itself, so that the size is right."""
     pnl: NotRequired[Decimal | None]
 
 
@@ -48,6 +53,11 @@ class Trade(Base):
 
     Its bot and its user cannot be deleted while it exists. ``user_id`` repeats the owner of the
     bot, so that queries by user need no join; a composite foreign key keeps the two equal.
+
+    Attributes:
+        binance_order_id: Order id qualified with its symbol, such as ``BTCUSDT:28``. Binance's
+            order ids are unique only within a symbol, so the application has to qualify them with
+            :func:`models.order_key.order_key`. NULL for paper trades.
     """
 
     __tablename__ = "trades"
@@ -101,11 +111,6 @@ class Trade(Base):
             " orders within a symbol. NULL: a paper trade."
         ),
     )
-    """Order id qualified with its symbol, such as ``BTCUSDT:28``.
-
-    Binance's order ids are unique only within a symbol, so the application has to qualify them
-    with :func:`models.order_key.order_key`. NULL for paper trades.
-    """
     symbol: Mapped[str] = mapped_column(
         String(64), comment="Market as base/quote, such as BTC/USDT. May be Unicode."
     )

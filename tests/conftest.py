@@ -34,8 +34,8 @@ from verification.databases import Factory
 from verification.observed_revision import ObservedRevision
 from verification.roles import RoleDatabases
 
+# A database for all tests, emptied before each, as ``test_citus.py`` runs them.
 DISTRIBUTED = "TEST_DISTRIBUTED_DATABASE_URL"
-"""A database for all tests, emptied before each, as ``test_citus.py`` runs them."""
 _SERVER = pytest.StashKey[ExitStack]()
 
 

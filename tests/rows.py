@@ -21,6 +21,7 @@ MIN_AMOUNT = MAX_AMOUNT.copy_negate()
 MAX_PERCENT = Decimal("999999.999999")
 SMALLEST_PERCENT = Decimal("0.000001")
 
+# Rows of each table, each table after those that it references.
 ROWS: dict[str, list[dict[str, Any]]] = {
     "users": [
         {
@@ -211,4 +212,3 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         },
     ],
 }
-"""Rows of each table, each table after those that it references."""

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from tools import ROOT
 
+# A bar in a cell.
 BAR = r"\|"
-"""A bar in a cell."""
 
 
 def table(heading: str, rows: Iterable[Iterable[str]]) -> Iterator[str]:

@@ -44,13 +44,16 @@ class DocstringError(ValueError):
 
 @dataclass(frozen=True)
 class DeclaredLock:
-    """One part of a line ``Locks:``, such as ``ACCESS EXCLUSIVE on trades, for milliseconds``."""
+    """One part of a line ``Locks:``, such as ``ACCESS EXCLUSIVE on trades, for milliseconds``.
+
+    Attributes:
+        lock: One of :data:`LOCKS`.
+        text: The text after the tables: for how long, and what happens meanwhile.
+    """
 
     lock: str
-    """One of :data:`LOCKS`."""
     tables: tuple[str, ...]
     text: str
-    """The text after the tables: for how long, and what happens meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -184,14 +187,18 @@ def strongest(locks: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class OldCode:
-    """A line ``Old code:``: how the code of the previous revision runs on the new schema."""
+    """A line ``Old code:``: how the code of the previous revision runs on the new schema.
+
+    Attributes:
+        breaks: What fails until the new code is deployed, such as ``insert into users``.
+        fails_once: Tables whose prepared statements fail once on each connection that is open, at
+            most.
+        slows: Hot queries that have lost an index.
+    """
 
     breaks: frozenset[str] = frozenset()
-    """What fails until the new code is deployed, such as ``insert into users``."""
     fails_once: frozenset[str] = frozenset()
-    """Tables whose prepared statements fail once on each connection that is open, at most."""
     slows: frozenset[str] = frozenset()
-    """Hot queries that have lost an index."""
 
     def __str__(self) -> str:
         """Return the text of the line."""

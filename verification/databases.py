@@ -80,10 +80,12 @@ class Factory:
     """Creates databases on a server, and drops those that remain when it is closed.
 
     It keeps one connection, as each costs as much as a small query.
+
+    Attributes:
+        app: The application's role, if the databases belong to another one.
     """
 
     app = ""
-    """The application's role, if the databases belong to another one."""
 
     def __init__(self, server: str) -> None:
         """Connect to a server."""

@@ -22,12 +22,15 @@ _PART = re.compile(r"^(?=[A-Z][a-z]*(?: [a-z]+)*: |\n)", re.MULTILINE)
 
 
 class WrongLine(str):
-    """The message that a line is missing, wrong or superfluous, with what to write."""
+    """The message that a line is missing, wrong or superfluous, with what to write.
+
+    Attributes:
+        start: How it starts, such as ``Upgrade: changes``.
+        line: The right one; empty: there should be none.
+    """
 
     start: str
-    """How it starts, such as ``Upgrade: changes``."""
     line: str
-    """The right one; empty: there should be none."""
 
     def __new__(cls, problem: str, start: str, text: str | None) -> Self:
         """Take what is wrong, how the line starts, and its right text after that."""

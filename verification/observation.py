@@ -142,36 +142,41 @@ class Statement:
     """A statement, and its effects on the tables that existed before the migration.
 
     The indexes of a table and the sequences of its columns count as the table.
+
+    Attributes:
+        transaction: Number of the transaction. A statement outside transactions has its own
+            number.
+        writes: Whether the transaction has written anything so far, such as a new table.
+        locks: By table, the locks that the transaction did not hold before.
+        read: Tables of which all rows were read: by VACUUM, by the check of a new foreign key, or
+            by a scan of the table or of an index that read more than half of the rows that the
+            table had then. (An index may have few of its rows, and a lookup reads one.)
+        emptied: Tables that TRUNCATE gave a new, empty file.
+        largest: Rows updated and deleted by the largest of its transactions, if it commits them
+            itself.
+        added_unvalidated: OIDs of constraints that it added as NOT VALID.
+        validated: OIDs of constraints that it validated, and their tables.
+        timeouts: Timeouts that it set, in milliseconds; 0: none.
+        finds_nothing: Whether it changes no row whatever rows there were: by ``x = NULL``, or by
+            new columns.
     """
 
     sql: str
     transaction: int
-    """Number of the transaction. A statement outside transactions has its own number."""
     can_be_in_transaction: bool = True
     writes: bool = False
-    """Whether the transaction has written anything so far, such as a new table."""
     locks: dict[str, set[str]] = field(default_factory=dict)
-    """By table, the locks that the transaction did not hold before."""
     read: set[str] = field(default_factory=set)
-    """Tables of which all rows were read: by VACUUM, by the check of a new foreign key, or by a
-    scan of the table or of an index that read more than half of the rows that the table had then.
-    (An index may have few of its rows, and a lookup reads one.)"""
     rewritten: set[str] = field(default_factory=set)
     emptied: set[str] = field(default_factory=set)
-    """Tables that TRUNCATE gave a new, empty file."""
     inserted: Counter[str] = field(default_factory=Counter)
     updated: Counter[str] = field(default_factory=Counter)
     deleted: Counter[str] = field(default_factory=Counter)
     largest: Counter[str] | None = None
-    """Rows updated and deleted by the largest of its transactions, if it commits them itself."""
     added_unvalidated: set[int] = field(default_factory=set)
-    """OIDs of constraints that it added as NOT VALID."""
     validated: dict[int, str] = field(default_factory=dict)
-    """OIDs of constraints that it validated, and their tables."""
     timeouts: dict[str, int] = field(default_factory=dict)
-    """Timeouts that it set, in milliseconds; 0: none."""
     finds_nothing: bool = False
-    """Whether it changes no row whatever rows there were: by ``x = NULL``, or by new columns."""
 
     @property
     def short(self) -> str:
@@ -192,16 +197,20 @@ class Statement:
 
 @dataclass
 class Observation:
-    """The effects of a migration."""
+    """The effects of a migration.
+
+    Attributes:
+        rows: The tables that existed before, with the number of rows of each.
+        foreign_keys: Tables connected by a foreign key, before or after: two, or one that
+            references itself.
+        removed: By what code names: ``drops staff.wage``, ``renames staff.wage to staff.pay``.
+    """
 
     project: Project
     rows: dict[str, int]
-    """The tables that existed before, with the number of rows of each."""
     foreign_keys: set[frozenset[str]]
-    """Tables connected by a foreign key, before or after: two, or one that references itself."""
     statements: list[Statement] = field(default_factory=list)
     removed: dict[str, list[str]] = field(default_factory=dict)
-    """By what code names: ``drops staff.wage``, ``renames staff.wage to staff.pay``."""
 
     @property
     def transactions(self) -> list[list[Statement]]:
@@ -212,12 +221,15 @@ class Observation:
 
 @dataclass(frozen=True)
 class TakenLock:
-    """A lock on a table, and the effects of the statements while it is the strongest one held."""
+    """A lock on a table, and the effects of the statements while it is the strongest one held.
+
+    Attributes:
+        reads: Whether all rows of the table were read.
+    """
 
     table: str
     lock: str
     reads: bool
-    """Whether all rows of the table were read."""
     rewrites: bool
 
 
@@ -276,16 +288,20 @@ def observe(url: str, migrate: Callable[[Connection], object], project: Project)
 
 @dataclass(frozen=True)
 class _State:
-    """The state of PostgreSQL at one moment."""
+    """The state of PostgreSQL at one moment.
+
+    Attributes:
+        unvalidated: Constraints and their tables.
+        foreign_keys: Those that are validated, and their tables: the referencing and the
+            referenced one.
+    """
 
     transaction: str
     writes: bool
     locks: set[tuple[int, str]]
     files: dict[int, int]
     unvalidated: dict[int, int]
-    """Constraints and their tables."""
     foreign_keys: dict[int, list[int]]
-    """Those that are validated, and their tables: the referencing and the referenced one."""
     timeouts: dict[str, int]
     counters: dict[int, Counter[str]]
 

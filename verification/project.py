@@ -35,41 +35,43 @@ class Workload(Protocol):
 
 @dataclass(frozen=True)
 class Project:
-    """A project whose revisions are verified."""
+    """A project whose revisions are verified.
+
+    Attributes:
+        root: The directory to which paths in messages are relative.
+        ini: ``alembic.ini``.
+        rows: Rows written by hand, which revisions must preserve, and which generated rows vary.
+        rows_file: Where they are, for messages.
+        engine: Returns the application's engine for a URL; passes options on to
+            ``create_async_engine``.
+        guide: The page with the safe form of each operation, which messages refer to.
+        sealed: The file with the hashes of the revisions that have landed.
+        roles: Script for psql that creates the roles ``:owner`` and ``:app``, and grants
+            privileges. A comment in it recommends their names: ``--set owner=trading_owner --set
+            app=trading_app``.
+        model_files: The file of each table's model, for messages.
+        queries: Queries of the application with values of ``rows``, by the name for ``Old code:
+            breaks:``. For those that find a row by the value of a text: a revision may change how
+            it is written.
+        tests: Quick tests of what a revision needs besides itself, as arguments of pytest.
+        lock_timeout: The longest wait for a lock that a revision may set, in milliseconds.
+    """
 
     root: Path
-    """The directory to which paths in messages are relative."""
     ini: Path
-    """``alembic.ini``."""
     metadata: MetaData
     rows: Rows
-    """Rows written by hand, which revisions must preserve, and which generated rows vary."""
     rows_file: str
-    """Where they are, for messages."""
     engine: Callable[..., AsyncEngine]
-    """Returns the application's engine for a URL; passes options on to ``create_async_engine``."""
     guide: Path
-    """The page with the safe form of each operation, which messages refer to."""
     sealed: Path
-    """The file with the hashes of the revisions that have landed."""
     roles: Path | None = None
-    """Script for psql that creates the roles ``:owner`` and ``:app``, and grants privileges.
-
-    A comment in it recommends their names: ``--set owner=trading_owner --set app=trading_app``.
-    """
     model_files: Mapping[str, str] = field(default_factory=dict)
-    """The file of each table's model, for messages."""
     workload: Workload | None = None
     queries: Mapping[str, Executable] = field(default_factory=dict)
-    """Queries of the application with values of ``rows``, by the name for ``Old code: breaks:``.
-
-    For those that find a row by the value of a text: a revision may change how it is written.
-    """
     tests: Sequence[str] = ()
-    """Quick tests of what a revision needs besides itself, as arguments of pytest."""
     version_table: str = "alembic_version"
     lock_timeout: int = 500
-    """The longest wait for a lock that a revision may set, in milliseconds."""
 
     @property
     def guide_name(self) -> str:

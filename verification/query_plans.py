@@ -11,16 +11,19 @@ from sqlalchemy.sql.elements import CompilerElement
 
 @dataclass(frozen=True)
 class QueryPlan:
-    """An executed plan."""
+    """An executed plan.
+
+    Attributes:
+        scanned: Tables with a sequential scan.
+        rows: Rows that contribute to the result, before they are counted, summed or updated.
+        buffers: Pages of 8 kB read, from memory or from disk.
+    """
 
     indexes: frozenset[str]
     scanned: frozenset[str]
-    """Tables with a sequential scan."""
     steps: tuple[str, ...]
     rows: int
-    """Rows that contribute to the result, before they are counted, summed or updated."""
     buffers: int
-    """Pages of 8 kB read, from memory or from disk."""
     milliseconds: float
 
 

@@ -22,13 +22,16 @@ WHAT_HAPPENS = "What happens to rows is declared otherwise, or not at all."
 
 
 class RoundTrip(NamedTuple):
-    """The effect on the rows when a database is migrated to another revision and back."""
+    """The effect on the rows when a database is migrated to another revision and back.
+
+    Attributes:
+        added: Columns that were added.
+        lost: What the migration there changed, and the one back does not restore.
+    """
 
     changed: set[str]
     added: set[str]
-    """Columns that were added."""
     lost: set[str]
-    """What the migration there changed, and the one back does not restore."""
 
 
 def round_trip(

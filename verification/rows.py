@@ -168,31 +168,37 @@ def refused(project: Project, script: Script, error: Exception) -> RowsError:
 
 @dataclass
 class Reference:
-    """A foreign key. Names are as in SQL, except those of columns."""
+    """A foreign key. Names are as in SQL, except those of columns.
+
+    Attributes:
+        pairs: Referencing and referenced columns.
+        is_late: Whether the referenced table is filled after this one.
+    """
 
     name: str
     schema: str
     is_deferrable: bool
     table: str
     pairs: list[tuple[str, str]]
-    """Referencing and referenced columns."""
     is_late: bool = False
-    """Whether the referenced table is filled after this one."""
 
 
 @dataclass
 class Table:
-    """A table, and the rows that it was filled with."""
+    """A table, and the rows that it was filled with.
+
+    Attributes:
+        keys: The columns of each unique key.
+        checks: Conditions and the columns in them; without columns: the bounds of partitions.
+        first: The row that the others vary.
+    """
 
     name: str
     columns: dict[str, Column] = field(default_factory=dict)
     keys: list[list[str]] = field(default_factory=list)
-    """The columns of each unique key."""
     references: list[Reference] = field(default_factory=list)
     checks: list[tuple[str, set[str]]] = field(default_factory=list)
-    """Conditions and the columns in them; without columns: the bounds of partitions."""
     first: Row = field(default_factory=dict)
-    """The row that the others vary."""
     rows: list[Row] = field(default_factory=list)
 
     @property
@@ -228,14 +234,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Nearby:
-    """What the rows of a database have to do with the revisions before and after it."""
+    """What the rows of a database have to do with the revisions before and after it.
+
+    Attributes:
+        strings: Rows are generated for these literals.
+        taken: No row has a key of a row that a revision inserts.
+        sources: Their code: the columns that it names are varied together.
+    """
 
     strings: frozenset[str] = frozenset()
-    """Rows are generated for these literals."""
     taken: frozenset[Taken] = frozenset()
-    """No row has a key of a row that a revision inserts."""
     sources: frozenset[str] = frozenset()
-    """Their code: the columns that it names are varied together."""
 
     def __or__(self, other: "Nearby") -> "Nearby":
         """Return both."""

@@ -25,11 +25,14 @@ HEADING = "# Revisions that have landed, and the SHA-256 of their code. See CONT
 
 @dataclass(frozen=True)
 class Revision:
-    """A revision of the history."""
+    """A revision of the history.
+
+    Attributes:
+        file: Path relative to the root of the project.
+    """
 
     revision: str
     file: str
-    """Path relative to the root of the project."""
     source: str
 
 

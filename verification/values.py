@@ -48,7 +48,11 @@ TEXT_LENGTH = 10_000
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; its type, or that of its domain."""
+    """A column of a table; its type, or that of its domain.
+
+    Attributes:
+        checks: The definitions of its CHECKs.
+    """
 
     name: str
     type: str
@@ -57,7 +61,6 @@ class Column:
     not_null: bool
     labels: Sequence[str]
     checks: str = ""
-    """The definitions of its CHECKs."""
 
     @property
     def longest(self) -> int:

@@ -69,24 +69,30 @@ class PositionError(Exception):
 
 
 class LockedBot(NamedTuple):
-    """A bot whose state is locked."""
+    """A bot whose state is locked.
+
+    Attributes:
+        symbol: As Binance writes it.
+        held: Its size.
+        is_distributed: Whether the database has Citus.
+    """
 
     bot: int
     user: int
     symbol: str
-    """As Binance writes it."""
     held: Decimal
-    """Its size."""
     is_distributed: bool
-    """Whether the database has Citus."""
 
 
 class Change(NamedTuple):
-    """What a report has changed in the coins of a bot."""
+    """What a report has changed in the coins of a bot.
+
+    Attributes:
+        before: What the order had added to the coins, in :func:`coins`; None: it is new.
+    """
 
     trade: int
     before: Decimal | None
-    """What the order had added to the coins, in :func:`coins`; None: it is new."""
     after: Decimal
     dust: Decimal
 

@@ -43,13 +43,16 @@ Dust = Decimal | Mapping[str, Decimal]
 
 
 class Recorded(NamedTuple):
-    """The result of recording a report."""
+    """The result of recording a report.
+
+    Attributes:
+        is_new: Whether the order was not recorded before.
+        is_changed: Whether the report added or changed anything; False for a repeat.
+    """
 
     trade_id: int
     is_new: bool
-    """Whether the order was not recorded before."""
     is_changed: bool
-    """Whether the report added or changed anything; False for a repeat."""
 
 
 class OrderConflictError(Exception):

@@ -37,8 +37,8 @@ def add_unlike_currencies(user_id: int, since: Any, *_: Any) -> Any:
     return select(day, func.max(Trade.symbol), func.sum(Trade.pnl)).group_by(day)
 
 
+# A name in a module, what replaces its value, and the test that finds it with its arguments.
 Fault = tuple[Any, str, Callable[[Any], Any], Callable[..., Any], tuple[Any, ...]]
-"""A name in a module, what replaces its value, and the test that finds it with its arguments."""
 
 FAULTS: dict[str, Fault] = {
     "a claim returns stale states": (

@@ -13,6 +13,7 @@ from verification import Databases, databases
 from verification.query_plans import explain
 
 TRADES = 30_000
+# Fifty trades are on up to fifty pages; the other limits are 1.5 times the measured number.
 PLANS = """
 query                                | index                                | pages of 8 kB
 1 claim due bots                     | ix_bot_states_running                | 2000
@@ -51,7 +52,6 @@ query                                | index                                | pa
 12 unattended bots                   |                                      | 110
 12 unresolved entries                |                                      | 65
 """
-"""Fifty trades are on up to fifty pages; the other limits are 1.5 times the measured number."""
 
 Filled = tuple[Engine, data.Dataset]
 

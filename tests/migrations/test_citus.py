@@ -37,9 +37,10 @@ pytestmark = pytest.mark.skipif(
 )
 (ROUTE,) = recipes(SCALE).values()
 TRADES = 50_000
+# A landed revision; those after it lock trades.
 BEFORE_ORDER_TYPES = "3f8a6c2d417e"
-"""A landed revision; those after it lock trades."""
 EXAMPLE = "tests/project/test_examples.py::test_the_books_balance"
+# Tests of the operations that have no meaning there, and why.
 NOT_ON_CITUS = {
     "test_trades.py::test_another_order_with_the_same_key[True-changes0]": "of another user",
     "test_trades.py::test_another_order_with_the_same_key[False-changes0]": "of another user",
@@ -49,7 +50,6 @@ NOT_ON_CITUS = {
     "test_scheduling.py::test_a_lease_ends_with_the_connection": "Citus has such a function too",
     "test_clients.py": "needs no database",
 }
-"""Tests of the operations that have no meaning there, and why."""
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ MEASURED = re.compile(
     re.MULTILINE,
 )
 NOTHING = re.compile("(?!)")
+# What to change in the files of an ordinary change, and how that is refused.
 MISTAKES: dict[str, tuple[str, str, list[tuple[str, str]], str]] = {
     "a forgotten VALIDATE": (
         "status",
@@ -88,7 +89,6 @@ MISTAKES: dict[str, tuple[str, str, list[tuple[str, str]], str]] = {
         "Tables may have such rows: resolve them before, or in the statement. DO $$",
     ),
 }
-"""What to change in the files of an ordinary change, and how that is refused."""
 
 
 class Copy:

@@ -28,13 +28,13 @@ from verification import Databases, databases
 from verification.databases import execute
 from verification.roles import run_script
 
+# An extension with a table, as Citus is; its index and its triggers are no members.
 WITH_TABLE = """
 SET allow_system_table_mods = on;
 CREATE EXTENSION hstore;
 CREATE TABLE pg_catalog.probe (id integer PRIMARY KEY REFERENCES pg_catalog.probe);
 ALTER EXTENSION hstore ADD TABLE pg_catalog.probe
 """
-"""An extension with a table, as Citus is; its index and its triggers are no members."""
 Drift = Callable[..., Result]
 
 

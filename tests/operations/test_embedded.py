@@ -28,6 +28,7 @@ from verification.databases import scalar
 FAST = {"fsync": "off"}
 ODD = 'it\'s 100% "odd" & more+'
 LONG = "directory-with-a-long-name-" + "x" * 60
+# Values with which no connection to a server on a socket, without passwords, succeeds.
 WRONG = {
     "channel_binding": "require",
     "connect_timeout": "1",
@@ -40,7 +41,6 @@ WRONG = {
     "sslmode": "verify-full",
     "target_session_attrs": "standby",
 }
-"""Values with which no connection to a server on a socket, without passwords, succeeds."""
 VARIABLES = {
     option.envvar.decode(): WRONG.get(option.keyword.decode(), "nonsense")
     for option in pq.Conninfo.parse(b"")

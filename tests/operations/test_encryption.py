@@ -27,8 +27,8 @@ pytestmark = [
 
 class Encrypted(NamedTuple):
     url: URL
+    # The certificate of the server's authority.
     authority: Path
-    """The certificate of the server's authority."""
 
 
 @pytest.fixture(scope="module")

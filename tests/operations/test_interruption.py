@@ -37,6 +37,7 @@ from verification import Databases, databases
 from verification.databases import scalar, transaction, version
 from verification.project import before
 
+# Every step of the migrations: command, start, target.
 STEPS = [
     (name, *ends)
     for revision in HISTORY
@@ -45,7 +46,6 @@ STEPS = [
         ("downgrade", revision.revision, before(revision)[0]),
     )
 ]
-"""Every step of the migrations: command, start, target."""
 
 OUTSIDE_TRANSACTIONS = {
     revision.revision

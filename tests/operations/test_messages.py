@@ -10,11 +10,11 @@ from tests.trading_bot import ROOT
 
 FILES = [*sorted((ROOT / "trading_bot_schema").rglob("*.py")), ROOT / "alembic" / "env.py"]
 CALLS = {"CommandError", "DatabaseURLError", "EmbeddedError", "log.info", "log.warning"}
+# Of Alembic and of PostgreSQL.
 FOREIGN = (
     "Can't locate revision identified by",
     "canceling statement due to lock timeout. Blocked by",
 )
-"""Of Alembic and of PostgreSQL."""
 
 
 def template(node: ast.AST) -> str:

@@ -36,14 +36,14 @@ HASH = "$argon2id$v=19$m=65536,t=3,p=4$c2VjcmV0"
 
 
 class Case(NamedTuple):
+    # What makes the database so, with ``{role}`` and ``{database}``.
     statements: tuple[str, ...]
-    """What makes the database so, with ``{role}`` and ``{database}``."""
     says: tuple[str, ...]
     commands: tuple[str, ...] = UPGRADE
+    # Whether the database has no migrated tables.
     empty: bool = False
-    """Whether the database has no migrated tables."""
+    # Run the commands as a role that is a member of these, rather than as the superuser.
     member_of: str | None = None
-    """Run the commands as a role that is a member of these, rather than as the superuser."""
     unsaid: tuple[str, ...] = (HASH,)
 
 

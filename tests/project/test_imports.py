@@ -9,6 +9,7 @@ import pytest
 
 from tests.trading_bot import ROOT
 
+# What each package may import of the others.
 ALLOWED = {
     "models": {"trading_bot_schema"},
     "trading_bot_schema": set(),
@@ -18,7 +19,6 @@ ALLOWED = {
     "examples": {"models", "trading_bot_schema"},
     "tests": {"models", "trading_bot_schema", "verification", "examples"},  # its exchange
 }
-"""What each package may import of the others."""
 
 
 def imported_names(node: ast.AST) -> Iterator[str]:

@@ -24,8 +24,8 @@ from tests.support.fault_injection import stop_before_change
 from tests.support.waiting import SECONDS, wait_for
 from tests.trading_bot import ROOT
 
+# The end of a warning that a revision declares to break old code.
 DECLARED = "That code must not run any more."
-"""The end of a warning that a revision declares to break old code."""
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(
     [__name__, "models", "asyncpg", "psycopg", "sqlalchemy.dialects.postgresql.psycopg"]
@@ -34,8 +34,8 @@ _processes.set_forkserver_preload(
 
 @dataclass
 class Result:
+    # Exit status; negative: the signal that ended the process.
     status: int
-    """Exit status; negative: the signal that ended the process."""
     stdout: str
     stderr: str
 
@@ -112,8 +112,8 @@ class Command:
         return Result(self._process.exitcode, self._streams[0].read_text(), self.stderr())
 
 
+# The fixture ``alembic``: starts a command, with settings.
 Alembic = Callable[..., Command]
-"""The fixture ``alembic``: starts a command, with settings."""
 
 
 class AlembicCli:

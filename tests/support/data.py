@@ -24,10 +24,10 @@ TRADE_COLUMNS = (
     "bot_config_id, user_id, binance_order_id, symbol, side, order_type, price, quantity_filled,"
     " quote_quantity_filled, commission_amount, commission_asset, pnl, timestamp"
 )
+# Size of every position; half of the running bots have one.
 HELD = Decimal("0.00123")
-"""Size of every position; half of the running bots have one."""
+# Trades sent at a time.
 CHUNK = 10_000
-"""Trades sent at a time."""
 
 ALL_VISIBLE = "SELECT relallvisible = relpages FROM pg_class WHERE oid = 'trades'::regclass"
 

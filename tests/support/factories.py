@@ -12,6 +12,7 @@ from tests.rows import ROWS
 
 _numbers = count(1)
 
+# Ordinary values instead of the extremes of ``tests/rows.py``.
 _ORDINARY: dict[str, dict[str, Any]] = {
     "users": {"email": "ada@example.com", "hashed_password": "$argon2id$..."},
     "api_keys": {"user_id": 1, "encrypted_api_key": "gAAAA1", "encrypted_secret_key": "gAAAA2"},
@@ -40,7 +41,6 @@ _ORDINARY: dict[str, dict[str, Any]] = {
         "quote_quantity_filled": Decimal("64.00012"),
     },
 }
-"""Ordinary values instead of the extremes of ``tests/rows.py``."""
 
 
 def _minimal(table: str) -> dict[str, Any]:
@@ -48,10 +48,10 @@ def _minimal(table: str) -> dict[str, Any]:
     return {name: first[name] for name in specification.required(table) if name in first}
 
 
+# A minimal valid row of each table. Foreign keys refer to rows with id 1.
 MINIMAL_ROWS = {
     table: _minimal(table) | _ORDINARY.get(table, {}) for table in specification.tables()
 }
-"""A minimal valid row of each table. Foreign keys refer to rows with id 1."""
 
 
 def _values(table: str, references: tuple[str, ...], values: dict[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from tests.support.recipes import add_revisions
 from verification import Project
 from verification.observed_revision import ObservedRevision
 
+# The fixture ``probe``: adds a revision, and observes it.
 Probe = Callable[..., ObservedRevision]
-"""The fixture ``probe``: adds a revision, and observes it."""
 
 CONCURRENT_INDEX = """
 with op.get_context().autocommit_block():

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
+# A test that waits longer fails.
 SECONDS = 120
-"""A test that waits longer fails."""
 
 
 def wait_for(condition: Callable[[], object]) -> None:

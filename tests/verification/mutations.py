@@ -12,14 +12,17 @@ PATH = Path(__file__).with_name("mutations.sql")
 
 @dataclass(frozen=True)
 class Mutation:
-    """A change of a database at the head revision of the library."""
+    """A change of a database at the head revision of the library.
+
+    Attributes:
+        since: The first release of PostgreSQL that supports it.
+        alone: Whether it needs a database of its own: it changes more than a schema.
+    """
 
     kind: str
     title: str
     since: int
-    """The first release of PostgreSQL that supports it."""
     alone: bool
-    """Whether it needs a database of its own: it changes more than a schema."""
     sql: str
 
     def __str__(self) -> str:

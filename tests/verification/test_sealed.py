@@ -25,8 +25,8 @@ from verification.sealed import (
 )
 
 PATH = "alembic/versions.sum"
+# What makes a token another one.
 SUFFIXES = {tokenize.NAME: "_", tokenize.NUMBER: "1", tokenize.STRING: '"."'}
-"""What makes a token another one."""
 SOURCE = '''"""Add a note.
 
 Why: because.

@@ -21,8 +21,8 @@ from tools import markdown
 
 POSTGRESQL: Dialect = registry.load("postgresql")()
 
+# The order in which constraints are listed.
 KINDS = (PrimaryKeyConstraint, UniqueConstraint, ForeignKeyConstraint, CheckConstraint)
-"""The order in which constraints are listed."""
 
 
 def compiler(table: Table) -> DDLCompiler:

@@ -22,8 +22,8 @@ SETTINGS = {
 }
 
 HotQueries = Mapping[str, Executable]
+# A number of trades, the URL of a database with them, and the hot queries for it.
 Filled = tuple[int, str, HotQueries]
-"""A number of trades, the URL of a database with them, and the hot queries for it."""
 
 
 def filled(sizes: Iterable[int], **settings: str) -> Generator[Filled]:

@@ -21,8 +21,8 @@ from tools.measure.data import PROJECT, HotQueries
 from verification import databases
 
 READ, WRITE, HOT = "read ", "write ", "hot queries"
+# Runs of each client in a second.
 RATE = 10
-"""Runs of each client in a second."""
 SAMPLE_SECONDS = 0.02
 # Waits that have not ended yet, by application_name.
 WAITS = """
@@ -33,24 +33,27 @@ GROUP BY application_name
 """
 SIZES = "SELECT pg_database_size(current_database()), pg_current_wal_insert_lsn() - '0/0'"
 Upgrade = Callable[[Engine], None]
+# When a statement was due on the clock of the steps, the seconds to its end, and if it failed.
 Run = tuple[float, float, bool]
-"""When a statement was due on the clock of the steps, the seconds to its end, and if it failed."""
 
 
 @dataclass
 class Step:
-    """A revision, or a statement, that was run. Times are on the clock ``time.monotonic()``."""
+    """A revision, or a statement, that was run. Times are on the clock ``time.monotonic()``.
+
+    Attributes:
+        blocked: Longest time in seconds that each client waited for a lock.
+        wal: Bytes of WAL written during the step, including that of the clients.
+        disk: Largest growth of the database in bytes.
+    """
 
     title: str
     start: float = 0
     end: float = 0
     error: str = ""
     blocked: dict[str, float] = field(default_factory=dict)
-    """Longest time in seconds that each client waited for a lock."""
     wal: int = 0
-    """Bytes of WAL written during the step, including that of the clients."""
     disk: int = 0
-    """Largest growth of the database in bytes."""
 
 
 def rehearse(

@@ -24,8 +24,8 @@ from verification import databases
 
 ROUNDS = 5
 TRANSACTIONS = 400
+# Numbers of orders that are not in the database.
 NUMBERS = count(time.time_ns())
-"""Numbers of orders that are not in the database."""
 KEY = "BTCUSDT:"
 DUST = Decimal("1e-5")
 FIRST = "SELECT * FROM trades ORDER BY id LIMIT %s"
@@ -37,8 +37,8 @@ SELECT last.* FROM bot_configs CROSS JOIN LATERAL (
 """
 Rows = list[Any]
 Statement = tuple[str, tuple[Any, ...]]
+# Returns the seconds of what is compared, if that is not the whole run.
 Run = Callable[[], Awaitable[float | None]]
-"""Returns the seconds of what is compared, if that is not the whole run."""
 Write = Callable[[AsyncEngine, Rows], Awaitable[None]]
 Call = Callable[[AsyncSession, Any], Awaitable[object]]
 
@@ -106,12 +106,12 @@ async def tick_all(session: AsyncSession, bots: Rows) -> None:
     await ticks(session, {bot: {"stop_loss_price": Decimal(bot)} for bot in bots})
 
 
+# Ways to insert, each with a number of rows.
 INSERTS: Mapping[str, tuple[Write, int]] = {
     "one by one": (partial(in_batches, size=1), 2_000),
     "in batches": (partial(in_batches, size=1_000), 20_000),
     "by COPY": (by_copy, 100_000),
 }
-"""Ways to insert, each with a number of rows."""
 CALLS: Mapping[str, tuple[Callable[..., Rows], int, Call, Call]] = {
     "2,000 orders: `record_trade`, `record_trades`": (
         partial(new_trades, query=OF_EACH_BOT),

@@ -225,18 +225,21 @@ Columns = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All objects of a database."""
+    """All objects of a database.
+
+    Attributes:
+        objects: SQL of each object, by type and name, such as ``TABLE public.users``.
+        server: Major version of the server.
+        roles: The result of ``ROLES``.
+        unreadable: Tables, by schema and name, that are omitted, as this role may not read them.
+    """
 
     objects: Mapping[str, str]
-    """SQL of each object, by type and name, such as ``TABLE public.users``."""
     columns: Columns
     # Not objects of the database.
     server: int = field(compare=False)
-    """Major version of the server."""
     roles: Row[Any] = field(compare=False)
-    """The result of ``ROLES``."""
     unreadable: Set[tuple[str, str]] = field(compare=False, default=frozenset())
-    """Tables, by schema and name, that are omitted, as this role may not read them."""
 
     @property
     def revisions(self) -> list[str] | None:

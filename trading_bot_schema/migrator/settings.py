@@ -50,36 +50,43 @@ def setting(
 
 @dataclass(frozen=True)
 class Settings:
-    """Timeouts, limits and guards. Times are in milliseconds."""
+    """Timeouts, limits and guards. Times are in milliseconds.
+
+    Attributes:
+        lock_timeout: Longest wait for a lock on a table, during which queries queue behind it; 0:
+            no limit.
+        concurrent_lock_timeout: The same for statements behind which no query queues, as CREATE
+            INDEX CONCURRENTLY.
+        lock_attempts: Number of attempts of a revision that does not get its locks.
+        hold_timeout: Longest that a transaction may block reads or writes of an existing table; 0:
+            no limit.
+        statement_timeout: Longest time that one statement may take; 0: no limit.
+        wait_timeout: Longest wait for another migrator to finish.
+        contract: What an upgrade does before a revision that breaks the code of the previous one.
+        connect_wait: Longest wait for a server that is starting, full, or does not listen; 0:
+            none.
+        role: Role to migrate as, if the role that connects is a member of the owner.
+        ahead: What ``upgrade head`` does if a newer version of the code has migrated the database.
+        lose: Whether a downgrade that loses rows is refused or warned of.
+        log: Format of the lines on stderr: text, or a JSON object each.
+        given: Names of the settings given with ``-x``, which no revision replaces.
+    """
 
     lock_timeout: int = setting(500, TIME)
-    """Longest wait for a lock on a table, during which queries queue behind it; 0: no limit."""
     concurrent_lock_timeout: int = setting(0, TIME)
-    """The same for statements behind which no query queues, as CREATE INDEX CONCURRENTLY."""
     lock_attempts: int = setting(12, (positive_integer, "a number from 1, such as 5"))
-    """Number of attempts of a revision that does not get its locks."""
     hold_timeout: int = setting(10_000, TIME)
-    """Longest that a transaction may block reads or writes of an existing table; 0: no limit."""
     statement_timeout: int = setting(0, TIME)
-    """Longest time that one statement may take; 0: no limit."""
     wait_timeout: int = setting(600_000, TIME, of_revision=False)
-    """Longest wait for another migrator to finish."""
     contract: str = setting("warn", choice("warn", "refuse"), of_revision=False)
-    """What an upgrade does before a revision that breaks the code of the previous one."""
     connect_wait: int = setting(30_000, TIME, of_revision=False)
-    """Longest wait for a server that is starting, full, or does not listen; 0: none."""
     role: str | None = setting(
         None, (lambda value: value or None, "the name of a role"), of_revision=False
     )
-    """Role to migrate as, if the role that connects is a member of the owner."""
     ahead: str = setting("refuse", choice("refuse", "accept"), of_revision=False)
-    """What ``upgrade head`` does if a newer version of the code has migrated the database."""
     lose: str = setting("warn", choice("warn", "refuse"), of_revision=False)
-    """Whether a downgrade that loses rows is refused or warned of."""
     log: str = setting("text", choice("text", "json"), of_revision=False)
-    """Format of the lines on stderr: text, or a JSON object each."""
     given: frozenset[str] = frozenset()
-    """Names of the settings given with ``-x``, which no revision replaces."""
 
     @classmethod
     def read(cls, arguments: Mapping[str, str], environment: Mapping[str, str]) -> Self:

@@ -42,16 +42,19 @@ _WRAPAROUND = "an autovacuum to prevent wraparound, which is never cancelled for
 
 
 class Effect(StrEnum):
-    """Effect of an obstacle on a migration that starts now."""
+    """Effect of an obstacle on a migration that starts now.
+
+    Attributes:
+        BLOCKS: It would fail, or wait for too long.
+        DELAYS: It would wait for a short time.
+        NOTE: Worth knowing.
+        UNKNOWN: This role may not see it.
+    """
 
     BLOCKS = "blocks"
-    """It would fail, or wait for too long."""
     DELAYS = "delays"
-    """It would wait for a short time."""
     NOTE = "note"
-    """Worth knowing."""
     UNKNOWN = "unknown"
-    """This role may not see it."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +68,19 @@ class Obstacle:
 
 @dataclass(frozen=True)
 class LockedTable:
-    """A table that a migration locks."""
+    """A table that a migration locks.
+
+    Attributes:
+        exists: False: an earlier pending revision creates it, or it was dropped.
+        bytes: With indexes and TOAST; None if not known.
+        rows: As PostgreSQL estimates; None before the first ANALYZE, and of a table of Citus.
+    """
 
     name: str
     lock: str
     exists: bool
-    """False: an earlier pending revision creates it, or it was dropped."""
     bytes: int | None
-    """With indexes and TOAST; None if not known."""
     rows: int | None
-    """As PostgreSQL estimates; None before the first ANALYZE, and of a table of Citus."""
 
 
 _TABLE = text(

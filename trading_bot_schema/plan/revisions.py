@@ -30,25 +30,29 @@ HEADINGS = {"why": "Why", "locks": "Locks", "old_code": "Old code", "downgrade":
 
 @dataclass(frozen=True)
 class PendingRevision:
-    """A revision that would run."""
+    """A revision that would run.
+
+    Attributes:
+        old_code: What the code of the previous revision can no longer do.
+        tables: The strongest lock on each table that it locks.
+        outside_transactions: Whether it has steps that cannot be undone, such as CREATE INDEX
+            CONCURRENTLY.
+        attempts: Number of attempts if it does not get its locks.
+        lock_timeout: Milliseconds that each attempt waits for a lock; 0: no limit.
+        unknown: Declarations that cannot be read, and why.
+    """
 
     revision: str
     title: str
     why: str | None
     locks: str | None
     old_code: str | None
-    """What the code of the previous revision can no longer do."""
     downgrade: str | None
     tables: dict[str, str]
-    """The strongest lock on each table that it locks."""
     outside_transactions: bool
-    """Whether it has steps that cannot be undone, such as CREATE INDEX CONCURRENTLY."""
     attempts: int
-    """Number of attempts if it does not get its locks."""
     lock_timeout: int
-    """Milliseconds that each attempt waits for a lock; 0: no limit."""
     unknown: list[str]
-    """Declarations that cannot be read, and why."""
 
 
 def pending(

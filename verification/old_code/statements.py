@@ -35,37 +35,43 @@ STANDARD = sys.stdlib_module_names | {"builtins"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a statement."""
+    """The outcome of a statement.
+
+    Attributes:
+        error: The SQLSTATE, or the driver's message.
+        number: Number of rows returned or changed.
+        remaining: Number of dependent rows that still exist.
+        is_prepared: Whether the statements that it needs succeeded.
+    """
 
     error: str | None = None
-    """The SQLSTATE, or the driver's message."""
     rows: Sequence[tuple[Any, ...]] = ()
     number: int = 0
-    """Number of rows returned or changed."""
     remaining: int = 0
-    """Number of dependent rows that still exist."""
     is_prepared: bool = True
-    """Whether the statements that it needs succeeded."""
 
 
 @dataclass
 class StatementCase:
-    """A statement of old code on a table."""
+    """A statement of old code on a table.
+
+    Attributes:
+        name: Such as ``insert into users``.
+        needed: Statements that must run before it, in its transaction.
+        optional: Statements that add dependent rows, if they succeed.
+        exact: Whether it has to return the values that it wrote.
+        dependents: Count the dependent rows, which the statement may delete or change.
+        parts: The same statement for each single column, by name.
+    """
 
     name: str
-    """Such as ``insert into users``."""
     old: OldTable
     statement: Executable
     needed: list[Executable] = field(default_factory=list)
-    """Statements that must run before it, in its transaction."""
     optional: list[Executable] = field(default_factory=list)
-    """Statements that add dependent rows, if they succeed."""
     exact: bool = False
-    """Whether it has to return the values that it wrote."""
     dependents: list[Select[int]] = field(default_factory=list)
-    """Count the dependent rows, which the statement may delete or change."""
     parts: dict[str, Executable] = field(default_factory=dict)
-    """The same statement for each single column, by name."""
 
 
 def statement_cases(old: OldTable) -> Iterator[StatementCase]:

@@ -57,26 +57,29 @@ LONG_TEXT = 8_000
 
 @dataclass(eq=False)
 class OldTable:
-    """A table before a revision."""
+    """A table before a revision.
+
+    Attributes:
+        types: Type of each column, in SQL.
+        values: Values that code may write to each column, as text.
+        rows: All rows, also as text, in the order in which they were inserted.
+        base: An existing row.
+        spare: A row that can be inserted; the base itself if there is no other.
+        unwritten: Columns that code does not write yet.
+        has_base: Whether the base still exists: the revision may refuse all rows.
+    """
 
     table: Table
     types: Mapping[str, str]
-    """Type of each column, in SQL."""
     values: Mapping[str, list[str | None]]
-    """Values that code may write to each column, as text."""
     rows: list[tuple[Row, Texts]]
-    """All rows, also as text, in the order in which they were inserted."""
     base: Row
-    """An existing row."""
     base_texts: Texts
     spare: Row
-    """A row that can be inserted; the base itself if there is no other."""
     spare_texts: Texts
     all_tables: dict[str, "OldTable"] = field(repr=False)
     unwritten: frozenset[str] = frozenset()
-    """Columns that code does not write yet."""
     has_base: bool = True
-    """Whether the base still exists: the revision may refuse all rows."""
 
     @classmethod
     def without_rows(cls, table: Table, base: Row) -> "OldTable":
