@@ -48,7 +48,7 @@ async def test_personal_data_is_erased(engine: AsyncEngine, session: AsyncSessio
     assert (bot.name, bot.is_active, user.is_active) == ("erased", False, False)
     assert bot.updated_at <= datetime.now(UTC)
     await session.commit()
-    assert not any(word in f"{user.email} {user.hashed_password}" for word in ("ada", "argon"))
+    assert not any(word in f"{user.email} {user.hashed_password}" for word in ("ada@", "argon"))
     assert (await session.scalars(select(ApiKey.user_id))).all() == [2]
     active = select(BotConfig.is_active).order_by(BotConfig.id)
     assert (await session.scalars(active)).all() == [False, False, True]

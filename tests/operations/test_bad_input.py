@@ -146,7 +146,8 @@ def test_corrupted_data_directory(refused: Callable[..., str], reachable_directo
 @pytest.mark.parametrize(
     ("correct", "wrong", "message"),
     [
-        ('"""', "'''", "A revision cannot be read: unterminated triple-quoted string literal"),
+        # With another length, or Python may take the file for the one that it has compiled.
+        ('"""', "\n'''", "A revision cannot be read: unterminated triple-quoted string literal"),
         ("down_revision = '", "down_revision = 'no_", "Revision no_"),
         ("revision = 'probe'", "revision = REVISION", "(probe.py, line 7)"),
         ("revision = 'probe'", "", "A revision cannot be read: Could not determine revision id"),
