@@ -61,7 +61,11 @@ def _lenient(base: Any) -> Any:
     return Lenient
 
 
-MOMENTS = {"date": DateLoader, "timestamp": TimestampLoader, "timestamptz": TimestamptzLoader}
+MOMENTS = {
+    "date": _lenient(DateLoader),
+    "timestamp": _lenient(TimestampLoader),
+    "timestamptz": _lenient(TimestamptzLoader),
+}
 
 
 def content(url: str, *, versions: bool = False) -> dict[str, Rows]:
@@ -69,7 +73,7 @@ def content(url: str, *, versions: bool = False) -> dict[str, Rows]:
     columns = f'*, xmin::text AS "{VERSION}"' if versions else "*"
     with psycopg.connect(url, row_factory=dict_row) as connection:
         for name, loader in MOMENTS.items():
-            connection.adapters.register_loader(name, _lenient(loader))
+            connection.adapters.register_loader(name, loader)
         return {
             table["name"]: {
                 tuple((name, row[name]) for name in table["key"]) or ((WITHOUT_KEY, number),): row
