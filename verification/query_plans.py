@@ -8,6 +8,9 @@ from sqlalchemy import Connection
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.elements import CompilerElement
 
+from verification.databases import execute, scalar
+from verification.tables import TABLES
+
 
 @dataclass(frozen=True)
 class QueryPlan:
@@ -25,6 +28,15 @@ class QueryPlan:
     rows: int
     buffers: int
     milliseconds: float
+
+
+def vacuum(url: str) -> None:
+    """Remove the old versions of rows, as autovacuum would in time, and analyze the tables.
+
+    Not the whole database: VACUUM FULL would lock catalogs that all databases of a server share.
+    """
+    tables = scalar(url, f"SELECT string_agg(name, ', ') FROM ({TABLES}) AS tables")
+    execute(url, f"VACUUM FULL {tables}", f"VACUUM (ANALYZE) {tables}")
 
 
 def explain(connection: Connection, statement: Executable) -> QueryPlan:

@@ -14,7 +14,6 @@ VARIABLE = "TEST_DATABASE_URL"
 # A test server may lose its data in a crash.
 NOT_DURABLE = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "autovacuum": "off",  # visits each of hundreds of databases
     "full_page_writes": "off",
     "max_connections": "300",

@@ -16,8 +16,6 @@ from typing import TypeVar
 
 import psycopg
 
-from tests.support.waiting import wait_for
-
 START = datetime(2024, 1, 1, tzinfo=UTC)
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT", "XRP/USDT", "ETH/BTC", "PEPE/USDT")
 TRADE_COLUMNS = (
@@ -29,7 +27,6 @@ HELD = Decimal("0.00123")
 # Trades sent at a time.
 CHUNK = 10_000
 
-ALL_VISIBLE = "SELECT relallvisible = relpages FROM pg_class WHERE oid = 'trades'::regclass"
 
 T = TypeVar("T")
 Progress = Callable[[range], Iterable[int]]
@@ -132,7 +129,7 @@ class Dataset:
 
 def fill(url: str, dataset: Dataset) -> None:
     """Fill a database at the first revision with users, API keys, bots and their states."""
-    with _connect(url) as connection:
+    with psycopg.connect(url) as connection:
         connection.execute(
             "INSERT INTO users (email, hashed_password)"
             " SELECT 'user' || n || '@example.com', '$argon2id$' || n"
@@ -173,28 +170,8 @@ def fill_trades(
 
     They reference existing bots and users, so the foreign keys are not checked.
     """
-    with _connect(url) as connection:
+    with psycopg.connect(url) as connection:
         connection.execute("SET session_replication_role = replica")
         with connection.cursor().copy(f"COPY trades ({TRADE_COLUMNS}) FROM STDIN") as copy:
             for start in progress(range(first, last, CHUNK)):
                 copy.write("".join(dataset.trades(start, min(start + CHUNK, last))))
-
-
-def vacuum(url: str) -> None:
-    """Vacuum and analyze the database, as autovacuum would have.
-
-    Rows become visible to all only when no replication slot of the server needs older ones, such
-    as one that another test is creating.
-    """
-    with _connect(url, autocommit=True) as connection:
-
-        def is_visible() -> bool:
-            connection.execute("VACUUM (ANALYZE)")
-            return connection.execute(ALL_VISIBLE).fetchone() == (True,)
-
-        wait_for(is_visible)
-
-
-def _connect(url: str, *, autocommit: bool = False) -> psycopg.Connection:
-    # A vacuum marks rows as visible to all only after their commit is on disk.
-    return psycopg.connect(url, autocommit=autocommit, options="-c synchronous_commit=on")

@@ -6,10 +6,10 @@ from alembic.script import Script
 from sqlalchemy import text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from verification.databases import execute, sync_engine
+from verification.databases import sync_engine
 from verification.history import Databases
 from verification.project import before
-from verification.query_plans import QueryPlan, explain
+from verification.query_plans import QueryPlan, explain, vacuum
 from verification.roles import as_role
 
 
@@ -27,7 +27,7 @@ def slowed_by(databases: Databases, script: Script) -> frozenset[str]:
         databases.project.migrate(url, script.revision)
     except (DataError, IntegrityError):
         return frozenset()
-    # Twice: what runs meanwhile, such as a checkpoint, may keep VACUUM from a page.
+    # Twice: a replication slot that is being created may keep VACUUM from a page.
     slow = set(earlier)
     for _ in range(2):
         if slow:
@@ -57,8 +57,7 @@ def _template(databases: Databases, revision: str) -> str:
 def _explain(databases: Databases, url: str) -> Mapping[str, QueryPlan]:
     """Plan the queries that run on the current schema."""
     assert databases.project.workload is not None
-    # Without the old versions of rows that were changed, which autovacuum removes in time.
-    execute(as_role(url), "VACUUM FULL", "VACUUM (ANALYZE)")
+    vacuum(as_role(url))
     plans = {}
     with sync_engine(url).connect() as connection:
         # A table is then scanned sequentially only if no index can be used.
