@@ -49,7 +49,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--ordinary",
         action="store_true",
-        help="run the suite on each change of tests/migrations/test_ordinary_changes.py",
+        help="measure the guide's recipes, and run the suite on each change of"
+        " tests/migrations/test_ordinary_changes.py",
     )
 
 

@@ -27,7 +27,7 @@ class Databases:
         self._temporary: list[str] = []
         self.observed: dict[Script, Any] = {}
         """What was observed on them."""
-        self._templates: dict[tuple[object, ...], str] = {}
+        self._templates: dict[tuple[str, ...], str] = {}
         self._shared: dict[tuple[object, ...], Any] = {}
         """By the names of templates, also for projects with further revisions."""
 
@@ -73,12 +73,6 @@ class Databases:
         self._temporary.clear()
         self.observed.clear()
 
-    def cached(self, key: tuple[str, ...], create: Callable[[], str]) -> str:
-        """Return the name of a template database, created on first use."""
-        if key not in self._templates:
-            self._templates[key] = self.keep(create())
-        return self._templates[key]
-
     def schema(self, *revisions: str) -> Catalogue:
         """Return the objects of a database at a revision; "base" has ``alembic_version``."""
 
@@ -99,16 +93,15 @@ class Databases:
 
     def template(self, *revisions: str) -> str:
         """Return the name of a database at a revision, to copy."""
-
-        def create() -> str:
+        if revisions not in self._templates:
             if revisions == ("base",):
-                return self.make()
-            last = self.project.scripts.get_revision(revisions[-1])
-            url = self.at(*revisions[:-1]) if revisions[1:] else self.at(*before(last))
-            self.project.migrate(url, last.revision)
-            return url
-
-        return self.cached(("at", *revisions), create)
+                url = self.make()
+            else:
+                last = self.project.scripts.get_revision(revisions[-1])
+                url = self.at(*revisions[:-1]) if revisions[1:] else self.at(*before(last))
+                self.project.migrate(url, last.revision)
+            self._templates[revisions] = self.keep(url)
+        return self._templates[revisions]
 
     def filled_template(
         self, *revisions: str, like: tuple[str, ...] = (), plain: bool = False

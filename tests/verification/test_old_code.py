@@ -70,7 +70,7 @@ CHANGES = [
 
 
 def _with_views(databases: Databases) -> str:
-    """Return the URL of a database with a view and a function."""
+    """Return the name of a database with a view and a function."""
     url = databases.make(databases.filled_template(LIBRARY.head))
     execute(
         url,
@@ -78,12 +78,12 @@ def _with_views(databases: Databases) -> str:
         "CREATE FUNCTION pages_of(book_id uuid) RETURNS integer LANGUAGE plpgsql"
         " AS 'BEGIN RETURN (SELECT pages FROM book WHERE id = book_id); END'",
     )
-    return url
+    return databases.keep(url)
 
 
 @pytest.mark.parametrize(("change", "expected"), CHANGES)
 def test_the_outcome_of_a_change(change: str, expected: str, owned_databases: Databases) -> None:
-    template = owned_databases.cached(("views",), lambda: _with_views(owned_databases))
+    template = owned_databases.once(("views",), lambda: _with_views(owned_databases))
     observed = old_code.observe(
         owned_databases,
         template,

@@ -21,8 +21,11 @@ def slowed_by(databases: Databases, script: Script) -> frozenset[str]:
     """
     if databases.project.workload is None or script.down_revision is None:
         return frozenset()
-    url = databases.make(_template(databases, before(script)[0]))
-    earlier = _explain(databases, url)
+    template = _template(databases, before(script)[0])
+    earlier = databases.once(
+        ("plans", template), lambda: _explain(databases, databases.make(template))
+    )
+    url = databases.make(template)
     try:
         databases.project.migrate(url, script.revision)
     except (DataError, IntegrityError):
@@ -49,9 +52,9 @@ def _template(databases: Databases, revision: str) -> str:
         else:
             url = databases.make(_template(databases, before(script)[0]))
             project.migrate(url, revision)
-        return url
+        return databases.keep(url)
 
-    return databases.cached(("workload", revision), create)
+    return databases.once(("workload", databases.template(revision)), create)
 
 
 def _explain(databases: Databases, url: str) -> Mapping[str, QueryPlan]:
