@@ -38,12 +38,6 @@ def test_ten_upgrades_at_once(alembic: Alembic, empty_database: str, revisions: 
     assert version(empty_database) == "probe_2"
 
 
-def test_different_commands_at_once(alembic: Alembic, empty_database: str) -> None:
-    names = ("upgrade head", "downgrade base", "upgrade head") * 3
-    for started in [alembic(empty_database, name) for name in names]:
-        started.result().succeeded()
-
-
 @pytest.mark.parametrize("name", ["upgrade head", "downgrade -1", "stamp base"])
 def test_a_migrator_waits_and_reports_the_other(
     alembic: Alembic, database: str, other_migrator: psycopg.Connection, name: str
@@ -116,11 +110,7 @@ def test_a_reader_blocks_an_upgrade_until_it_ends(
         assert result.status != 0
         records = map(json.loads, result.stderr.splitlines())
         blocked, failed = (record for record in records if record["level"] != "INFO")
-        assert [blocked[name] for name in ("event", "revision", "attempt")] == [
-            "blocked",
-            "probe",
-            1,
-        ]
+        assert {"event": "blocked", "revision": "probe", "attempt": 1}.items() <= blocked.items()
         assert failed["event"] == "failed"
         session = rf"pid {reader.info.backend_pid} \(user .*application report, "
         assert re.match(session, blocked["blockers"])
@@ -205,14 +195,6 @@ def test_a_deadlock_is_retried(alembic: Alembic, database: str, revisions: Revis
     assert version(database) == "probe"
 
 
-def test_statement_timeout(alembic: Alembic, database: str, revisions: Revisions) -> None:
-    revisions.add("probe", 'op.execute("SELECT pg_sleep(60)")')
-    alembic(database, statement_timeout="100ms").result().refusal(
-        "canceling statement due to statement timeout", "-x statement_timeout="
-    )
-    assert version(database) == HEAD
-
-
 def test_a_revision_does_not_change_the_settings_of_the_next(
     alembic: Alembic, database: str, revisions: Revisions
 ) -> None:
@@ -247,10 +229,6 @@ def test_autocommit_block_in_a_function_of_the_revision(
     build = '"CREATE INDEX CONCURRENTLY ix_probe ON users (created_at)"'
     revisions.add("probe", f"build({build})\nop.execute('SELECT 1 / 0')", code=code)
     alembic(database).result().refusal("What it did outside of a transaction remains")
-    with databases.sync_engine(database).connect() as connection:
-        connection.execute(text("SELECT 1"))
-        with pytest.raises(CommandError, match="does not run in a transaction that its caller"):
-            command.upgrade(revisions.project.config(connection), "head")
 
 
 def test_another_version_table_is_refused(

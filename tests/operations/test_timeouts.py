@@ -109,30 +109,39 @@ def test_each_revision_has_its_attempts(
 
 HOLD_LOCK = 'op.execute("LOCK TABLE trades IN SHARE MODE")\n'
 SLEEP = 'op.execute("SELECT pg_sleep(600)")\n'
+FOR_TOO_LONG = "for longer than hold_timeout (0.2 s)"
 DO_BLOCK = """op.execute("DO $$ BEGIN LOCK TABLE users; PERFORM pg_sleep(600); END $$")\n"""
 
 
 @pytest.mark.parametrize(
-    ("upgrade", "held", "remains"),
+    ("upgrade", "setting", "says"),
     [
-        (HOLD_LOCK + SLEEP, "SHARE on trades, which blocks writes,", "Nothing is changed."),
+        (SLEEP, "statement_timeout", ["canceling statement due to statement timeout"]),
         (
-            'op.execute("LOCK TABLE trades")\n' + SLEEP,
-            "ACCESS EXCLUSIVE on trades, which blocks reads and writes,",
-            "Nothing is changed.",
+            *(HOLD_LOCK + SLEEP, "hold_timeout"),
+            ["It held SHARE on trades, which blocks writes,", FOR_TOO_LONG, "Nothing is changed."],
         ),
-        (OUTSIDE + DO_BLOCK, "ACCESS EXCLUSIVE on users,", "outside of a transaction remains"),
+        (
+            *('op.execute("LOCK TABLE trades")\n' + SLEEP, "hold_timeout"),
+            ["It held ACCESS EXCLUSIVE on trades, which blocks reads and writes,", FOR_TOO_LONG],
+        ),
+        (
+            *(OUTSIDE + DO_BLOCK, "hold_timeout"),
+            ["It held ACCESS EXCLUSIVE on users,", "outside of a transaction remains"],
+        ),
     ],
 )
-def test_a_lock_that_is_held_for_too_long(
-    alembic: Alembic, database: str, revisions: Revisions, upgrade: str, held: str, remains: str
+def test_what_takes_too_long(
+    alembic: Alembic,
+    database: str,
+    revisions: Revisions,
+    upgrade: str,
+    setting: str,
+    says: list[str],
 ) -> None:
     revisions.add("probe", upgrade)
-    alembic(database, hold_timeout="200ms").result().refusal(
-        f"In upgrade {HEAD} -> probe, A probe: It held {held}",
-        "for longer than hold_timeout (0.2 s)",
-        remains,
-        "-x hold_timeout=",
+    alembic(database, **{setting: "200ms"}).result().refusal(
+        f"In upgrade {HEAD} -> probe, A probe: {says[0]}", *says, f"-x {setting}="
     )
     assert version(database) == HEAD
 
