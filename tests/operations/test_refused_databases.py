@@ -231,14 +231,10 @@ def test_a_newer_version_is_accepted_on_request(
     revisions.add("next", ADD_COLUMN.format("users", "probe"))
     alembic_cli.run("-c", revisions.ini, "upgrade", "head", database=database).succeeded()
     before = snapshot(database)
-    for arguments, environment in (
-        (("-x", "ahead=accept", "upgrade", target), {}),
-        (("upgrade", target), {"MIGRATION_AHEAD": "accept"}),
-    ):
-        result = alembic_cli.run(*arguments, database=database, environment=environment)
-        (message,) = result.succeeded().messages
-        for part in ("WARNI", UNKNOWN_REVISION.replace("theirs", "next"), f"head is {HEAD}"):
-            assert part in message
+    result = alembic_cli.run("-x", "ahead=accept", "upgrade", target, database=database)
+    (message,) = result.succeeded().messages
+    for part in ("WARNI", UNKNOWN_REVISION.replace("theirs", "next"), f"head is {HEAD}"):
+        assert part in message
     assert snapshot(database) == before
 
 
