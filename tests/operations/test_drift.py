@@ -13,11 +13,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from alembic import command
 from sqlalchemy import URL, make_url
 
 from tests.operations.landed import HISTORY, PROJECT
-from tests.support.alembic_cli import Result
+from tests.support.alembic_cli import Alembic, Result
 from tests.support.drift import ReferenceSchema
 from tests.trading_bot import ROOT
 from trading_bot_schema import embedded
@@ -47,11 +46,6 @@ def drift(server: str, package_command: Callable[..., Result]) -> Drift:
         return package_command("drift", *options, *arguments, database=url)
 
     return run
-
-
-def assert_error(result: Result, message: str) -> None:
-    result.refusal(message)
-    assert (result.status, result.output[:6]) == (2, "ERROR ")
 
 
 # Expected differences.
@@ -108,18 +102,13 @@ def test_a_database_with_the_name_of_a_table(server: str, drift: Drift) -> None:
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_another_encoding_and_locale(
-    server: str, drift: Drift, encoding: str, monkeypatch: pytest.MonkeyPatch
+    server: str, empty_database: str, alembic: Alembic, drift: Drift, encoding: str
 ) -> None:
-    name = f"test_{uuid4().hex}"
-    encoded = f"ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'"
-    execute(server, f"CREATE DATABASE {name} TEMPLATE template0 {encoded}")
-    url = make_url(server).set(database=name).render_as_string(hide_password=False)
-    try:
-        monkeypatch.setenv("DATABASE_URL", url)
-        command.upgrade(PROJECT.config(), "head")
-        drift(url).succeeded("No drift")
-    finally:
-        execute(server, f"DROP DATABASE {name}")
+    name = databases.name_of(empty_database)
+    encoded = f"TEMPLATE template0 ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'"
+    execute(server, f'DROP DATABASE "{name}"', f'CREATE DATABASE "{name}" {encoded}')
+    alembic(empty_database).result().succeeded()
+    drift(empty_database).succeeded("No drift")
 
 
 # Roles.
@@ -254,7 +243,7 @@ def test_no_secret_is_printed(database: str, drift: Drift) -> None:
 def test_an_unusable_scratch_server(
     scratch: str, message: str, database: str, drift: Drift
 ) -> None:
-    assert_error(drift(database, scratch=scratch), message)
+    drift(database, scratch=scratch).ended(2).refusal(message)
 
 
 def not_installed() -> Path:
@@ -286,13 +275,13 @@ def test_the_pg_dump_on_the_path(
     if printed is None:
         drift(database).succeeded("No drift")
     else:
-        assert_error(drift(database), message)
+        drift(database).ended(2).refusal(message)
 
 
 def test_a_locked_table(database: str, drift: Drift, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pg_dump, "LOCK_WAIT", "10ms")
     with databases.transaction(database, "LOCK TABLE trades IN ACCESS EXCLUSIVE MODE"):
-        assert_error(drift(database), "A table is locked by another session")
+        drift(database).ended(2).refusal("A table is locked by another session")
 
 
 # Nothing is left behind.

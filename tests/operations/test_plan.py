@@ -158,29 +158,31 @@ def test_a_locked_table(initial: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "note"),
+    ("effect", "change", "shown"),
     [
         (
+            Effect.NOTE,
             "UPDATE pg_class SET relfrozenxid = '2' WHERE oid = 'trades'::regclass",
             "trades: due for an autovacuum to prevent",
         ),
         (
+            Effect.NOTE,
             "UPDATE pg_index SET indisvalid = false"
             " WHERE indexrelid = 'ix_trades_user_id'::regclass",
             "trades: ix_trades_user_id is invalid",
         ),
+        (
+            Effect.BLOCKS,
+            'ALTER DATABASE "{}" SET default_transaction_read_only = on',
+            "None: transactions are read-only",
+        ),
     ],
 )
-def test_a_table_worth_a_note(initial: str, change: str, note: str) -> None:
-    execute(initial, "SET allow_system_table_mods = on", change)
-    assert any(shown.startswith(note) for shown in obstacles_with(initial, Effect.NOTE))
-
-
-def test_a_read_only_database(initial: str) -> None:
-    name = databases.name_of(initial)
-    execute(initial, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
-    (obstacle,) = obstacles_with(initial, Effect.BLOCKS)
-    assert "transactions are read-only" in obstacle
+def test_a_state_of_the_database(initial: str, effect: Effect, change: str, shown: str) -> None:
+    changed = change.format(databases.name_of(initial))
+    execute(initial, "SET allow_system_table_mods = on", changed)
+    (obstacle,) = obstacles_with(initial, effect)
+    assert obstacle.startswith(shown)
 
 
 @needs_pgbouncer
