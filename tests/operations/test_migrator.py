@@ -5,7 +5,6 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -25,6 +24,8 @@ from tests.support.waiting import wait_for
 from trading_bot_schema.migrator.lock import LOCK_KEY
 from verification import databases
 from verification.databases import scalar, transaction, version
+
+LOCK_IS_FREE = f"SELECT pg_try_advisory_lock({LOCK_KEY})"
 
 
 def test_ten_upgrades_at_once(alembic: Alembic, empty_database: str, revisions: Revisions) -> None:
@@ -84,21 +85,17 @@ def test_a_callers_transaction_keeps_the_lock(alembic: Alembic, database: str) -
         command.stamp(PROJECT.config(connection), "base")
         alembic(database, wait_timeout=0).result().refusal("Another migrator is running")
         connection.rollback()
-        assert _lock_is_free(database)
+        assert scalar(database, LOCK_IS_FREE)
     assert version(database) == HEAD
 
 
 def test_a_callers_connection_releases_the_lock(connection: Connection, database: str) -> None:
     config = PROJECT.config(connection)
     command.downgrade(config, "-1")
-    assert _lock_is_free(database)
+    assert scalar(database, LOCK_IS_FREE)
     with pytest.raises(CommandError, match="nosuch"):
         command.upgrade(config, "nosuch")
-    assert _lock_is_free(database)
-
-
-def _lock_is_free(url: str) -> Any:
-    return scalar(url, "SELECT pg_try_advisory_lock(%s)", LOCK_KEY)
+    assert scalar(database, LOCK_IS_FREE)
 
 
 def test_a_reader_blocks_an_upgrade_until_it_ends(
@@ -255,7 +252,6 @@ def test_another_role_than_the_owner_is_refused_with_the_role_to_migrate_as(
     assert advice, message
     ((name, role),) = (word.split("=", 1) for word in shlex.split(advice[1]))
     alembic(empty_database, "downgrade -1", **{name: role}).result().succeeded()
-    databases.execute(empty_database, f'DROP OWNED BY "{owner}"', f"DROP OWNED BY {application}")
 
 
 def test_stamp_purge_is_all_or_nothing(alembic: Alembic, database: str) -> None:
