@@ -36,7 +36,6 @@ from verification.roles import RoleDatabases
 
 # A database for all tests, emptied before each, as ``test_citus.py`` runs them.
 DISTRIBUTED = "TEST_DISTRIBUTED_DATABASE_URL"
-_SERVER = pytest.StashKey[ExitStack]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -65,18 +64,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the server before pytest-xdist starts its workers, which inherit the variable."""
     if servers.VARIABLE in os.environ or session.config.option.collectonly:
         return
-    stack = session.config.stash[_SERVER] = ExitStack()
+    stack = ExitStack()
+    session.config.add_cleanup(stack.close)
     try:
         os.environ[servers.VARIABLE] = stack.enter_context(servers.server())
     except embedded.EmbeddedError as error:
         pytest.exit(str(error), returncode=1)
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop the server."""
-    if (stack := config.stash.get(_SERVER, None)) is not None:
-        stack.close()
-        os.environ.pop(servers.VARIABLE, None)
 
 
 @pytest.fixture(autouse=True)
@@ -259,9 +252,9 @@ def make_role(server: str) -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture
-def revisions(tmp_path: Path) -> Revisions:
+def revisions(database_at: Databases, tmp_path: Path) -> Revisions:
     """A copy of the migrations, to which a test can add revisions."""
-    return Revisions(PROJECT, tmp_path)
+    return Revisions(database_at.project, tmp_path)
 
 
 @pytest.fixture

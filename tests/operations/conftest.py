@@ -1,7 +1,6 @@
 """Fixtures that replace those of the whole suite, with the landed revisions only."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -46,21 +45,15 @@ def database_at(make_database: Factory) -> Databases:
 
 
 @pytest.fixture(scope="session")
-def reference_schema(make_database: Callable[..., str], database_at: Databases) -> ReferenceSchema:
+def reference_schema(database_at: Databases) -> ReferenceSchema:
     """The reference of the command ``drift``: ``reference_schema.differences(snapshot(url))``."""
-    return ReferenceSchema(make_database, database_at.at(HEAD))
+    return ReferenceSchema(database_at.at(HEAD))
 
 
 @pytest.fixture(scope="session")
 def migrated_template(database_at: Databases) -> str:
     """Name of a database at the last landed revision, to copy."""
     return database_at.template(HEAD)
-
-
-@pytest.fixture
-def revisions(tmp_path: Path) -> Revisions:
-    """A copy of the landed revisions, to which a test can add others."""
-    return Revisions(PROJECT, tmp_path)
 
 
 @pytest.fixture

@@ -13,11 +13,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from alembic import command
 from sqlalchemy import URL, make_url
 
 from tests.operations.landed import HISTORY, PROJECT
-from tests.support.alembic_cli import Result
+from tests.support.alembic_cli import Alembic, Result
 from tests.support.drift import ReferenceSchema
 from tests.trading_bot import ROOT
 from trading_bot_schema import embedded
@@ -47,11 +46,6 @@ def drift(server: str, package_command: Callable[..., Result]) -> Drift:
         return package_command("drift", *options, *arguments, database=url)
 
     return run
-
-
-def assert_error(result: Result, message: str) -> None:
-    result.refusal(message)
-    assert (result.status, result.output[:6]) == (2, "ERROR ")
 
 
 # Expected differences.
@@ -108,18 +102,13 @@ def test_a_database_with_the_name_of_a_table(server: str, drift: Drift) -> None:
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_another_encoding_and_locale(
-    server: str, drift: Drift, encoding: str, monkeypatch: pytest.MonkeyPatch
+    server: str, empty_database: str, alembic: Alembic, drift: Drift, encoding: str
 ) -> None:
-    name = f"test_{uuid4().hex}"
-    encoded = f"ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'"
-    execute(server, f"CREATE DATABASE {name} TEMPLATE template0 {encoded}")
-    url = make_url(server).set(database=name).render_as_string(hide_password=False)
-    try:
-        monkeypatch.setenv("DATABASE_URL", url)
-        command.upgrade(PROJECT.config(), "head")
-        drift(url).succeeded("No drift")
-    finally:
-        execute(server, f"DROP DATABASE {name}")
+    name = databases.name_of(empty_database)
+    encoded = f"TEMPLATE template0 ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'"
+    execute(server, f'DROP DATABASE "{name}"', f'CREATE DATABASE "{name}" {encoded}')
+    alembic(empty_database).result().succeeded()
+    drift(empty_database).succeeded("No drift")
 
 
 # Roles.
@@ -130,7 +119,8 @@ def test_roles_of_the_documentation(
 ) -> None:
     owner, app = make_role("_Owner"), make_role("_app")
     run_script(ROOT / "docs" / "roles.sql", database, owner, app)
-    assert not (report := reference_schema.differences(snapshot(database))), report
+    report = reference_schema.differences(snapshot(database))
+    assert report == ""
     for change, shown in {
         f"GRANT TRUNCATE ON trades TO {app}": "TRUNCATE",
         f"REVOKE UPDATE ON bot_states FROM {app}": "bot_states",
@@ -140,13 +130,12 @@ def test_roles_of_the_documentation(
         f'ALTER TABLE users OWNER TO "{app}"': "OWNER TO",
         f'ALTER DATABASE "{make_url(database).database}" OWNER TO pg_monitor': "OWNER TO",
     }.items():
-        before = reference_schema.differences(snapshot(database))
+        before = report
         execute(database, change)
         report = reference_schema.differences(snapshot(database))
         assert report != before, change
         assert shown in report
     assert not reference_schema.differences(snapshot(database), {"privileges"})
-    execute(database, *(f'DROP OWNED BY "{name}" CASCADE' for name in (owner, app)))
 
 
 def test_a_password_and_a_role_that_may_only_read_all_tables(
@@ -254,11 +243,7 @@ def test_no_secret_is_printed(database: str, drift: Drift) -> None:
 def test_an_unusable_scratch_server(
     scratch: str, message: str, database: str, drift: Drift
 ) -> None:
-    assert_error(drift(database, scratch=scratch), message)
-
-
-def not_installed() -> Path:
-    raise embedded.EmbeddedError
+    drift(database, scratch=scratch).ended(2).refusal(message)
 
 
 @pytest.mark.parametrize(
@@ -281,18 +266,18 @@ def test_the_pg_dump_on_the_path(
         (tmp_path / "pg_dump").write_text(f"#!/bin/sh\necho '{printed}'\n")
         (tmp_path / "pg_dump").chmod(0o755)
     monkeypatch.setenv("PATH", str(embedded.programs() if printed is None else tmp_path))
-    monkeypatch.setattr(embedded, "programs", not_installed)
+    monkeypatch.setattr(embedded, "WHEEL", "no-such-wheel")
     monkeypatch.setattr(pg_dump, "find", pg_dump.find.__wrapped__)  # which has no cache
     if printed is None:
         drift(database).succeeded("No drift")
     else:
-        assert_error(drift(database), message)
+        drift(database).ended(2).refusal(message)
 
 
 def test_a_locked_table(database: str, drift: Drift, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pg_dump, "LOCK_WAIT", "10ms")
     with databases.transaction(database, "LOCK TABLE trades IN ACCESS EXCLUSIVE MODE"):
-        assert_error(drift(database), "A table is locked by another session")
+        drift(database).ended(2).refusal("A table is locked by another session")
 
 
 # Nothing is left behind.

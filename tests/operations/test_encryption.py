@@ -47,8 +47,7 @@ def encrypted(server: str) -> Iterator[Encrypted]:
         capture_output=True,
     )
     key.chmod(0o644)  # for the account that PgBouncer runs as
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pgbouncer(
         server,

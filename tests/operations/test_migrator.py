@@ -5,7 +5,6 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -26,6 +25,8 @@ from trading_bot_schema.migrator.lock import LOCK_KEY
 from verification import databases
 from verification.databases import scalar, transaction, version
 
+LOCK_IS_FREE = f"SELECT pg_try_advisory_lock({LOCK_KEY})"
+
 
 def test_ten_upgrades_at_once(alembic: Alembic, empty_database: str, revisions: Revisions) -> None:
     # One revision builds an index concurrently, which waits for all transactions that began
@@ -36,12 +37,6 @@ def test_ten_upgrades_at_once(alembic: Alembic, empty_database: str, revisions: 
     assert [(result.status, result.messages) for result in results] == [(0, [])] * 10
     assert sum("Running upgrade" in result.stderr for result in results) == 1
     assert version(empty_database) == "probe_2"
-
-
-def test_different_commands_at_once(alembic: Alembic, empty_database: str) -> None:
-    names = ("upgrade head", "downgrade base", "upgrade head") * 3
-    for started in [alembic(empty_database, name) for name in names]:
-        started.result().succeeded()
 
 
 @pytest.mark.parametrize("name", ["upgrade head", "downgrade -1", "stamp base"])
@@ -90,21 +85,17 @@ def test_a_callers_transaction_keeps_the_lock(alembic: Alembic, database: str) -
         command.stamp(PROJECT.config(connection), "base")
         alembic(database, wait_timeout=0).result().refusal("Another migrator is running")
         connection.rollback()
-        assert _lock_is_free(database)
+        assert scalar(database, LOCK_IS_FREE)
     assert version(database) == HEAD
 
 
 def test_a_callers_connection_releases_the_lock(connection: Connection, database: str) -> None:
     config = PROJECT.config(connection)
     command.downgrade(config, "-1")
-    assert _lock_is_free(database)
+    assert scalar(database, LOCK_IS_FREE)
     with pytest.raises(CommandError, match="nosuch"):
         command.upgrade(config, "nosuch")
-    assert _lock_is_free(database)
-
-
-def _lock_is_free(url: str) -> Any:
-    return scalar(url, "SELECT pg_try_advisory_lock(%s)", LOCK_KEY)
+    assert scalar(database, LOCK_IS_FREE)
 
 
 def test_a_reader_blocks_an_upgrade_until_it_ends(
@@ -116,11 +107,7 @@ def test_a_reader_blocks_an_upgrade_until_it_ends(
         assert result.status != 0
         records = map(json.loads, result.stderr.splitlines())
         blocked, failed = (record for record in records if record["level"] != "INFO")
-        assert [blocked[name] for name in ("event", "revision", "attempt")] == [
-            "blocked",
-            "probe",
-            1,
-        ]
+        assert {"event": "blocked", "revision": "probe", "attempt": 1}.items() <= blocked.items()
         assert failed["event"] == "failed"
         session = rf"pid {reader.info.backend_pid} \(user .*application report, "
         assert re.match(session, blocked["blockers"])
@@ -205,14 +192,6 @@ def test_a_deadlock_is_retried(alembic: Alembic, database: str, revisions: Revis
     assert version(database) == "probe"
 
 
-def test_statement_timeout(alembic: Alembic, database: str, revisions: Revisions) -> None:
-    revisions.add("probe", 'op.execute("SELECT pg_sleep(60)")')
-    alembic(database, statement_timeout="100ms").result().refusal(
-        "canceling statement due to statement timeout", "-x statement_timeout="
-    )
-    assert version(database) == HEAD
-
-
 def test_a_revision_does_not_change_the_settings_of_the_next(
     alembic: Alembic, database: str, revisions: Revisions
 ) -> None:
@@ -247,10 +226,6 @@ def test_autocommit_block_in_a_function_of_the_revision(
     build = '"CREATE INDEX CONCURRENTLY ix_probe ON users (created_at)"'
     revisions.add("probe", f"build({build})\nop.execute('SELECT 1 / 0')", code=code)
     alembic(database).result().refusal("What it did outside of a transaction remains")
-    with databases.sync_engine(database).connect() as connection:
-        connection.execute(text("SELECT 1"))
-        with pytest.raises(CommandError, match="does not run in a transaction that its caller"):
-            command.upgrade(revisions.project.config(connection), "head")
 
 
 def test_another_version_table_is_refused(
@@ -277,7 +252,6 @@ def test_another_role_than_the_owner_is_refused_with_the_role_to_migrate_as(
     assert advice, message
     ((name, role),) = (word.split("=", 1) for word in shlex.split(advice[1]))
     alembic(empty_database, "downgrade -1", **{name: role}).result().succeeded()
-    databases.execute(empty_database, f'DROP OWNED BY "{owner}"', f"DROP OWNED BY {application}")
 
 
 def test_stamp_purge_is_all_or_nothing(alembic: Alembic, database: str) -> None:

@@ -16,6 +16,7 @@ import termios
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -230,17 +231,17 @@ def closed_pipe() -> int:
     return writer
 
 
-def full_disk() -> int:
-    if not Path("/dev/full").exists():
-        pytest.skip("needs Linux")
-    return os.open("/dev/full", os.O_WRONLY)
-
-
 @pytest.mark.parametrize(
     ("program", "stdout", "status", "message"),
     [
         ("alembic", closed_pipe, 141, ""),
-        ("trading_bot_schema", full_disk, 2, "ERROR [Errno 28] No space left on device\n"),
+        pytest.param(
+            "trading_bot_schema",
+            partial(os.open, "/dev/full", os.O_WRONLY),
+            2,
+            "ERROR [Errno 28] No space left on device\n",
+            marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux"),
+        ),
     ],
 )
 def test_output_that_cannot_be_written(

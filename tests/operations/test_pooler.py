@@ -28,6 +28,10 @@ from verification import Project, databases
 
 CLIENTS, UNITS = 12, 10
 """Clients of the application at once, and units of work for each."""
+SESSION_LOCKS = (
+    "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+    " WHERE locktype = 'advisory' AND datname = current_database()"
+)
 REFUSED = "a connection pooler in transaction or statement mode"
 
 
@@ -45,24 +49,15 @@ def state_of_sessions(url: str, number: int = 4) -> set[tuple[object, ...]]:
         return {connection.execute(query).fetchone() or () for connection in connections}
 
 
-def session_locks(url: str) -> int:
-    query = (
-        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
-        " WHERE locktype = 'advisory' AND datname = current_database()"
-    )
-    return int(databases.scalar(url, query))
-
-
 @contextmanager
 def other_clients(url: str, number: int = 3) -> Iterator[None]:
     """Run short transactions of other clients meanwhile."""
     stop, started = Event(), Semaphore(0)
 
     def work() -> None:
-        with psycopg.connect(url, prepare_threshold=None) as connection:
+        with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
             while not stop.is_set():
                 connection.execute("SELECT pg_sleep(0.005)")
-                connection.commit()
                 started.release()
 
     with ThreadPoolExecutor() as threads:
@@ -88,7 +83,10 @@ def test_session_mode_works_and_leaves_no_session_state(
         assert databases.version(empty_database) == todays_revisions.head
         for arguments in (("check",), ("downgrade", "base")):
             assert alembic_cli.run(*arguments, database=url).succeeded().messages == []
-        assert (state_of_sessions(url), session_locks(empty_database)) == (untouched, 0)
+        assert (state_of_sessions(url), databases.scalar(empty_database, SESSION_LOCKS)) == (
+            untouched,
+            0,
+        )
 
 
 @needs_pgbouncer
@@ -111,7 +109,7 @@ def test_other_modes_are_refused(
             for arguments in (("upgrade", "head"), ("current",), ("upgrade", "head")):
                 alembic_cli.run(*arguments, database=url).refusal(REFUSED)
         assert state_of_sessions(url, 1 if pool_size == 1 else 2) == untouched
-        assert session_locks(empty_database) == 0
+        assert databases.scalar(empty_database, SESSION_LOCKS) == 0
     assert databases.version(empty_database) is None
 
 
@@ -128,7 +126,7 @@ def test_an_application_that_migrates_is_refused_too(empty_database: str) -> Non
             config.attributes["connection"] = connection
             command.upgrade(config, "7c1d0e5a9b42")
     assert databases.version(empty_database) == "7c1d0e5a9b42"
-    assert session_locks(empty_database) == 0
+    assert databases.scalar(empty_database, SESSION_LOCKS) == 0
 
 
 @pytest.mark.parametrize("revisions_after", [0, 1])

@@ -20,8 +20,6 @@ from tests.operations.landed import HEAD, PROJECT
 from tests.support.alembic_cli import Alembic
 from tests.support.probe_revisions import ADD_COLUMN, Revisions
 from tests.support.waiting import wait_for
-from trading_bot_schema.migrator import hold as hold_module
-from trading_bot_schema.migrator.blockers import describe_blockers
 from trading_bot_schema.migrator.hold import HeldTooLongError, Hold
 from trading_bot_schema.migrator.settings import Settings
 from trading_bot_schema.migrator.statements import Timeouts, limits
@@ -109,30 +107,39 @@ def test_each_revision_has_its_attempts(
 
 HOLD_LOCK = 'op.execute("LOCK TABLE trades IN SHARE MODE")\n'
 SLEEP = 'op.execute("SELECT pg_sleep(600)")\n'
+FOR_TOO_LONG = "for longer than hold_timeout (0.2 s)"
 DO_BLOCK = """op.execute("DO $$ BEGIN LOCK TABLE users; PERFORM pg_sleep(600); END $$")\n"""
 
 
 @pytest.mark.parametrize(
-    ("upgrade", "held", "remains"),
+    ("upgrade", "setting", "says"),
     [
-        (HOLD_LOCK + SLEEP, "SHARE on trades, which blocks writes,", "Nothing is changed."),
+        (SLEEP, "statement_timeout", ["canceling statement due to statement timeout"]),
         (
-            'op.execute("LOCK TABLE trades")\n' + SLEEP,
-            "ACCESS EXCLUSIVE on trades, which blocks reads and writes,",
-            "Nothing is changed.",
+            *(HOLD_LOCK + SLEEP, "hold_timeout"),
+            ["It held SHARE on trades, which blocks writes,", FOR_TOO_LONG, "Nothing is changed."],
         ),
-        (OUTSIDE + DO_BLOCK, "ACCESS EXCLUSIVE on users,", "outside of a transaction remains"),
+        (
+            *('op.execute("LOCK TABLE trades")\n' + SLEEP, "hold_timeout"),
+            ["It held ACCESS EXCLUSIVE on trades, which blocks reads and writes,", FOR_TOO_LONG],
+        ),
+        (
+            *(OUTSIDE + DO_BLOCK, "hold_timeout"),
+            ["It held ACCESS EXCLUSIVE on users,", "outside of a transaction remains"],
+        ),
     ],
 )
-def test_a_lock_that_is_held_for_too_long(
-    alembic: Alembic, database: str, revisions: Revisions, upgrade: str, held: str, remains: str
+def test_what_takes_too_long(
+    alembic: Alembic,
+    database: str,
+    revisions: Revisions,
+    upgrade: str,
+    setting: str,
+    says: list[str],
 ) -> None:
     revisions.add("probe", upgrade)
-    alembic(database, hold_timeout="200ms").result().refusal(
-        f"In upgrade {HEAD} -> probe, A probe: It held {held}",
-        "for longer than hold_timeout (0.2 s)",
-        remains,
-        "-x hold_timeout=",
+    alembic(database, **{setting: "200ms"}).result().refusal(
+        f"In upgrade {HEAD} -> probe, A probe: {says[0]}", *says, f"-x {setting}="
     )
     assert version(database) == HEAD
 
@@ -311,27 +318,12 @@ STATEMENTS = {
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_arguments_of_functions_have_a_type(name: str) -> None:
-    """Else PostgreSQL guesses: a driver sends small numbers as smallint."""
+    """Else PostgreSQL guesses: a driver sends small numbers as smallint.
+
+    With Citus, which adds pg_cancel_backend(bigint), it refuses to.
+    """
     bare = re.findall(r"\b(?!IN\b|ANY\b|VALUES\b)\w+ ?\((?:[^()]*, *)?:\w+[,)]", STATEMENTS[name])
     assert bare == [], "write CAST(:name AS type)"
-
-
-def test_beside_functions_for_other_types(empty_database: str) -> None:
-    """As of Citus, whose pg_cancel_backend(bigint) makes a small pid ambiguous."""
-    databases.execute(
-        empty_database,
-        *(
-            f"CREATE FUNCTION pg_catalog.{name}(bigint) RETURNS {result} LANGUAGE sql"
-            f" RETURN NULL::{result}"
-            for name, result in (("pg_cancel_backend", "boolean"), ("pg_blocking_pids", "int[]"))
-        ),
-    )
-    with databases.sync_engine(empty_database).connect() as connection:
-        with pytest.raises(Exception, match="is not unique"):
-            connection.execute(text("SELECT pg_cancel_backend(:pid)"), {"pid": 1})
-        connection.rollback()
-        assert connection.scalar(hold_module._CANCEL, {"pid": 1}) is False
-        assert describe_blockers(connection, 1) == ""
 
 
 BREAK = (
@@ -401,6 +393,12 @@ def test_defaults_of_the_settings() -> None:
         hold_timeout=10_000,
         statement_timeout=0,
         wait_timeout=600_000,
+        contract="warn",
+        connect_wait=30_000,
+        role=None,
+        ahead="refuse",
+        lose="warn",
+        log="text",
     )
 
 

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from multiprocessing.connection import Connection
@@ -20,7 +19,7 @@ from typing import Self
 
 from alembic.config import main
 
-from tests.support.fault_injection import stop_before_change
+from tests.support.fault_injection import before_change
 from tests.support.waiting import SECONDS, wait_for
 from tests.trading_bot import ROOT
 
@@ -80,12 +79,10 @@ class Command:
     _streams: list[Path]
     _control: Connection
 
-    def wait_until_stopped(self) -> bool:
-        """Wait until it stops before a statement or ends; return whether it stopped."""
+    def wait_until_stopped(self) -> None:
+        """Wait until it stops before a statement; it is an error if it ends instead."""
         assert self._control.poll(SECONDS), "the command neither stops nor ends"
-        with suppress(EOFError):
-            return bool(self._control.recv())
-        return False
+        self._control.recv()
 
     def resume(self) -> None:
         self._control.send(None)
@@ -93,9 +90,6 @@ class Command:
     def send(self, number: signal.Signals) -> None:
         assert self._process.pid is not None
         os.kill(self._process.pid, number)
-
-    def kill(self) -> None:
-        self._process.kill()
 
     def stderr(self) -> str:
         return self._streams[1].read_text()
@@ -176,6 +170,12 @@ def _run(
     os.chdir(ROOT)
     os.environ.clear()
     os.environ.update(variables)
+
+    def stop() -> None:
+        """Report it through the pipe, and wait for an answer."""
+        control.send(None)
+        control.recv()
+
     if stop_before is not None:
-        stop_before_change(stop_before, control)
+        before_change(stop_before, stop)
     main(argv=arguments, prog="alembic")

@@ -1,6 +1,6 @@
 """The comparison of the command ``drift``, without building the reference each time."""
 
-from collections.abc import Callable, Set
+from collections.abc import Set
 from functools import cached_property
 
 from sqlalchemy import make_url
@@ -13,17 +13,15 @@ from trading_bot_schema.drift.expected import differences_from
 class ReferenceSchema:
     """The schema that the migrations build."""
 
-    def __init__(self, make_database: Callable[[], str], migrated: str) -> None:
-        """Take the fixture that creates databases, and a database at the head revision."""
-        self._make = make_database
+    def __init__(self, migrated: str) -> None:
+        """Take a database at the head revision."""
+        self._url = make_url(migrated)
         self.catalogue = snapshot(migrated)
 
     @cached_property
     def restored(self) -> Catalogue:
         """The schema after a dump and a restore."""
-        url = self._make()
-        scratch.restore(make_url(url), self.catalogue.objects)
-        return snapshot(url)
+        return scratch.restored(self._url, self.catalogue)
 
     def differences(self, live: Catalogue, ignored: Set[str] = frozenset()) -> str:
         """Return the differences of a database from this schema."""

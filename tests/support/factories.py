@@ -74,9 +74,8 @@ def bot_config(**values: Any) -> BotConfig:
 
 def running_bot(**state: Any) -> BotConfig:
     """Return a running bot with its own owner."""
-    bot = bot_config(owner=user(), is_active=True)
-    bot.state = bot_state(**({"status": "running"} | state))
-    return bot
+    running = bot_state(**({"status": "running"} | state))
+    return bot_config(owner=user(), is_active=True, state=running)
 
 
 async def add_bot(session: AsyncSession, symbol: str = "BTC/USDT", **state: Any) -> BotConfig:

@@ -1,8 +1,7 @@
-"""Calls a function, or pauses the process, before the nth statement of a migration."""
+"""Calls a function before the nth statement of a migration."""
 
 import threading
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import Any
 
 from sqlalchemy import Engine, event
@@ -26,13 +25,3 @@ def before_change(number: int, action: Callable[[], object], target: Any = Engin
 
     event.listen(target, "before_cursor_execute", count)
     event.listen(target, "commit", count)
-
-
-def stop_before_change(number: int, control: Connection) -> None:
-    """Pause before the nth change: report it through a pipe, and wait for an answer."""
-
-    def stop() -> None:
-        control.send(True)
-        control.recv()
-
-    before_change(number, stop)

@@ -1,7 +1,7 @@
 """The hot queries of :mod:`models.queries`, for a busy and an ordinary bot and user."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,24 +14,7 @@ from models.order_key import joined, order_key
 from models.queries import positions, scheduling
 from models.queries.trades import RECORD, STORED
 from models.queries.values import TRADE_COLUMNS
-from models.trade import TradeValues
 from tests.support.data import Dataset
-
-
-def order_of(dataset: Dataset, bot: int, time: datetime, key: str | None = None) -> TradeValues:
-    """Return a report of the exchange about an order of a bot."""
-    return {
-        "bot_config_id": bot,
-        "user_id": dataset.owners[bot - 1],
-        "binance_order_id": key,
-        "timestamp": time,
-        "symbol": dataset.symbols[bot - 1],
-        "side": "BUY",
-        "order_type": "MARKET",
-        "price": Decimal("64000.12"),
-        "quantity_filled": Decimal("0.001"),
-        "quote_quantity_filled": Decimal("64.00012"),
-    }
 
 
 def bound(statement: Executable, values: Mapping[str, Any]) -> Executable:
@@ -70,8 +53,19 @@ def hot_queries(dataset: Dataset, trades: int) -> Mapping[str, Executable]:
     symbol = dataset.symbols[bot - 1]
     recorded = dataset.order_id(trades - 1)
     assert recorded
-    orders = (order_of(dataset, bot, today, key) for key in (order_key(symbol, 1), recorded))
-    new, repeated = ({name: [order.get(name)] for name in TRADE_COLUMNS} for order in orders)
+    order = {
+        "bot_config_id": bot,
+        "user_id": dataset.owners[bot - 1],
+        "binance_order_id": order_key(symbol, 1),
+        "timestamp": today,
+        "symbol": symbol,
+        "side": "BUY",
+        "order_type": "MARKET",
+        "price": Decimal("64000.12"),
+        "quantity_filled": Decimal("0.001"),
+        "quote_quantity_filled": Decimal("64.00012"),
+    }
+    new = {name: [order.get(name)] for name in TRADE_COLUMNS}
     buyer, size, quantity = dataset.last_buyer(trades)
     locked = positions.LockedBot(
         buyer, dataset.owners[buyer - 1], joined(dataset.symbols[buyer - 1]), size, False
@@ -82,7 +76,7 @@ def hot_queries(dataset: Dataset, trades: int) -> Mapping[str, Executable]:
     return statements | {
         "6 lock the state of a bot": bound(positions.LOCK, {"ids": [bot]}),
         "6 record a new order": bound(RECORD, new),
-        "6 record an order again": bound(RECORD, repeated),
+        "6 record an order again": bound(RECORD, new | {"binance_order_id": [recorded]}),
         "6 look up the order": bound(STORED, {"keys": [recorded]}),
         "6 derive the state of a bot": positions.derive_statement(
             changes | locked._asdict() | {"since": today}

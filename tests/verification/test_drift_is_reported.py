@@ -19,8 +19,8 @@ from verification.databases import execute, release, sync_engine
 
 
 @pytest.fixture(scope="session")
-def reference(make_database: Callable[..., str], database_at: Databases) -> ReferenceSchema:
-    return ReferenceSchema(make_database, database_at.at(LIBRARY.head))
+def reference(database_at: Databases) -> ReferenceSchema:
+    return ReferenceSchema(database_at.at(LIBRARY.head))
 
 
 def reports(reference: ReferenceSchema, url: str) -> tuple[str, str]:
@@ -58,7 +58,7 @@ def detected(
             wanted = tables(mutation)
             metadata = wanted[0].metadata if wanted else MetaData()
             metadata.create_all(connection, tables=wanted, checkfirst=False)
-    reference = ReferenceSchema(make_database, url)
+    reference = ReferenceSchema(url)
     apply(url, {mutation: f"m{number}" for number, mutation in enumerate(mutations)})
     first, second = reports(reference, url)
     for number, mutation in enumerate(mutations):

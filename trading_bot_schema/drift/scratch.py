@@ -1,7 +1,7 @@
 """Scratch databases: created to build a schema in, and dropped afterwards."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from uuid import uuid4
 
@@ -80,20 +80,6 @@ def migrate(url: URL, revisions: Iterable[str]) -> None:
             connection.commit()
 
 
-def restore(url: URL, objects: Mapping[str, str]) -> None:
-    """Create objects by their SQL, as :func:`~.catalogue.snapshot` returns it.
-
-    Raises:
-        CommandError: They cannot be created.
-    """
-    with _connected(url, "The scratch database cannot be restored") as connection:
-        connection.execute(text("SET search_path = ''"))
-        for name, sql in objects.items():
-            if not _NOT_SQL.search(name):
-                connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
-        connection.commit()
-
-
 @contextmanager
 def built(server: URL, like: Catalogue) -> Iterator[Catalogue]:
     """Yield the schema that the migrations build at a database's revision, in a new database."""
@@ -104,9 +90,18 @@ def built(server: URL, like: Catalogue) -> Iterator[Catalogue]:
 
 
 def restored(server: URL, reference: Catalogue) -> Catalogue:
-    """Return a schema after a dump and a restore into a new database."""
+    """Return a schema after a dump and a restore into a new database.
+
+    Raises:
+        CommandError: Its objects cannot be created.
+    """
     with database(server) as url:
-        restore(url, reference.objects)
+        with _connected(url, "The scratch database cannot be restored") as connection:
+            connection.execute(text("SET search_path = ''"))
+            for name, sql in reference.objects.items():
+                if not _NOT_SQL.search(name):
+                    connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
+            connection.commit()
         return snapshot(url)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Integer, cast, func, select, text
+from sqlalchemy import Connection, text
 
 # Never the text of a query: it may hold secrets. Others' times need pg_read_all_stats.
 _SESSIONS = text(
@@ -26,7 +26,8 @@ _SESSIONS = text(
     ORDER BY pid
     """
 )
-# pg_blocking_pids() has 0 for a prepared transaction, whose locks have no pid.
+_BLOCKING = text("SELECT pg_blocking_pids(CAST(:pid AS integer))")
+# It has 0 for a prepared transaction, whose locks have no pid.
 _PREPARED = text(
     """
     SELECT DISTINCT gid, owner
@@ -50,7 +51,7 @@ def describe_sessions(connection: Connection, pids: Sequence[int]) -> str:
 
 def describe_blockers(connection: Connection, pid: int) -> str:
     """Describe the sessions that a session waits for; an empty string: none."""
-    pids = connection.scalar(select(func.pg_blocking_pids(cast(pid, Integer)))) or []
+    pids = connection.scalar(_BLOCKING, {"pid": pid}) or []
     blockers = [describe_sessions(connection, [pid for pid in pids if pid])]
     if 0 in pids:
         prepared = connection.execute(_PREPARED, {"pid": pid})
