@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from examples.exchange import milliseconds
 from models import BotConfig, OrderType, Trade, queries
@@ -304,20 +304,17 @@ LARGEST = "92233720368.54775807"  # 2⁶³ - 1, with 8 digits after the point
     ],
 )
 async def test_extremes_are_recorded_exactly(
-    engine: AsyncEngine, symbol: str, order_id: int, quantity: str, quote: str
+    session: AsyncSession, symbol: str, order_id: int, quantity: str, quote: str
 ) -> None:
-    bot = BotConfig(id=1, user_id=1, symbol=symbol)
+    bot = await factories.add_bot(session, symbol)
     plain = symbol.replace("/", "")
     amounts: Payload = {"executedQty": quantity, "cummulativeQuoteQty": quote}
     values: Any = trade_values(bot, order(symbol=plain, orderId=order_id, **amounts))
     final = report(x="EXPIRED", s=plain, i=order_id, z=quantity, Z=quote)
     assert values == trade_values(bot, final)
-    async with AsyncSession(engine) as session, session.begin():
-        session.add(factories.running_bot())
-        await session.flush()
-        await queries.record_trades(session, [values], dust=Decimal(0))
-        stored = (await session.scalars(select(Trade))).one()
-        assert {name: getattr(stored, name) for name in VALUES} == values
+    await queries.record_trades(session, [values], dust=Decimal(0))
+    stored = (await session.scalars(select(Trade))).one()
+    assert {name: getattr(stored, name) for name in VALUES} == values
     assert (values["quantity_filled"], values["quote_quantity_filled"]) == (
         Decimal(quantity),
         Decimal(quote),

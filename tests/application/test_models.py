@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
 from models import ApiKey, BotConfig, BotState, BotStatus, OrderType, Side, Timeframe, Trade, User
 from tests.support import factories
@@ -30,9 +30,7 @@ async def test_money_is_read_back_exactly(session: AsyncSession, database: str) 
     """Through both drivers."""
     bot = factories.bot_config(owner=factories.user())
     amounts = [Decimal(amount) for amount in MONEY]
-    for amount in amounts:
-        session.add(factories.trade(bot, price=amount, pnl=amount.copy_negate()))
-        await session.flush()
+    session.add_all(factories.trade(bot, price=n, pnl=n.copy_negate()) for n in amounts)
     await session.commit()
     query = select(Trade.price, Trade.pnl).order_by(Trade.id)
     with Session(databases.sync_engine(database)) as synchronous:
@@ -109,18 +107,16 @@ def test_a_synchronous_session(connection: Connection) -> None:
     """Through psycopg."""
     with Session(connection) as session:
         moment = datetime(2026, 11, 24, 3, 0, tzinfo=timezone(timedelta(hours=3)))
-        bot = factories.bot_config(owner=factories.user(), state=factories.bot_state())
-        session.add(factories.trade(bot, side=Side.BUY, timestamp=moment))
-        session.commit()
-        session.expunge_all()
-        whole = selectinload(Trade.bot).selectinload(BotConfig.state)
-        trade = session.scalars(select(Trade).options(whole)).one()
+        state = factories.bot_state()
+        bot = factories.bot_config(owner=factories.user(), state=state)
+        trade = factories.trade(bot, side=Side.BUY, timestamp=moment)
+        session.add(trade)
+        session.commit()  # after which attributes are loaded on access
         assert (trade.timestamp, trade.side) == (moment, Side.BUY)
-        assert trade.bot.state is not None
-        before = trade.bot.state.last_updated_at
-        trade.bot.state.status = BotStatus.RUNNING
+        before = state.last_updated_at
+        state.status = BotStatus.RUNNING
         session.commit()
-        assert trade.bot.state.last_updated_at > before
+        assert state.last_updated_at > before
 
 
 def test_reprs_show_no_secrets() -> None:

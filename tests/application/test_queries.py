@@ -16,9 +16,8 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 async def add_trades(session: AsyncSession, bot: BotConfig, *trades: dict[str, Any]) -> None:
-    for values in trades:
-        session.add(factories.trade(bot, **values))
-        await session.flush()
+    session.add_all(factories.trade(bot, **values) for values in trades)
+    await session.flush()
 
 
 async def rows(session: AsyncSession, statement: Executable) -> list[tuple[Any, ...]]:
@@ -137,9 +136,8 @@ async def test_bots_and_positions_of_a_user(session: AsyncSession) -> None:
 async def test_keys(session: AsyncSession) -> None:
     owner = factories.user()
     keys = [factories.api_key(owner=owner, is_valid=is_valid) for is_valid in (True, True, False)]
-    for key in (*keys, factories.api_key(owner=factories.user(), is_valid=True)):
-        session.add(key)
-        await session.flush()
+    session.add_all([*keys, factories.api_key(owner=factories.user(), is_valid=True)])
+    await session.flush()
     assert (await session.scalars(queries.keys_of_user(owner.id))).all() == keys
     assert (await session.scalars(queries.usable_key(owner.id))).all() == [keys[1]]
     keys[0].is_valid = keys[1].is_valid = False

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import BotConfig, BotState, Trade, User, queries
@@ -19,6 +19,7 @@ from models.queries.values import TRADE_COLUMNS
 from models.trade import TradeValues
 from tests.support import factories
 from tests.support.locks import wait_for_blocked_sessions
+from verification.content import content
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MIDNIGHT = NOON - timedelta(hours=12)
@@ -71,21 +72,6 @@ async def position(engine: AsyncEngine) -> tuple[Any, ...]:
     held = await state(engine)
     assert held.in_position or held.entry_price is None
     return held.in_position, held.entry_price, held.current_position_size_coins
-
-
-async def stored(engine: AsyncEngine) -> list[dict[str, Any]]:
-    async with AsyncSession(engine) as session:
-        rows = await session.execute(select(Trade.__table__).order_by(Trade.id))
-        return [dict(row) for row in rows.mappings()]
-
-
-async def versions(engine: AsyncEngine) -> list[Any]:
-    """Return the versions of all rows that a trade may change, which change with each write."""
-    async with AsyncSession(engine) as session:
-        return [
-            *await session.execute(text("SELECT ctid, bot_states FROM bot_states ORDER BY id")),
-            *await session.execute(text("SELECT ctid, trades FROM trades ORDER BY id")),
-        ]
 
 
 # Keys
@@ -188,12 +174,10 @@ def test_a_column_that_callers_do_not_know_gets_its_default() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"bot_config_id": 9}, {"user_id": 2}])
-async def test_there_is_no_such_bot(
-    engine: AsyncEngine, call: Call, changes: dict[str, Any]
-) -> None:
+async def test_there_is_no_such_bot(database: str, call: Call, changes: dict[str, Any]) -> None:
     with pytest.raises(PositionError, match="no such bot"):
         await call(queries.record_trade, BUY | changes)
-    assert await stored(engine) == []
+    assert content(database)["trades"] == {}
 
 
 # The trade
@@ -219,31 +203,33 @@ REDUNDANT: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("changes", REDUNDANT, ids=str)
 async def test_a_redundant_report_writes_nothing(
-    engine: AsyncEngine, record: Call, changes: dict[str, Any]
+    database: str, record: Call, changes: dict[str, Any]
 ) -> None:
     # The database rounds the thirds.
     first = BUY | FEE | {"price": Decimal(299) / 3, "pnl": Decimal(5)}
     await record(first)
-    before = await versions(engine)
+    before = content(database, versions=True)
     assert await record(first | changes) == [Recorded(1, is_new=False, is_changed=False)]
-    assert await versions(engine) == before
+    assert content(database, versions=True) == before
 
 
 @pytest.mark.parametrize("changes", [{"bot_config_id": 2, "user_id": 2}, {"side": "SELL"}])
 @pytest.mark.parametrize("in_bulk", [False, True])
 async def test_another_order_with_the_same_key(
-    engine: AsyncEngine, record: Call, changes: dict[str, Any], in_bulk: bool
+    database: str, session: AsyncSession, record: Call, changes: dict[str, Any], in_bulk: bool
 ) -> None:
     await record(BUY)
-    before = await versions(engine)
+    before = content(database, versions=True)
     rows: list[Any] = [NEXT_BUY, BUY | changes][not in_bulk :]
-    async with AsyncSession(engine) as session, session.begin():
-        with pytest.raises(OrderConflictError) as caught:
-            await queries.record_trades(session, rows, dust=DUST)
+    with pytest.raises(OrderConflictError) as caught:
+        await queries.record_trades(session, rows, dust=DUST)
+    await session.commit()
     for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):  # noqa: S301
         assert (error.trade_id, error.columns) == (1, list(changes))
         assert str(error) == f"trade 1 has this order id, but other {', '.join(changes)}"
-    assert await versions(engine) == before, "all rows or none, and the transaction continues"
+    assert content(database, versions=True) == before, (
+        "all rows or none, and the transaction continues"
+    )
 
 
 async def test_trades_on_paper_are_always_new(engine: AsyncEngine, record: Call) -> None:
@@ -252,12 +238,15 @@ async def test_trades_on_paper_are_always_new(engine: AsyncEngine, record: Call)
     assert await position(engine) == (True, 100, 2)
 
 
-async def test_importing_in_bulk(engine: AsyncEngine, record: Call, statements: list[str]) -> None:
+async def test_importing_in_bulk(
+    engine: AsyncEngine, database: str, record: Call, statements: list[str]
+) -> None:
     keys = [f"BTCUSDT:{number}" for number in range(1000, 3000)]
     *results, again = await record(*[BUY | {"binance_order_id": key} for key in (*keys, keys[0])])
     assert again == results[0]._replace(is_new=False, is_changed=False)
     assert len(statements) < 20, "in batches"
-    trades = {trade["id"]: trade["binance_order_id"] for trade in await stored(engine)}
+    stored = content(database)["trades"].values()
+    trades = {trade["id"]: trade["binance_order_id"] for trade in stored}
     assert [trades[result.trade_id] for result in results] == keys
     assert await position(engine) == (True, 100, 4000)
     assert await record() == []
@@ -415,7 +404,9 @@ async def test_a_bot_without_a_state_cannot_enter(
 # Workers at the same time
 
 
-async def test_imports_of_the_same_orders_do_not_deadlock(engine: AsyncEngine, call: Call) -> None:
+async def test_imports_of_the_same_orders_do_not_deadlock(
+    engine: AsyncEngine, database: str, call: Call
+) -> None:
     rows = [
         BUY
         | {"binance_order_id": f"BTCUSDT:{number}", "quantity_filled": Decimal(quantity)}
@@ -429,5 +420,6 @@ async def test_imports_of_the_same_orders_do_not_deadlock(engine: AsyncEngine, c
             await call(queries.record_trades, batch)
 
     await asyncio.gather(*map(work, range(4)))
-    assert [trade["quantity_filled"] for trade in await stored(engine)] == [3] * 20
+    trades = content(database)["trades"].values()
+    assert [trade["quantity_filled"] for trade in trades] == [3] * 20
     assert await position(engine) == (True, 100, 30)
