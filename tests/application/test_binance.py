@@ -53,10 +53,9 @@ def order(**changes: Any) -> Payload:
 
 def answer(fills: list[Payload], **changes: Any) -> Payload:
     """Write an answer to ``POST /api/v3/order``, response FULL."""
+    left_out = ("stopPrice", "icebergQty", "time", "updateTime", "isWorking")
     stored = order(transactTime=MS, fills=fills, **changes)
-    for name in ("stopPrice", "icebergQty", "time", "updateTime", "isWorking"):
-        del stored[name]
-    return stored
+    return {name: value for name, value in stored.items() if name not in left_out}
 
 
 def fill(number: int, quantity: str, price: str, **changes: Any) -> Payload:
@@ -72,14 +71,16 @@ def fill(number: int, quantity: str, price: str, **changes: Any) -> Payload:
 
 def trade(number: int, quantity: str, price: str, **changes: Any) -> Payload:
     """Write a row of ``myTrades``."""
-    row = fill(number, quantity, price, **changes)
-    del row["tradeId"]
-    return row | {
+    return {
         "symbol": "BTCUSDT",
         "id": number,
         "orderId": 28,
         "orderListId": -1,
+        "price": price,
+        "qty": quantity,
         "quoteQty": str(Decimal(quantity) * Decimal(price)),
+        "commission": "0.00100000",
+        "commissionAsset": "BTC",
         "time": MS,
         "isBuyer": True,
         "isMaker": False,

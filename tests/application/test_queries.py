@@ -142,11 +142,3 @@ async def test_keys(session: AsyncSession) -> None:
     assert (await session.scalars(queries.usable_key(owner.id))).all() == [keys[1]]
     keys[0].is_valid = keys[1].is_valid = False
     assert (await session.scalars(queries.usable_key(owner.id))).all() == []
-
-
-async def test_user_by_email(session: AsyncSession) -> None:
-    user = factories.user(email="Ada@example.com")
-    session.add_all([user, factories.user()])
-    await session.flush()
-    assert await session.scalar(queries.user_by_email("Ada@example.com")) is user
-    assert await session.scalar(queries.user_by_email("ada@example.com")) is None

@@ -154,9 +154,10 @@ def test_an_unusable_role(alembic_cli: AlembicCli, roles: Roles, name: str) -> N
 def test_the_migrators_timeouts_override_those_of_the_database(
     alembic_cli: AlembicCli, empty_database: str, revisions: Revisions
 ) -> None:
-    names = ["idle_session_timeout", "statement_timeout"]
-    if databases.release(empty_database) >= 17:
-        names.append("transaction_timeout")
+    # The last is new in PostgreSQL 17.
+    timeouts = "('idle_session_timeout', 'statement_timeout', 'transaction_timeout')"
+    query = f"SELECT array_agg(name) FROM pg_settings WHERE name IN {timeouts}"
+    names = databases.scalar(empty_database, query)
     change = f"ALTER DATABASE {make_url(empty_database).database} SET"
     databases.execute(empty_database, *(f"{change} {name} = '10s'" for name in names))
     revisions.add(
