@@ -4,7 +4,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import assert_type
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import WriteOnlyCollection
 
@@ -44,6 +43,3 @@ async def sessions() -> None:
     assert_type(engine, AsyncEngine)
     async with SessionLocal() as session:
         assert_type(session, AsyncSession)
-        row = (await session.execute(select(Trade, Trade.pnl))).one()
-        assert_type(row[0], Trade)
-        assert_type(row[1], Decimal | None)

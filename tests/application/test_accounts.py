@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
-from sqlalchemy.exc import NoResultFound
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import ApiKey, Base, BotConfig, BotState, Trade, User, queries
@@ -101,8 +100,3 @@ async def test_an_open_position_prevents_it(
     await transact(AsyncSession.execute, position.values(in_position=False))
     await transact(remove, bot)
     assert sorted(row["id"] for row in content(database)["bot_configs"].values()) == kept
-
-
-async def test_an_unknown_user(session: AsyncSession) -> None:
-    with pytest.raises(NoResultFound):
-        await queries.forget_user(session, 99)

@@ -228,10 +228,9 @@ def test_no_commission_is_stated_unless_all_fills_are_known(payloads: list[Paylo
     assert fees(*payloads) is None
 
 
-ENDS = ["NEW", "PENDING_NEW", "CANCELED", "REJECTED", "EXPIRED", "EXPIRED_IN_MATCH"]
-
-
-@pytest.mark.parametrize("status", ENDS)
+@pytest.mark.parametrize(
+    "status", ["NEW", "PENDING_NEW", "CANCELED", "REJECTED", "EXPIRED", "EXPIRED_IN_MATCH"]
+)
 def test_nothing_filled_is_no_trade(status: str) -> None:
     nothing = {"executedQty": "0.00000000", "cummulativeQuoteQty": "0.00000000"}
     ack = {"symbol": "BTCUSDT", "orderId": 28, "clientOrderId": "bot-1-entry", "transactTime": MS}
@@ -374,13 +373,13 @@ def test_what_is_not_about_one_order_is_refused(payloads: list[Payload], message
         trade_values(BOT, *payloads)
 
 
-AMOUNTS = [
-    *((order, name) for name in ("executedQty", "cummulativeQuoteQty")),
-    *((report, name) for name in "zZlYn"),
-]
-
-
-@pytest.mark.parametrize(("write", "name"), AMOUNTS)
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [
+        *((order, name) for name in ("executedQty", "cummulativeQuoteQty")),
+        *((report, name) for name in "zZlYn"),
+    ],
+)
 def test_floats_are_refused(write: Any, name: str) -> None:
     """0.3 would be stored as 0.299999999999999989."""
     assert trade_values(BOT, write(**{name: Decimal(write()[name])})) == trade_values(BOT, write())

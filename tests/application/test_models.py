@@ -17,25 +17,24 @@ from verification import databases
 # Values that the column types must store exactly: the smallest step, a mantissa of 19 digits with
 # 8 decimals, the largest number, trailing zeros, a fill price with a repeating decimal.
 MONEY = [
-    "0",
-    "0.000000000000000001",
-    "92233720368.54775807",
-    "99999999999999999999.999999999999999999",
-    "64000.10",
-    "0.333333333333333333",
+    Decimal("0"),
+    Decimal("0.000000000000000001"),
+    Decimal("92233720368.54775807"),
+    Decimal("99999999999999999999.999999999999999999"),
+    Decimal("64000.10"),
+    Decimal("0.333333333333333333"),
 ]
 
 
 async def test_money_is_read_back_exactly(session: AsyncSession, database: str) -> None:
     """Through both drivers."""
     bot = factories.bot_config(owner=factories.user())
-    amounts = [Decimal(amount) for amount in MONEY]
-    session.add_all(factories.trade(bot, price=n, pnl=n.copy_negate()) for n in amounts)
+    session.add_all(factories.trade(bot, price=n, pnl=n.copy_negate()) for n in MONEY)
     await session.commit()
     query = select(Trade.price, Trade.pnl).order_by(Trade.id)
     with Session(databases.sync_engine(database)) as synchronous:
         for rows in ((await session.execute(query)).all(), synchronous.execute(query).all()):
-            assert rows == [(amount, amount.copy_negate()) for amount in amounts]
+            assert rows == [(amount, amount.copy_negate()) for amount in MONEY]
 
 
 async def test_flush_loads_defaults_and_times_of_change(session: AsyncSession) -> None:

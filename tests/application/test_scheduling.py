@@ -240,9 +240,12 @@ async def test_starting_and_stopping(session: AsyncSession) -> None:
         state = await session.get_one(BotState, bot.id)
         await session.refresh(bot)
         assert (bot.is_active, state.status, state.last_error_message) == expected
-    for function in (queries.start_bot, queries.stop_bot):
-        with pytest.raises(NoResultFound):
-            await function(session, 99)
+
+
+@pytest.mark.parametrize("function", [queries.start_bot, queries.stop_bot, queries.forget_user])
+async def test_an_unknown_bot_or_user(session: AsyncSession, function: Any) -> None:
+    with pytest.raises(NoResultFound):
+        await function(session, 99)
 
 
 async def test_ticks(session: AsyncSession, statements: list[str]) -> None:

@@ -69,19 +69,20 @@ async def position(engine: AsyncEngine) -> tuple[Any, ...]:
 # Keys
 
 
-KEYS: list[tuple[tuple[Any, ...], str]] = [
-    *(
-        ((symbol, order_id), "BTCUSDT:28")
-        for symbol in ("BTC/USDT", "BTCUSDT", "btc/usdt", " BTC-USDT", "BTC_USDT")
-        for order_id in (28, "28")
-    ),
-    (("btc/usdt", "28", "testnet-2026-11"), "testnet-2026-11:BTCUSDT:28"),
-    (("币安人生/USDT", 2**53 + 1), "币安人生USDT:9007199254740993"),
-    (("1000SATS/USDT", 1), "1000SATSUSDT:1"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "key"), KEYS, ids=str)
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        *(
+            ((symbol, order_id), "BTCUSDT:28")
+            for symbol in ("BTC/USDT", "BTCUSDT", "btc/usdt", " BTC-USDT", "BTC_USDT")
+            for order_id in (28, "28")
+        ),
+        (("btc/usdt", "28", "testnet-2026-11"), "testnet-2026-11:BTCUSDT:28"),
+        (("币安人生/USDT", 2**53 + 1), "币安人生USDT:9007199254740993"),
+        (("1000SATS/USDT", 1), "1000SATSUSDT:1"),
+    ],
+    ids=str,
+)
 def test_an_order_has_one_key(arguments: tuple[Any, ...], key: str) -> None:
     assert order_key(*arguments) == key
 
@@ -110,36 +111,42 @@ def test_what_makes_no_key(arguments: tuple[Any, ...], message: str) -> None:
 # Values
 
 MISSING = ...
-WRONG: list[tuple[dict[str, Any], str]] = [
-    *(({name: MISSING}, f"missing: {name}") for name in sorted(TradeValues.__required_keys__)),
-    ({"quantity_filled": Decimal(0)}, "no trade"),
-    ({"quantity_filled": Decimal("1e-19")}, "no trade"),
-    ({"comission_amount": ONE}, "unknown names: comission_amount"),
-    *(({name: 0.3}, f"{name} is of type float") for name in ("price", "quantity_filled", "pnl")),
-    ({"price": True}, "price is of type bool"),
-    ({"price": "64000.12"}, "price is of type str"),
-    ({"price": Decimal("NaN")}, "price is out of range"),
-    ({"pnl": Decimal("1e20")}, "pnl is out of range"),
-    ({"quote_quantity_filled": Decimal(-1)}, "quote_quantity_filled is negative"),
-    ({"commission_amount": ONE}, "commission_amount needs its commission_asset"),
-    ({"commission_asset": "B" * 33, "commission_amount": ONE}, "commission_asset"),
-    ({"order_type": "market"}, "order_type"),
-    ({"order_type": "A\0"}, "order_type contains a NUL"),
-    ({"side": "buy"}, "side is not BUY or SELL"),
-    ({"symbol": "BTC/USDT:USDT"}, "not a symbol"),
-    ({"timestamp": NOON.replace(tzinfo=None)}, "timestamp"),
-    ({"timestamp": date(2026, 11, 24)}, "timestamp"),
-    ({"timestamp": None}, "timestamp"),
-    ({"bot_config_id": "1"}, "bot_config_id is not an id"),
-    ({"user_id": 2**31}, "user_id is not an id"),
-    ({"binance_order_id": 28}, "not made by order_key"),
-    ({"binance_order_id": "28"}, "not made by order_key"),
-    ({"binance_order_id": "BTCUSDT:028"}, "not an order id"),
-    ({"binance_order_id": "ETHUSDT:28"}, "another symbol"),
-]
 
 
-@pytest.mark.parametrize(("changes", "message"), WRONG, ids=str)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        *(({name: MISSING}, f"missing: {name}") for name in sorted(TradeValues.__required_keys__)),
+        ({"quantity_filled": Decimal(0)}, "no trade"),
+        ({"quantity_filled": Decimal("1e-19")}, "no trade"),
+        ({"comission_amount": ONE}, "unknown names: comission_amount"),
+        *(
+            ({name: 0.3}, f"{name} is of type float")
+            for name in ("price", "quantity_filled", "pnl")
+        ),
+        ({"price": True}, "price is of type bool"),
+        ({"price": "64000.12"}, "price is of type str"),
+        ({"price": Decimal("NaN")}, "price is out of range"),
+        ({"pnl": Decimal("1e20")}, "pnl is out of range"),
+        ({"quote_quantity_filled": Decimal(-1)}, "quote_quantity_filled is negative"),
+        ({"commission_amount": ONE}, "commission_amount needs its commission_asset"),
+        ({"commission_asset": "B" * 33, "commission_amount": ONE}, "commission_asset"),
+        ({"order_type": "market"}, "order_type"),
+        ({"order_type": "A\0"}, "order_type contains a NUL"),
+        ({"side": "buy"}, "side is not BUY or SELL"),
+        ({"symbol": "BTC/USDT:USDT"}, "not a symbol"),
+        ({"timestamp": NOON.replace(tzinfo=None)}, "timestamp"),
+        ({"timestamp": date(2026, 11, 24)}, "timestamp"),
+        ({"timestamp": None}, "timestamp"),
+        ({"bot_config_id": "1"}, "bot_config_id is not an id"),
+        ({"user_id": 2**31}, "user_id is not an id"),
+        ({"binance_order_id": 28}, "not made by order_key"),
+        ({"binance_order_id": "28"}, "not made by order_key"),
+        ({"binance_order_id": "BTCUSDT:028"}, "not an order id"),
+        ({"binance_order_id": "ETHUSDT:28"}, "another symbol"),
+    ],
+    ids=str,
+)
 async def test_wrong_values_are_refused_before_anything_is_sent(
     changes: dict[str, Any], message: str
 ) -> None:
@@ -179,18 +186,21 @@ async def test_a_new_order_takes_three_statements(record: Call, statements: list
 
 FEE = {"commission_amount": Decimal("0.1"), "commission_asset": "BNB"}
 SMALLER = {"quantity_filled": ONE, "price": Decimal(90)}
-REDUNDANT: list[dict[str, Any]] = [
-    {"timestamp": NOON + timedelta(milliseconds=1)},
-    {"symbol": "BTCUSDT", "binance_order_id": "BTC/USDT:1"},
-    {"price": Decimal(99)},
-    SMALLER | {"pnl": ONE, "commission_amount": Decimal(9)},
-    {"commission_amount": Decimal("0.01")},
-    {"commission_amount": None, "commission_asset": None, "pnl": None},
-    {"pnl": Decimal(6)},
-]
 
 
-@pytest.mark.parametrize("changes", REDUNDANT, ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"timestamp": NOON + timedelta(milliseconds=1)},
+        {"symbol": "BTCUSDT", "binance_order_id": "BTC/USDT:1"},
+        {"price": Decimal(99)},
+        SMALLER | {"pnl": ONE, "commission_amount": Decimal(9)},
+        {"commission_amount": Decimal("0.01")},
+        {"commission_amount": None, "commission_asset": None, "pnl": None},
+        {"pnl": Decimal(6)},
+    ],
+    ids=str,
+)
 async def test_a_redundant_report_writes_nothing(
     database: str, record: Call, changes: dict[str, Any]
 ) -> None:
