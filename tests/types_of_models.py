@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import WriteOnlyCollection
 
 from models import ApiKey, BotConfig, BotState, SessionLocal, Trade, User, engine
+from models.database import make_engine
 from models.trade import TradeValues
 
 
@@ -41,5 +42,6 @@ def values_of_trades(values: TradeValues) -> None:
 
 async def sessions() -> None:
     assert_type(engine, AsyncEngine)
+    assert_type(make_engine("postgresql://localhost/bot"), AsyncEngine)
     async with SessionLocal() as session:
         assert_type(session, AsyncSession)

@@ -39,8 +39,6 @@ from models.queries.values import exact
 from models.user import User
 
 _STATES = BotState.metadata.tables[BotState.__tablename__]
-# A literal, as PostgreSQL cannot match a parameter with the index's predicate.
-_IS_RUNNING = BotState.status == literal(BotStatus.RUNNING, literal_execute=True)
 _LEASES = int.from_bytes(b"bot")
 """First of the two keys of the leases' advisory locks; the second is the bot's id.
 
@@ -72,7 +70,8 @@ def claim(limit: int) -> Select[BotState]:
         .where(
             BotConfig.is_active,
             User.is_active,
-            _IS_RUNNING,
+            # A literal, as PostgreSQL cannot match a parameter with the index's predicate.
+            BotState.status == literal(BotStatus.RUNNING, literal_execute=True),
             or_(
                 BotState.last_run_at.is_(None),
                 BotState.last_run_at <= func.now() - interval,

@@ -20,12 +20,12 @@ from verification.content import content, insert_all
 async def _users(engine: AsyncEngine) -> None:
     """Ada, with rows in every table, and another user."""
     async with AsyncSession(engine) as session, session.begin():
-        bot = factories.running_bot(last_error_message="error of Ada")
-        bot.name = "Ada's bot"
-        bot.owner.email = "ada@example.com"
-        idle = factories.bot_config(owner=bot.owner, name="Ada's other bot")
+        ada = factories.user(email="ada@example.com")
+        state = factories.bot_state(status="running", last_error_message="error of Ada")
+        bot = factories.bot_config(owner=ada, name="Ada's bot", is_active=True, state=state)
+        idle = factories.bot_config(owner=ada, name="Ada's other bot")
         other = factories.running_bot(last_error_message="x")
-        keys = [factories.api_key(owner=owner) for owner in (bot.owner, other.owner)]
+        keys = [factories.api_key(owner=owner) for owner in (ada, other.owner)]
         session.add_all([bot, idle, factories.trade(bot), other, *keys])
 
 

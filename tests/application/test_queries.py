@@ -107,8 +107,13 @@ async def test_reports_of_a_period(session: AsyncSession) -> None:
         (other, 1, "BTC/USDT", 8, "BNB", 8),
     ]
     for owner, hours, symbol, pnl, asset, fee in trades:
-        values: dict[str, Any] = {"timestamp": NOON + timedelta(hours=hours), "symbol": symbol}
-        values |= {"pnl": pnl, "commission_asset": asset, "commission_amount": fee}
+        values = {
+            "timestamp": NOON + timedelta(hours=hours),
+            "symbol": symbol,
+            "pnl": pnl,
+            "commission_asset": asset,
+            "commission_amount": fee,
+        }
         await add_trades(session, owner, values)
     for report, expected in (
         (queries.daily_pnl, [(NOON.date(), "USDT", 7)]),

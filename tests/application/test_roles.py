@@ -136,8 +136,8 @@ async def test_an_admin_without_superuser_rights(
     alembic_cli.run("upgrade", "7c1d0e5a9b42", database=roles.owner).succeeded()
     make_roles(admin)
     owner = make_url(roles.owner).username
-    advice = f"Migrate as that role: with `-x role={owner}`"
-    alembic_cli.run("upgrade", "head", database=admin).refusal(advice)
+    refused = alembic_cli.run("upgrade", "head", database=admin)
+    refused.refusal(f"Migrate as that role: with `-x role={owner}`")
     assert databases.version(admin) == "7c1d0e5a9b42"
     alembic_cli.run("-x", f"role={owner}", "upgrade", "head", database=admin).succeeded()
     await _use_the_models(roles.app)
@@ -155,8 +155,10 @@ def test_the_migrators_timeouts_override_those_of_the_database(
     alembic_cli: AlembicCli, empty_database: str, revisions: Revisions
 ) -> None:
     # The last is new in PostgreSQL 17.
-    timeouts = "('idle_session_timeout', 'statement_timeout', 'transaction_timeout')"
-    query = f"SELECT array_agg(name) FROM pg_settings WHERE name IN {timeouts}"
+    query = (
+        "SELECT array_agg(name) FROM pg_settings WHERE name IN"
+        " ('idle_session_timeout', 'statement_timeout', 'transaction_timeout')"
+    )
     names = databases.scalar(empty_database, query)
     change = f"ALTER DATABASE {make_url(empty_database).database} SET"
     databases.execute(empty_database, *(f"{change} {name} = '10s'" for name in names))

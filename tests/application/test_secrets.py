@@ -76,8 +76,7 @@ async def test_failing_insert(
     assert caplog.text.count("INSERT INTO") >= 2
     assert "parameters hidden" in caplog.text
     if name == "duplicate key":
-        message = 'duplicate key value violates unique constraint "ix_users_email"'
-        assert message in str(raised.value), "errors stay useful"
+        assert 'violates unique constraint "ix_users_email"' in str(raised.value), "stays useful"
 
 
 async def test_echo_of_rows(
@@ -118,8 +117,9 @@ def test_failing_revision(
     result.refusal()
     assert SECRET not in result.output
     if "op.execute" not in statement:
-        arguments = ("-c", revisions.ini, "--raiseerr", "upgrade", "head")
-        result = alembic_cli.run(*arguments, database=database)
+        result = alembic_cli.run(
+            "-c", revisions.ini, "--raiseerr", "upgrade", "head", database=database
+        )
         assert "Traceback" in result.stderr
         assert SECRET not in result.output
 
