@@ -138,11 +138,13 @@ async def test_bots_and_positions_of_a_user(session: AsyncSession) -> None:
     assert (state, state.config) == (configs[0].state, configs[0])
 
 
-async def test_keys(session: AsyncSession) -> None:
-    owner = factories.user()
+async def test_a_user_and_the_keys(session: AsyncSession) -> None:
+    owner = factories.user(email="Ada@example.com")
     keys = [factories.api_key(owner=owner, is_valid=is_valid) for is_valid in (True, True, False)]
     session.add_all([*keys, factories.api_key(owner=factories.user(), is_valid=True)])
     await session.flush()
+    assert await session.scalar(queries.user_by_email("Ada@example.com")) is owner
+    assert await session.scalar(queries.user_by_email("ada@example.com")) is None
     assert (await session.scalars(queries.keys_of_user(owner.id))).all() == keys
     assert (await session.scalars(queries.usable_key(owner.id))).all() == [keys[1]]
     keys[0].is_valid = keys[1].is_valid = False
