@@ -29,7 +29,7 @@ ZERO, DIGITS = Decimal(0), Decimal("1e-8")
 SYMBOLS = {"BTCUSDT": ("BTC", "USDT"), "ETHBTC": ("ETH", "BTC"), "BNBUSDT": ("BNB", "USDT")}
 # At the start: prices in USDT, and what the account has.
 PRICES = {"BTC": Decimal(96_000), "ETH": Decimal(3_300), "BNB": Decimal(640), "USDT": Decimal(1)}
-BALANCES = {"USDT": Decimal(10**6), "BTC": Decimal(10), "BNB": Decimal(10)}
+BALANCES = {"USDT": Decimal(10**6), "BTC": Decimal(10), "ETH": Decimal(10), "BNB": Decimal(10)}
 # Commission as a share of what is received, and what of it is paid in BNB (commission_faq.md).
 FEE, BNB_DISCOUNT = Decimal("0.001"), Decimal("0.75")
 # minQty and stepSize of LOT_SIZE, and tickSize of PRICE_FILTER (filters.md).
@@ -40,16 +40,7 @@ CLIENT_ORDER_ID = re.compile("[a-zA-Z0-9_-]{1,36}")  # fix-api.md
 
 
 class ApiError(Exception):
-    """The exchange refused a request, and did nothing.
-
-    Attributes:
-        code: Binance's error code (errors.md).
-    """
-
-    def __init__(self, code: int, message: str) -> None:
-        """Keep the code."""
-        super().__init__(code, message)
-        self.code = code
+    """The exchange refused a request, and did nothing: Binance's error code and message."""
 
 
 class ConnectionDropped(Exception):  # noqa: N818 - as in the docs of network libraries
@@ -186,9 +177,7 @@ class Exchange:
         self.orders.append(order)
         self._report(order, "NEW")
         if type == "MARKET":
-            for offered, price in self.offers(order):
-                if order.is_open:
-                    self.fill(order, min(offered, order.quantity - order.executed), price)
+            self.take_offers(order)
             if order.is_open:
                 self.end(order, "EXPIRED")
         return _response(order)
@@ -238,6 +227,13 @@ class Exchange:
         ]
 
     # Events of the market
+
+    def take_offers(self, order: Order) -> None:
+        """Fill an open order with what the market offers, at its own price if it has one."""
+        for quantity, price in self.offers(order):
+            if order.is_open:
+                rest = order.quantity - order.executed
+                self.fill(order, min(quantity, rest), order.price or price)
 
     def fill(self, order: Order, quantity: Decimal, price: Decimal) -> None:
         """Fill a part of an open order, and report it with the commission of this part alone.
@@ -378,17 +374,19 @@ def _amounts(order: Order) -> Payload:
 
 def _response(order: Order) -> Payload:
     """Write a response to a new order (rest-api.md, "New order", "Response - FULL")."""
-    fills = [
-        {
-            "price": decimal(fill.price),
-            "qty": decimal(fill.quantity),
-            "commission": decimal(fill.fee),
-            "commissionAsset": fill.fee_asset,
-            "tradeId": fill.id,
-        }
-        for fill in order.fills
-    ]
-    return _amounts(order) | {"transactTime": milliseconds(order.updated), "fills": fills}
+    return _amounts(order) | {
+        "transactTime": milliseconds(order.updated),
+        "fills": [
+            {
+                "price": decimal(fill.price),
+                "qty": decimal(fill.quantity),
+                "commission": decimal(fill.fee),
+                "commissionAsset": fill.fee_asset,
+                "tradeId": fill.id,
+            }
+            for fill in order.fills
+        ],
+    }
 
 
 def _state(order: Order) -> Payload:
@@ -508,10 +506,7 @@ class Simulation:
         for asset in ("BTC", "ETH"):
             self.exchange.prices[asset] *= Decimal(self.choose(range(960, 1041))) / 1000
         for order in [order for order in self.exchange.orders if order.is_open]:
-            for quantity, price in self._offers(order):
-                if order.is_open:
-                    rest = order.quantity - order.executed
-                    self.exchange.fill(order, min(quantity, rest), order.price or price)
+            self.exchange.take_offers(order)
             if order.is_open and (
                 status := self.choose([None, None, "EXPIRED", "EXPIRED_IN_MATCH"])
             ):

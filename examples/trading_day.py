@@ -54,35 +54,34 @@ BOTS = 4
 
 async def create_user() -> int:
     """Create a user with an API key and running bots; return its id."""
+    user = User(
+        email=f"ada-{uuid4()}@example.com",
+        # Hashing and encryption are the application's task.
+        hashed_password="$argon2id$v=19$...",
+        api_keys=[ApiKey(encrypted_api_key="gAAAAABo", encrypted_secret_key="gAAAAABp")],
+        bot_configs=[
+            BotConfig(
+                name=f"BTC/USDT EMA Cross {number}",
+                symbol="BTC/USDT",
+                timeframe=Timeframe.HOUR_1,
+                is_active=True,
+                position_size_fixed=Decimal(5_000),
+                stop_loss_perc=Decimal(2),
+                take_profit_perc=Decimal(2),
+                ema_fast=9,
+                ema_slow=21,
+                rsi_period=14,
+                rsi_oversold=30,
+                rsi_overbought=70,
+                check_interval_seconds=3600,
+                state=BotState(status=BotStatus.RUNNING),
+            )
+            for number in range(1, BOTS + 1)
+        ],
+    )
     async with SessionLocal.begin() as session:
-        user = User(
-            email=f"ada-{uuid4()}@example.com",
-            # Hashing and encryption are the application's task.
-            hashed_password="$argon2id$v=19$...",
-            api_keys=[ApiKey(encrypted_api_key="gAAAAABo", encrypted_secret_key="gAAAAABp")],
-            bot_configs=[
-                BotConfig(
-                    name=f"BTC/USDT EMA Cross {number}",
-                    symbol="BTC/USDT",
-                    timeframe=Timeframe.HOUR_1,
-                    is_active=True,
-                    position_size_fixed=Decimal(5_000),
-                    stop_loss_perc=Decimal(2),
-                    take_profit_perc=Decimal(2),
-                    ema_fast=9,
-                    ema_slow=21,
-                    rsi_period=14,
-                    rsi_oversold=30,
-                    rsi_overbought=70,
-                    check_interval_seconds=3600,
-                    state=BotState(status=BotStatus.RUNNING),
-                )
-                for number in range(1, BOTS + 1)
-            ],
-        )
         session.add(user)
-        await session.flush()
-        return user.id
+    return user.id
 
 
 async def load_bots(user_id: int) -> Sequence[BotConfig]:
@@ -93,7 +92,7 @@ async def load_bots(user_id: int) -> Sequence[BotConfig]:
 
 async def trade(user_id: int, simulation: Simulation) -> None:
     """Run the bots on workers for two days, kill one in the middle, and start each day."""
-    workers = [Worker(engine, simulation, user_id) for _ in range(3)]
+    workers = [Worker(simulation, user_id) for _ in range(3)]
     bots = select(BotConfig.id).where(BotConfig.user_id == user_id)
     # The exchange's clock is faster than the database's.
     make_due = update(BotState).where(BotState.id.in_(bots)).values(last_run_at=None)
@@ -116,18 +115,17 @@ async def trade(user_id: int, simulation: Simulation) -> None:
 
 async def settle(user_id: int, simulation: Simulation) -> None:
     """Record what the exchange knows and the database does not, as after a restore."""
-    worker = Worker(engine, simulation, user_id)
+    worker = Worker(simulation, user_id)
     for bot in await load_bots(user_id):
-        is_settled = False
-        while not is_settled:
+        while True:
             with suppress(ConnectionDropped):
                 await worker.settle_entry(bot)
-                is_settled = True
+                break
 
 
 async def close_account(user_id: int, simulation: Simulation) -> None:
     """Sell everything, then erase the user's personal data; the trades remain."""
-    worker = Worker(engine, simulation, user_id)
+    worker = Worker(simulation, user_id)
     for bot in await load_bots(user_id):
         async with SessionLocal.begin() as session:
             await stop_bot(session, bot.id)

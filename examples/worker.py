@@ -9,8 +9,6 @@ from contextlib import suppress
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
-
 from examples.exchange import (
     DIGITS,
     LOT,
@@ -20,7 +18,7 @@ from examples.exchange import (
     Payload,
     Simulation,
 )
-from models import BotConfig, BotState, Side
+from models import BotConfig, BotState, SessionLocal, Side, engine
 from models.binance import client_order_id, trade_values
 from models.order_key import joined
 from models.queries import (
@@ -36,16 +34,13 @@ from models.trade import TradeValues
 
 # The most that cannot be sold. A real worker also respects the filter ``NOTIONAL``.
 DUST = LOT - DIGITS
-STORED = Decimal("1e-18")
 
 
 class Worker:
     """Runs bots that are due."""
 
-    def __init__(self, engine: AsyncEngine, simulation: Simulation, user_id: int) -> None:
+    def __init__(self, simulation: Simulation, user_id: int) -> None:
         """Use the bots of one user: the exchange has no orders of earlier simulations."""
-        self.engine = engine
-        self.session = async_sessionmaker(engine, expire_on_commit=False)
         self.simulation = simulation
         self.exchange = simulation.exchange
         self.user_id = user_id
@@ -58,14 +53,14 @@ class Worker:
     async def run_due_bots(self) -> None:
         """Run all bots that are due now."""
         while True:
-            async with self.session.begin() as session:
+            async with SessionLocal.begin() as session:
                 # One at a time: if a worker is killed, others can claim the remaining bots.
                 due = await claim_due_bots(session, limit=1)
             if not due:
                 return
             (state,) = due
             async with (
-                self.engine.connect() as connection,
+                engine.connect() as connection,
                 bot_lease(connection, state.id) as leased,
             ):
                 if leased and state.config.user_id == self.user_id:
@@ -87,7 +82,7 @@ class Worker:
                 run again.
         """
         number = await self.record_history(bot)
-        async with self.session() as session:
+        async with SessionLocal() as session:
             # Under the lease: another worker may have changed it since.
             state = await session.get_one(BotState, bot.id)
         if state.in_position and state.entry_price is None:
@@ -114,13 +109,13 @@ class Worker:
             if (values := trade_values(bot, order, *fills)) is not None:
                 rows.append(values)
         add_pnl(rows)
-        async with self.session.begin() as session:
+        async with SessionLocal.begin() as session:
             await record_trades(session, rows, dust=DUST, since=self.midnight)
         return len(own)
 
     async def enter(self, bot: BotConfig, number: int) -> None:
         """Reserve an entry, and send its order."""
-        async with self.session.begin() as session:
+        async with SessionLocal.begin() as session:
             reserved = await reserve_entry(session, bot.id)
         if reserved:
             price = self.exchange.price(joined(bot.symbol))
@@ -130,7 +125,7 @@ class Worker:
         """Settle an entry that an earlier run has reserved: it is recorded, or will never be."""
         self.simulation.wait(RECV_WINDOW)  # until then, the order may still arrive
         await self.record_history(bot)
-        async with self.session.begin() as session:
+        async with SessionLocal.begin() as session:
             await release_entry(session, bot.id)
 
     async def monitor(
@@ -142,7 +137,7 @@ class Worker:
             entry * (1 - bot.stop_loss_perc / 100),
             entry * (1 + bot.take_profit_perc / 100),
         )
-        async with self.session.begin() as session:
+        async with SessionLocal.begin() as session:
             await tick(
                 session,
                 bot.id,
@@ -168,7 +163,7 @@ class Worker:
         try:
             answer = self.simulation.request(self.exchange.new_order, symbol, side, lots, order)
         except ApiError:  # refused, so nothing happens
-            async with self.session.begin() as session:
+            async with SessionLocal.begin() as session:
                 await release_entry(session, bot.id)
             return
         await self.record(bot, [answer])
@@ -180,7 +175,7 @@ class Worker:
     async def record(self, bot: BotConfig, payloads: Sequence[Payload]) -> None:
         """Record what is said about an order; the next run adds the fees and the pnl."""
         if (values := trade_values(bot, *payloads)) is not None:
-            async with self.session.begin() as session:
+            async with SessionLocal.begin() as session:
                 await record_trade(session, values, dust=DUST, since=self.midnight)
 
 
@@ -200,6 +195,6 @@ def add_pnl(orders: Sequence[TradeValues]) -> None:
         else:
             share = min(amount / coins, Decimal(1)) if coins else Decimal(1)
             received -= fee if asset == quote else 0
-            order["pnl"] = (received - cost * share).quantize(STORED)
+            order["pnl"] = (received - cost * share).quantize(Decimal("1e-18"))
             cost -= cost * share
             coins -= amount + (fee if asset == base else 0)

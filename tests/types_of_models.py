@@ -4,58 +4,44 @@ from datetime import datetime
 from decimal import Decimal
 from typing import assert_type
 
-from sqlalchemy import Select, select
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
-from sqlalchemy.orm import Session, WriteOnlyCollection
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import WriteOnlyCollection
 
 from models import ApiKey, BotConfig, BotState, SessionLocal, Trade, User, engine
 from models.database import make_engine
 from models.trade import TradeValues
 
 
-def relationships(session: Session) -> None:
-    user = session.scalars(select(User)).one()
-    assert_type(user, User)
+def relationships(user: User, bot: BotConfig, state: BotState, trade: Trade) -> None:
     assert_type(user.api_keys, list[ApiKey])
     assert_type(user.api_keys[0].owner, User)
-    bot = user.bot_configs[0]
+    assert_type(user.bot_configs, list[BotConfig])
     assert_type(bot.owner, User)
     assert_type(bot.state, BotState | None)
     assert_type(bot.trades, WriteOnlyCollection[Trade])
-    trade = session.scalars(bot.trades.select()).one()
+    assert_type(state.config, BotConfig)
     assert_type(trade.bot, BotConfig)
     assert_type(trade.user, User)
-    assert_type(BotState().config, BotConfig)
 
 
 def columns(user: User, bot: BotConfig, state: BotState, trade: Trade) -> None:
     assert_type(user.email, str)
     assert_type(user.is_active, bool)
     assert_type(user.created_at, datetime)
-    assert_type(state.last_error_message, str | None)
-    assert_type(bot.initial_capital, Decimal | None)
     assert_type(bot.max_daily_trades, int | None)
+    assert_type(bot.initial_capital, Decimal | None)
+    assert_type(state.last_error_message, str | None)
     assert_type(state.last_run_at, datetime | None)
     assert_type(trade.price, Decimal)
 
 
 def values_of_trades(values: TradeValues) -> None:
-    values["commission_amount"] = Decimal(1)
     values["comission_amount"] = Decimal(1)  # type: ignore[typeddict-unknown-key]
     values["price"] = 0.3  # type: ignore[typeddict-item]
-
-
-def statements() -> None:
-    assert_type(select(Trade.symbol, Trade.pnl), Select[str, Decimal | None])
 
 
 async def sessions() -> None:
     assert_type(engine, AsyncEngine)
     assert_type(make_engine("postgresql://localhost/bot"), AsyncEngine)
-    assert_type(SessionLocal, async_sessionmaker[AsyncSession])
     async with SessionLocal() as session:
         assert_type(session, AsyncSession)
-        assert_type((await session.scalars(select(User))).one(), User)
-        assert_type(await session.get(Trade, 1), Trade | None)
-        row = (await session.execute(select(Trade.symbol, Trade.pnl))).one()
-        assert_type(row[1], Decimal | None)

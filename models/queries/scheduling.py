@@ -12,7 +12,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Double,
-    FromClause,
     Function,
     Select,
     Update,
@@ -40,8 +39,6 @@ from models.queries.values import exact
 from models.user import User
 
 _STATES = BotState.metadata.tables[BotState.__tablename__]
-# A literal, as PostgreSQL cannot match a parameter with the index's predicate.
-_IS_RUNNING = BotState.status == literal(BotStatus.RUNNING, literal_execute=True)
 _LEASES = int.from_bytes(b"bot")
 """First of the two keys of the leases' advisory locks; the second is the bot's id.
 
@@ -73,7 +70,8 @@ def claim(limit: int) -> Select[BotState]:
         .where(
             BotConfig.is_active,
             User.is_active,
-            _IS_RUNNING,
+            # A literal, as PostgreSQL cannot match a parameter with the index's predicate.
+            BotState.status == literal(BotStatus.RUNNING, literal_execute=True),
             or_(
                 BotState.last_run_at.is_(None),
                 BotState.last_run_at <= func.now() - interval,
@@ -240,7 +238,6 @@ async def _switch(
     last_error_message: str | None = None,
 ) -> None:
     await session.flush()
-    state = {"status": status, "last_error_message": last_error_message}
     await session.execute(
         insert(_STATES)
         .from_select(["id"], select(BotConfig.id).where(BotConfig.id == bot_config_id))
@@ -251,7 +248,7 @@ async def _switch(
         await session.execute(
             update(_STATES)
             .where(_STATES.c.id == bot_config_id)
-            .values(state)
+            .values(status=status, last_error_message=last_error_message)
             .returning(_STATES.c.id)
         )
     ).one()
@@ -262,26 +259,20 @@ async def _switch(
     await refresh_states(session, [bot_config_id])
 
 
-def _leased() -> FromClause:
-    """Select the leased bots, and since when the connection that has the lease is idle."""
-    locks = table("pg_locks", *map(column, ("locktype", "classid", "objid", "objsubid", "pid")))
-    sessions = table("pg_stat_activity", *map(column, ("pid", "datname", "state_change")))
-    return (
-        select(
-            cast(locks.c.objid, BigInteger).label("bot"), sessions.c.state_change.label("since")
-        )
-        .join(sessions, sessions.c.pid == locks.c.pid)
-        .where(
-            locks.c.locktype == "advisory",
-            cast(locks.c.classid, BigInteger) == _LEASES,
-            locks.c.objsubid == 2,  # a lock with two keys
-            sessions.c.datname == func.current_database(),
-        )
-        .subquery("leased")
+_LOCKS = table("pg_locks", *map(column, ("locktype", "classid", "objid", "objsubid", "pid")))
+_SESSIONS = table("pg_stat_activity", *map(column, ("pid", "datname", "state_change")))
+_LEASED = (
+    select(cast(_LOCKS.c.objid, BigInteger).label("bot"), _SESSIONS.c.state_change.label("since"))
+    .join(_SESSIONS, _SESSIONS.c.pid == _LOCKS.c.pid)
+    .where(
+        _LOCKS.c.locktype == "advisory",
+        cast(_LOCKS.c.classid, BigInteger) == _LEASES,
+        _LOCKS.c.objsubid == 2,  # a lock with two keys
+        _SESSIONS.c.datname == func.current_database(),
     )
-
-
-_LEASED = _leased()
+    .subquery("leased")
+)
+"""Selects the leased bots, and since when the connection that has the lease is idle."""
 
 
 def unattended_bots(intervals: int = 5) -> Select[BotConfig, str]:

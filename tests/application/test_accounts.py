@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
-from sqlalchemy.exc import NoResultFound
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import ApiKey, Base, BotConfig, BotState, Trade, User, queries
@@ -14,31 +13,20 @@ from tests import specification
 from tests.support import factories
 from tests.trading_bot import PROJECT
 from verification import databases
-from verification.content import content as rows_of
-from verification.content import insert_all
+from verification.content import content, insert_all
 
 
 @pytest.fixture(autouse=True)
 async def _users(engine: AsyncEngine) -> None:
     """Ada, with rows in every table, and another user."""
     async with AsyncSession(engine) as session, session.begin():
-        bot = factories.running_bot(last_error_message="error of Ada")
-        bot.name = "Ada's bot"
-        bot.owner.email = "ada@example.com"
-        idle = factories.bot_config(owner=bot.owner, name="Ada's other bot")
-        session.add_all([bot, idle, factories.api_key(owner=bot.owner), factories.trade(bot)])
-        await session.flush()
+        ada = factories.user(email="ada@example.com")
+        state = factories.bot_state(status="running", last_error_message="error of Ada")
+        bot = factories.bot_config(owner=ada, name="Ada's bot", is_active=True, state=state)
+        idle = factories.bot_config(owner=ada, name="Ada's other bot")
         other = factories.running_bot(last_error_message="x")
-        session.add_all([other, factories.api_key(owner=other.owner)])
-
-
-async def content(engine: AsyncEngine) -> str:
-    async with AsyncSession(engine) as session:
-        rows = [
-            (await session.execute(text(f"SELECT t::text FROM {table} t ORDER BY 1"))).all()
-            for table in specification.tables()
-        ]
-        return str(rows)
+        keys = [factories.api_key(owner=owner) for owner in (ada, other.owner)]
+        session.add_all([bot, idle, factories.trade(bot), other, *keys])
 
 
 async def test_personal_data_is_erased(engine: AsyncEngine, session: AsyncSession) -> None:
@@ -63,10 +51,10 @@ async def test_each_personal_column_is_erased(database: str, transact: Callable[
     databases.execute(database, "TRUNCATE users CASCADE")
     insert_all(database, PROJECT)
     databases.execute(database, "UPDATE bot_states SET in_position = false")
-    before = rows_of(database)
+    before = content(database)
     for user in PROJECT.rows["users"]:
         await transact(queries.forget_user, user["id"])
-    after = rows_of(database)
+    after = content(database)
     classes = {each.class_.__tablename__: each.class_.__name__ for each in Base.registry.mappers}
     for table, column in (name.split(".") for name in specification.personal_columns()):
         for key, row in before[table].items():
@@ -87,36 +75,28 @@ async def test_erasing_is_idempotent(engine: AsyncEngine, transact: Callable[...
 
 @pytest.mark.parametrize("entry_price", [None, 100])
 @pytest.mark.parametrize(
-    ("remove", "number", "bot"), [(queries.forget_user, 1, 1), (queries.delete_bot, 3, 3)]
+    ("remove", "bot", "kept"),
+    [(queries.forget_user, 1, [1, 2, 3]), (queries.delete_bot, 3, [1, 2])],
 )
 async def test_an_open_position_prevents_it(
-    engine: AsyncEngine,
+    database: str,
+    session: AsyncSession,
     transact: Callable[..., Any],
     remove: Any,
-    number: int,
     bot: int,
+    kept: list[int],
     entry_price: Any,
 ) -> None:
-    """Nothing is changed, and the transaction continues."""
+    """Nothing is changed, and the transaction continues. The user 1 has the bot 1."""
     position = update(BotState).where(BotState.id == bot)
     await transact(
         AsyncSession.execute, position.values(in_position=True, entry_price=entry_price)
     )
-    before = await content(engine)
-    async with AsyncSession(engine) as session, session.begin():
-        with pytest.raises(queries.PositionError, match=f"bot {bot}"):
-            await remove(session, number)
-    assert await content(engine) == before
+    before = content(database)
+    with pytest.raises(queries.PositionError, match=f"bot {bot}"):
+        await remove(session, bot)
+    await session.commit()
+    assert content(database) == before
     await transact(AsyncSession.execute, position.values(in_position=False))
-    await transact(remove, number)
-    assert await content(engine) != before
-
-
-async def test_deleting_a_bot(session: AsyncSession) -> None:
-    await queries.delete_bot(session, 3)
-    assert (await session.scalars(select(BotConfig.id).order_by(BotConfig.id))).all() == [1, 2]
-
-
-async def test_an_unknown_user(session: AsyncSession) -> None:
-    with pytest.raises(NoResultFound):
-        await queries.forget_user(session, 99)
+    await transact(remove, bot)
+    assert sorted(row["id"] for row in content(database)["bot_configs"].values()) == kept

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from examples.exchange import milliseconds
 from models import BotConfig, OrderType, Trade, queries
@@ -53,10 +53,9 @@ def order(**changes: Any) -> Payload:
 
 def answer(fills: list[Payload], **changes: Any) -> Payload:
     """Write an answer to ``POST /api/v3/order``, response FULL."""
+    left_out = ("stopPrice", "icebergQty", "time", "updateTime", "isWorking")
     stored = order(transactTime=MS, fills=fills, **changes)
-    for name in ("stopPrice", "icebergQty", "time", "updateTime", "isWorking"):
-        del stored[name]
-    return stored
+    return {name: value for name, value in stored.items() if name not in left_out}
 
 
 def fill(number: int, quantity: str, price: str, **changes: Any) -> Payload:
@@ -72,14 +71,16 @@ def fill(number: int, quantity: str, price: str, **changes: Any) -> Payload:
 
 def trade(number: int, quantity: str, price: str, **changes: Any) -> Payload:
     """Write a row of ``myTrades``."""
-    row = fill(number, quantity, price, **changes)
-    del row["tradeId"]
-    return row | {
+    return {
         "symbol": "BTCUSDT",
         "id": number,
         "orderId": 28,
         "orderListId": -1,
+        "price": price,
+        "qty": quantity,
         "quoteQty": str(Decimal(quantity) * Decimal(price)),
+        "commission": "0.00100000",
+        "commissionAsset": "BTC",
         "time": MS,
         "isBuyer": True,
         "isMaker": False,
@@ -227,10 +228,9 @@ def test_no_commission_is_stated_unless_all_fills_are_known(payloads: list[Paylo
     assert fees(*payloads) is None
 
 
-ENDS = ["NEW", "PENDING_NEW", "CANCELED", "REJECTED", "EXPIRED", "EXPIRED_IN_MATCH"]
-
-
-@pytest.mark.parametrize("status", ENDS)
+@pytest.mark.parametrize(
+    "status", ["NEW", "PENDING_NEW", "CANCELED", "REJECTED", "EXPIRED", "EXPIRED_IN_MATCH"]
+)
 def test_nothing_filled_is_no_trade(status: str) -> None:
     nothing = {"executedQty": "0.00000000", "cummulativeQuoteQty": "0.00000000"}
     ack = {"symbol": "BTCUSDT", "orderId": 28, "clientOrderId": "bot-1-entry", "transactTime": MS}
@@ -304,20 +304,17 @@ LARGEST = "92233720368.54775807"  # 2⁶³ - 1, with 8 digits after the point
     ],
 )
 async def test_extremes_are_recorded_exactly(
-    engine: AsyncEngine, symbol: str, order_id: int, quantity: str, quote: str
+    session: AsyncSession, symbol: str, order_id: int, quantity: str, quote: str
 ) -> None:
-    bot = BotConfig(id=1, user_id=1, symbol=symbol)
+    bot = await factories.add_bot(session, symbol)
     plain = symbol.replace("/", "")
     amounts: Payload = {"executedQty": quantity, "cummulativeQuoteQty": quote}
     values: Any = trade_values(bot, order(symbol=plain, orderId=order_id, **amounts))
     final = report(x="EXPIRED", s=plain, i=order_id, z=quantity, Z=quote)
     assert values == trade_values(bot, final)
-    async with AsyncSession(engine) as session, session.begin():
-        session.add(factories.running_bot())
-        await session.flush()
-        await queries.record_trades(session, [values], dust=Decimal(0))
-        stored = (await session.scalars(select(Trade))).one()
-        assert {name: getattr(stored, name) for name in VALUES} == values
+    await queries.record_trades(session, [values], dust=Decimal(0))
+    stored = (await session.scalars(select(Trade))).one()
+    assert {name: getattr(stored, name) for name in VALUES} == values
     assert (values["quantity_filled"], values["quote_quantity_filled"]) == (
         Decimal(quantity),
         Decimal(quote),
@@ -376,13 +373,13 @@ def test_what_is_not_about_one_order_is_refused(payloads: list[Payload], message
         trade_values(BOT, *payloads)
 
 
-AMOUNTS = [
-    *((order, name) for name in ("executedQty", "cummulativeQuoteQty")),
-    *((report, name) for name in "zZlYn"),
-]
-
-
-@pytest.mark.parametrize(("write", "name"), AMOUNTS)
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [
+        *((order, name) for name in ("executedQty", "cummulativeQuoteQty")),
+        *((report, name) for name in "zZlYn"),
+    ],
+)
 def test_floats_are_refused(write: Any, name: str) -> None:
     """0.3 would be stored as 0.299999999999999989."""
     assert trade_values(BOT, write(**{name: Decimal(write()[name])})) == trade_values(BOT, write())

@@ -41,25 +41,31 @@ async def test_pooled_connections_are_checked_in_one_round_trip(engine: AsyncEng
     assert statements == ["SELECT"]
 
 
-NULL_POOL = {
-    "poolclass": NullPool,
-    "connect_args": {"server_settings": {"application_name": "books"}},
-}
-NAMED = {
-    "connect_args": {
-        "statement_cache_size": 0,
-        "prepared_statement_cache_size": 0,
-        "prepared_statement_name_func": lambda: f"custom_{uuid4().hex}",
-    },
-}
-
-
 @pytest.mark.parametrize(
     ("options", "query", "answer", "size"),
     [
         ({"pool_size": 1, "max_overflow": 0}, "SHOW application_name", "trading-bot", 1),
-        (NULL_POOL, "SHOW application_name", "books", None),
-        (NAMED, "SELECT left(min(name), 7) FROM pg_prepared_statements", "custom_", 5),
+        (
+            {
+                "poolclass": NullPool,
+                "connect_args": {"server_settings": {"application_name": "books"}},
+            },
+            "SHOW application_name",
+            "books",
+            None,
+        ),
+        (
+            {
+                "connect_args": {
+                    "statement_cache_size": 0,
+                    "prepared_statement_cache_size": 0,
+                    "prepared_statement_name_func": lambda: f"custom_{uuid4().hex}",
+                }
+            },
+            "SELECT left(min(name), 7) FROM pg_prepared_statements",
+            "custom_",
+            5,
+        ),
     ],
 )
 async def test_options_of_the_caller_take_precedence(

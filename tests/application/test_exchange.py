@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -22,7 +22,6 @@ from examples.exchange import (
     Simulation,
 )
 
-T = TypeVar("T")
 BTCUSDT = "BTCUSDT"
 PRICE = Decimal(96_000)
 ENDS = ("FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH")
@@ -227,7 +226,7 @@ def test_no_answer_may_mean_anything_until_recv_window_has_passed(
 ) -> None:
     """rest-api.md, "Timing security" and "HTTP Return Codes": the status is unknown."""
 
-    def choose(options: Sequence[T], /) -> T:
+    def choose(options: Sequence[Any], /) -> Any:
         """Decide on this fate, and on the latest arrival."""
         return next((option for option in options if option == fate), options[-1])
 

@@ -123,6 +123,7 @@ FAULTS: dict[str, Fault] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_fault_is_found(
+    database: str,
     engine: AsyncEngine,
     session: AsyncSession,
     call: recording.Call,
@@ -130,7 +131,7 @@ async def test_a_fault_is_found(
     fault: str,
 ) -> None:
     module, name, replace, test, arguments = FAULTS[fault]
-    fixtures = {"engine": engine, "session": session, "call": call}
+    fixtures = {"database": database, "engine": engine, "session": session, "call": call}
     given = [fixtures[name] for name in inspect.signature(test).parameters if name in fixtures]
     monkeypatch.setattr(module, name, replace(getattr(module, name)))
 

@@ -16,9 +16,8 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 async def add_trades(session: AsyncSession, bot: BotConfig, *trades: dict[str, Any]) -> None:
-    for values in trades:
-        session.add(factories.trade(bot, **values))
-        await session.flush()
+    session.add_all(factories.trade(bot, **values) for values in trades)
+    await session.flush()
 
 
 async def rows(session: AsyncSession, statement: Executable) -> list[tuple[Any, ...]]:
@@ -108,8 +107,13 @@ async def test_reports_of_a_period(session: AsyncSession) -> None:
         (other, 1, "BTC/USDT", 8, "BNB", 8),
     ]
     for owner, hours, symbol, pnl, asset, fee in trades:
-        values: dict[str, Any] = {"timestamp": NOON + timedelta(hours=hours), "symbol": symbol}
-        values |= {"pnl": pnl, "commission_asset": asset, "commission_amount": fee}
+        values = {
+            "timestamp": NOON + timedelta(hours=hours),
+            "symbol": symbol,
+            "pnl": pnl,
+            "commission_asset": asset,
+            "commission_amount": fee,
+        }
         await add_trades(session, owner, values)
     for report, expected in (
         (queries.daily_pnl, [(NOON.date(), "USDT", 7)]),
@@ -134,21 +138,14 @@ async def test_bots_and_positions_of_a_user(session: AsyncSession) -> None:
     assert (state, state.config) == (configs[0].state, configs[0])
 
 
-async def test_keys(session: AsyncSession) -> None:
-    owner = factories.user()
+async def test_a_user_and_the_keys(session: AsyncSession) -> None:
+    owner = factories.user(email="Ada@example.com")
     keys = [factories.api_key(owner=owner, is_valid=is_valid) for is_valid in (True, True, False)]
-    for key in (*keys, factories.api_key(owner=factories.user(), is_valid=True)):
-        session.add(key)
-        await session.flush()
+    session.add_all([*keys, factories.api_key(owner=factories.user(), is_valid=True)])
+    await session.flush()
+    assert await session.scalar(queries.user_by_email("Ada@example.com")) is owner
+    assert await session.scalar(queries.user_by_email("ada@example.com")) is None
     assert (await session.scalars(queries.keys_of_user(owner.id))).all() == keys
     assert (await session.scalars(queries.usable_key(owner.id))).all() == [keys[1]]
     keys[0].is_valid = keys[1].is_valid = False
     assert (await session.scalars(queries.usable_key(owner.id))).all() == []
-
-
-async def test_user_by_email(session: AsyncSession) -> None:
-    user = factories.user(email="Ada@example.com")
-    session.add_all([user, factories.user()])
-    await session.flush()
-    assert await session.scalar(queries.user_by_email("Ada@example.com")) is user
-    assert await session.scalar(queries.user_by_email("ada@example.com")) is None

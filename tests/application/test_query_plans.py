@@ -6,14 +6,13 @@ import pytest
 from sqlalchemy import Engine, text
 
 from models.queries.scheduling import tick_statement
-from tests.support import data
-from tests.support.hot_queries import hot_queries
+from tests import specification
 from tests.support.waiting import wait_for
 from tests.trading_bot import PROJECT
+from tests.workload import BotWorkload
 from verification import Databases, databases
 from verification.query_plans import explain, vacuum
 
-TRADES = 30_000
 # Fifty trades are on up to fifty pages; the other limits are 1.5 times the measured number.
 PLANS = """
 query                                | index                                | pages of 8 kB
@@ -56,16 +55,18 @@ query                                | index                                | pa
 # Not while the server creates a replication slot, which may need older rows.
 ALL_VISIBLE = "SELECT relallvisible = relpages FROM pg_class WHERE oid = 'trades'::regclass"
 
-Filled = tuple[Engine, data.Dataset]
+# Four hundred users, a hundred running bots, a hundred days of trades.
+WORKLOAD = BotWorkload(
+    30_000,
+    {"users": 400, "bots": 2_000, "running": 100, "period": 30_000, "trades_per_day": 300},
+)
 
 
 @pytest.fixture(scope="module")
-def filled(database_at: Databases) -> Filled:
-    """Four hundred users, a hundred running bots, a hundred days of trades, then migrated."""
-    dataset = data.Dataset(users=400, bots=2_000, running=100, period=TRADES, trades_per_day=300)
+def filled(database_at: Databases) -> Engine:
+    """A database that was filled at the first revision, then migrated."""
     url = database_at.at(PROJECT.history[0].revision)
-    data.fill(url, dataset)
-    data.fill_trades(url, dataset, 0, TRADES)
+    WORKLOAD.fill(url)
     PROJECT.migrate(url)
 
     def is_visible() -> bool:
@@ -73,16 +74,14 @@ def filled(database_at: Databases) -> Filled:
         return bool(databases.scalar(url, ALL_VISIBLE))
 
     wait_for(is_visible)
-    return databases.sync_engine(url), dataset
+    return databases.sync_engine(url)
 
 
-def test_plans(filled: Filled, subtests: pytest.Subtests) -> None:
-    engine, dataset = filled
-    _, *lines = PLANS.strip().splitlines()
-    expected = {name: rest for name, *rest in ([w.strip() for w in x.split("|")] for x in lines)}
-    statements = hot_queries(dataset, TRADES)
+def test_plans(filled: Engine, subtests: pytest.Subtests) -> None:
+    expected = {name: limits for name, *limits in specification.rows(PLANS, "|")[1:]}
+    statements = WORKLOAD.statements()
     assert sorted(statements) == sorted(expected)
-    with engine.connect() as connection:
+    with filled.connect() as connection:
         for name, (index, pages) in expected.items():
             with subtests.test(name):
                 plan = explain(connection, statements[name])
@@ -93,22 +92,21 @@ def test_plans(filled: Filled, subtests: pytest.Subtests) -> None:
                 assert plan.scanned <= {"bot_states", "bot_configs", "users"}, plan
 
 
-def test_ticks_stay_on_their_page(filled: Filled) -> None:
+def test_ticks_stay_on_their_page(filled: Engine) -> None:
     """The updates are heap-only: no index is written."""
-    engine, dataset = filled
+    running = WORKLOAD.dataset.running
     count = text(
         "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'bot_states'"
     )
     flush = text("SELECT pg_stat_force_next_flush()")
     tick = tick_statement(frozenset({"max_price_since_entry"}))
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with filled.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(flush)
-        updates_before, heap_only_before = connection.execute(count).one()
+        connection.execute(text("SELECT pg_stat_reset()"))
         for turn in range(3):
-            for bot in random.sample(dataset.running, len(dataset.running)):
+            for bot in random.sample(running, len(running)):
                 connection.execute(tick, {"bot": bot, "max_price_since_entry": 60_000 + turn})
         connection.execute(flush)
-        updates_after, heap_only_after = connection.execute(count).one()
-    updates = updates_after - updates_before
-    assert updates == 3 * len(dataset.running)
-    assert heap_only_after - heap_only_before >= 0.95 * updates
+        updates, heap_only = connection.execute(count).one()
+    assert updates == 3 * len(running)
+    assert heap_only >= 0.95 * updates

@@ -5,11 +5,11 @@ import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import pytest
-from fastapi import FastAPI, Header
+from fastapi import Header
 from httpx import ASGITransport, AsyncClient
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,8 +19,12 @@ from models import User
 from tests.support import factories
 from tests.trading_bot import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-SECTION = README.partition("\n## Use in an application\n")[2].partition("\n## ")[0]
+SECTION = (
+    (ROOT / "README.md")
+    .read_text(encoding="utf-8")
+    .partition("\n## Use in an application\n")[2]
+    .partition("\n## ")[0]
+)
 
 
 def current_user_id(user: Annotated[int, Header()]) -> int:
@@ -31,8 +35,7 @@ def current_user_id(user: Annotated[int, Header()]) -> int:
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The names in the section's blocks of Python, run as one module."""
-    application = ModuleType("your_application")
-    vars(application)["current_user_id"] = current_user_id
+    application = SimpleNamespace(current_user_id=current_user_id)
     monkeypatch.setitem(sys.modules, "your_application", application)
     code = "\n".join(re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL))
     names: dict[str, Any] = {}
@@ -69,13 +72,11 @@ async def test_a_user_reads_the_trades_of_own_bots(
 async def test_a_request_whose_commit_fails_is_an_error(
     example: dict[str, Any], client: AsyncClient
 ) -> None:
-    app: FastAPI = example["app"]
-
     async def add_user(db: AsyncSession) -> None:
         db.add(User(email="", hashed_password=""))
 
     add_user.__annotations__["db"] = example["Session"]
-    app.add_api_route("/users", add_user, methods=["POST"])
+    example["app"].add_api_route("/users", add_user, methods=["POST"])
     assert (await client.post("/users")).status_code == 500
 
 

@@ -16,7 +16,6 @@ from tests.support.alembic_cli import AlembicCli
 from tests.support.probe_revisions import Revisions
 from tests.trading_bot import ROOT
 from verification import databases
-from verification.databases import scalar
 from verification.roles import run_script
 
 SCRIPT = ROOT / "docs" / "roles.sql"
@@ -85,9 +84,8 @@ async def _use_the_models(url: str) -> None:
         state = factories.bot_state()
         trade = factories.trade(factories.bot_config(owner=user, state=state))
         session.add(trade)
-        await session.flush()
-        state.daily_trades_count = 1
         assert await session.scalar(select(Trade.id).with_for_update()) == trade.id
+        state.daily_trades_count = 1
         await session.delete(trade)
         await session.flush()
         await session.delete(user)
@@ -98,8 +96,8 @@ async def _use_the_models(url: str) -> None:
 def test_the_application_role_uses_tables_of_later_revisions_and_nothing_else(
     roles: Roles, subtests: pytest.Subtests
 ) -> None:
-    assert scalar(roles.app, "INSERT INTO probe DEFAULT VALUES RETURNING id") == 1
-    assert scalar(roles.app, "SELECT version_num FROM alembic_version") == "probe"
+    assert databases.scalar(roles.app, "INSERT INTO probe DEFAULT VALUES RETURNING id") == 1
+    assert databases.scalar(roles.app, "SELECT version_num FROM alembic_version") == "probe"
     for statement in FORBIDDEN:
         with subtests.test(statement), pytest.raises(psycopg.errors.InsufficientPrivilege):
             databases.execute(roles.app, f"BEGIN; {statement}")  # as LOCK needs a transaction
@@ -114,7 +112,7 @@ async def test_the_script_runs_again_and_on_a_migrated_database(
     make_roles()
     roles = make_roles()
     databases.execute(roles.owner, function)
-    assert scalar(roles.app, "SELECT probe()") == 1
+    assert databases.scalar(roles.app, "SELECT probe()") == 1
     await _use_the_models(roles.app)
     for arguments in (("downgrade", "base"), ("upgrade", "head")):
         alembic_cli.run(*arguments, database=roles.owner).succeeded()
@@ -138,8 +136,8 @@ async def test_an_admin_without_superuser_rights(
     alembic_cli.run("upgrade", "7c1d0e5a9b42", database=roles.owner).succeeded()
     make_roles(admin)
     owner = make_url(roles.owner).username
-    advice = f"Migrate as that role: with `-x role={owner}`"
-    alembic_cli.run("upgrade", "head", database=admin).refusal(advice)
+    refused = alembic_cli.run("upgrade", "head", database=admin)
+    refused.refusal(f"Migrate as that role: with `-x role={owner}`")
     assert databases.version(admin) == "7c1d0e5a9b42"
     alembic_cli.run("-x", f"role={owner}", "upgrade", "head", database=admin).succeeded()
     await _use_the_models(roles.app)
@@ -156,9 +154,12 @@ def test_an_unusable_role(alembic_cli: AlembicCli, roles: Roles, name: str) -> N
 def test_the_migrators_timeouts_override_those_of_the_database(
     alembic_cli: AlembicCli, empty_database: str, revisions: Revisions
 ) -> None:
-    names = ["idle_session_timeout", "statement_timeout"]
-    if databases.release(empty_database) >= 17:
-        names.append("transaction_timeout")
+    # The last is new in PostgreSQL 17.
+    query = (
+        "SELECT array_agg(name) FROM pg_settings WHERE name IN"
+        " ('idle_session_timeout', 'statement_timeout', 'transaction_timeout')"
+    )
+    names = databases.scalar(empty_database, query)
     change = f"ALTER DATABASE {make_url(empty_database).database} SET"
     databases.execute(empty_database, *(f"{change} {name} = '10s'" for name in names))
     revisions.add(

@@ -16,6 +16,8 @@ from models import BotConfig, BotState, queries
 from models.database import make_engine
 from tests.support import factories
 from tests.support.factories import add_bot
+from tests.support.waiting import wait_for
+from verification.databases import scalar
 
 
 async def test_bots_that_waited_longest_come_first(session: AsyncSession) -> None:
@@ -71,17 +73,14 @@ async def test_two_workers_do_not_get_the_same_bot(engine: AsyncEngine) -> None:
     assert (len(first), second) == (2, ids - first)
 
 
-async def lease_count(engine: AsyncEngine) -> int:
-    """Return the number of leases in this database."""
-    locks = text(
-        "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database"
-        " WHERE locktype = 'advisory' AND datname = current_database()"
-    )
-    async with engine.connect() as connection:
-        return int((await connection.execute(locks)).scalar_one())
+# The number of leases in this database.
+LEASES = (
+    "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database"
+    " WHERE locktype = 'advisory' AND datname = current_database()"
+)
 
 
-async def test_one_worker_has_the_lease(engine: AsyncEngine) -> None:
+async def test_one_worker_has_the_lease(engine: AsyncEngine, database: str) -> None:
     async with engine.connect() as one, engine.connect() as other:
         async with (
             queries.bot_lease(one, 1) as leased,
@@ -96,13 +95,13 @@ async def test_one_worker_has_the_lease(engine: AsyncEngine) -> None:
         await one.execute(text("SELECT 1"))
         with pytest.raises(InvalidRequestError, match="not in a transaction"):
             await queries.bot_lease(one, 1).__aenter__()
-        assert await lease_count(engine) == 0
+        assert scalar(database, LEASES) == 0
 
 
 @pytest.mark.parametrize("statement", ["SELECT 1", "SELECT 1 / 0"])
 @pytest.mark.parametrize("fails", [False, True])
 async def test_a_lease_ends_with_the_block(
-    engine: AsyncEngine, statement: str, fails: bool
+    engine: AsyncEngine, database: str, statement: str, fails: bool
 ) -> None:
     """Whether it left a transaction open, aborted one, or raised an error."""
     async with engine.connect() as connection:
@@ -114,7 +113,7 @@ async def test_a_lease_ends_with_the_block(
                 if fails:
                     raise LookupError
         assert not connection.in_transaction()
-        assert await lease_count(engine) == 0
+        assert scalar(database, LEASES) == 0
 
 
 async def test_a_lease_ends_with_the_connection(engine: AsyncEngine) -> None:
@@ -146,7 +145,10 @@ async def hold_lease(engine: AsyncEngine, entered: asyncio.Event, *statements: s
     ids=["during a pause", "during a statement", "as it gets the lease"],
 )
 async def test_a_cancelled_worker_keeps_no_lease(
-    engine: AsyncEngine, statements: tuple[str, ...], delays: Iterable[int | None]
+    engine: AsyncEngine,
+    database: str,
+    statements: tuple[str, ...],
+    delays: Iterable[int | None],
 ) -> None:
     for turns in delays:  # of the event loop; None: until it has the lease
         async with engine.connect():
@@ -161,9 +163,7 @@ async def test_a_cancelled_worker_keeps_no_lease(
         with pytest.raises(asyncio.CancelledError):
             await task
     # The server has to detect that connections are closed.
-    async with asyncio.timeout(30):
-        while await lease_count(engine):  # noqa: ASYNC110 - the server's
-            await asyncio.sleep(0.01)
+    await asyncio.to_thread(wait_for, lambda: scalar(database, LEASES) == 0)
 
 
 async def test_unattended_bots(session: AsyncSession) -> None:
@@ -181,9 +181,8 @@ async def test_unattended_bots(session: AsyncSession) -> None:
         (idle, factories.running_bot(last_updated_at=now - timedelta(days=1))),
     ]
     bots[0][1].is_active = bots[1][1].owner.is_active = False
-    for _, bot in bots:
-        session.add(bot)
-        await session.flush()
+    session.add_all(bot for _, bot in bots)
+    await session.flush()
     expected = [(bot.id, reason, reason != "no state row") for reason, bot in bots]
     # Not listed: a running bot, with and without a position, and an unused one.
     await add_bot(session, in_position=True, last_run_at=now - timedelta(seconds=299))
@@ -241,9 +240,12 @@ async def test_starting_and_stopping(session: AsyncSession) -> None:
         state = await session.get_one(BotState, bot.id)
         await session.refresh(bot)
         assert (bot.is_active, state.status, state.last_error_message) == expected
-    for function in (queries.start_bot, queries.stop_bot):
-        with pytest.raises(NoResultFound):
-            await function(session, 99)
+
+
+@pytest.mark.parametrize("function", [queries.start_bot, queries.stop_bot, queries.forget_user])
+async def test_an_unknown_bot_or_user(session: AsyncSession, function: Any) -> None:
+    with pytest.raises(NoResultFound):
+        await function(session, 99)
 
 
 async def test_ticks(session: AsyncSession, statements: list[str]) -> None:

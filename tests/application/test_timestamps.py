@@ -20,13 +20,10 @@ EAST = datetime(2026, 11, 24, 0, 30, tzinfo=timezone(timedelta(hours=3)))
 Write = Callable[[AsyncSession, BotConfig, Any], Awaitable[Any]]
 
 
-def values(bot: BotConfig, time: Any) -> dict[str, Any]:
-    ids = {"bot_config_id": bot.id, "user_id": bot.user_id}
+def values(bot: BotConfig, time: Any) -> Any:
+    """Return a trade on paper."""
+    ids = {"bot_config_id": bot.id, "user_id": bot.user_id, "binance_order_id": None}
     return factories.MINIMAL_ROWS["trades"] | ids | {"timestamp": time}
-
-
-def paper(bot: BotConfig) -> Any:
-    return values(bot, EAST) | {"binance_order_id": None}
 
 
 WRITES: dict[str, Write] = {
@@ -40,7 +37,7 @@ WRITES: dict[str, Write] = {
     "page": lambda session, bot, time: session.execute(queries.trades_of_bot(bot.id, (time, 1))),
     "refresh": lambda session, _, time: queries.refresh_day(session, time),
     "start of the day": lambda session, bot, time: queries.record_trade(
-        session, paper(bot), dust=Decimal(0), since=time
+        session, values(bot, EAST), dust=Decimal(0), since=time
     ),
 }
 

@@ -8,17 +8,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from models import BotConfig, BotState, Trade, User, queries
-from models.database import make_engine
 from models.order_key import order_key
 from models.queries import OrderConflictError, PositionError, Recorded
-from models.queries.values import TRADE_COLUMNS
 from models.trade import TradeValues
 from tests.support import factories
 from tests.support.locks import wait_for_blocked_sessions
+from verification.content import content
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MIDNIGHT = NOON - timedelta(hours=12)
@@ -47,18 +46,12 @@ async def call(transact: Call) -> Call:
     """Run one of the functions for a bot with id 1 or 2, in its own transaction."""
     bots = [await transact(factories.add_bot) for _ in range(2)]
     assert [(bot.id, bot.user_id) for bot in bots] == [(1, 1), (2, 2)]
-
-    async def call(function: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
-        if function in (queries.record_trade, queries.record_trades):
-            options = {"dust": DUST, "since": MIDNIGHT} | options
-        return await transact(function, *args, **options)
-
-    return call
+    return transact
 
 
 @pytest.fixture
 async def record(call: Call) -> Call:
-    return lambda *reports: call(queries.record_trades, reports)
+    return lambda *reports: call(queries.record_trades, reports, dust=DUST, since=MIDNIGHT)
 
 
 async def state(engine: AsyncEngine, bot: int = 1) -> Any:
@@ -73,37 +66,23 @@ async def position(engine: AsyncEngine) -> tuple[Any, ...]:
     return held.in_position, held.entry_price, held.current_position_size_coins
 
 
-async def stored(engine: AsyncEngine) -> list[dict[str, Any]]:
-    async with AsyncSession(engine) as session:
-        rows = await session.execute(select(Trade.__table__).order_by(Trade.id))
-        return [dict(row) for row in rows.mappings()]
-
-
-async def versions(engine: AsyncEngine) -> list[Any]:
-    """Return the versions of all rows that a trade may change, which change with each write."""
-    async with AsyncSession(engine) as session:
-        return [
-            *await session.execute(text("SELECT ctid, bot_states FROM bot_states ORDER BY id")),
-            *await session.execute(text("SELECT ctid, trades FROM trades ORDER BY id")),
-        ]
-
-
 # Keys
 
 
-KEYS: list[tuple[tuple[Any, ...], str]] = [
-    *(
-        ((symbol, order_id), "BTCUSDT:28")
-        for symbol in ("BTC/USDT", "BTCUSDT", "btc/usdt", " BTC-USDT", "BTC_USDT")
-        for order_id in (28, "28")
-    ),
-    (("btc/usdt", "28", "testnet-2026-11"), "testnet-2026-11:BTCUSDT:28"),
-    (("币安人生/USDT", 2**53 + 1), "币安人生USDT:9007199254740993"),
-    (("1000SATS/USDT", 1), "1000SATSUSDT:1"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "key"), KEYS, ids=str)
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        *(
+            ((symbol, order_id), "BTCUSDT:28")
+            for symbol in ("BTC/USDT", "BTCUSDT", "btc/usdt", " BTC-USDT", "BTC_USDT")
+            for order_id in (28, "28")
+        ),
+        (("btc/usdt", "28", "testnet-2026-11"), "testnet-2026-11:BTCUSDT:28"),
+        (("币安人生/USDT", 2**53 + 1), "币安人生USDT:9007199254740993"),
+        (("1000SATS/USDT", 1), "1000SATSUSDT:1"),
+    ],
+    ids=str,
+)
 def test_an_order_has_one_key(arguments: tuple[Any, ...], key: str) -> None:
     assert order_key(*arguments) == key
 
@@ -132,68 +111,69 @@ def test_what_makes_no_key(arguments: tuple[Any, ...], message: str) -> None:
 # Values
 
 MISSING = ...
-WRONG: list[tuple[dict[str, Any], str]] = [
-    *(({name: MISSING}, f"missing: {name}") for name in sorted(TradeValues.__required_keys__)),
-    ({"quantity_filled": Decimal(0)}, "no trade"),
-    ({"quantity_filled": Decimal("1e-19")}, "no trade"),
-    ({"comission_amount": ONE}, "unknown names: comission_amount"),
-    *(({name: 0.3}, f"{name} is of type float") for name in ("price", "quantity_filled", "pnl")),
-    ({"price": True}, "price is of type bool"),
-    ({"price": "64000.12"}, "price is of type str"),
-    ({"price": Decimal("NaN")}, "price is out of range"),
-    ({"pnl": Decimal("1e20")}, "pnl is out of range"),
-    ({"quote_quantity_filled": Decimal(-1)}, "quote_quantity_filled is negative"),
-    ({"commission_amount": ONE}, "commission_amount needs its commission_asset"),
-    ({"commission_asset": "B" * 33, "commission_amount": ONE}, "commission_asset"),
-    ({"order_type": "market"}, "order_type"),
-    ({"order_type": "A\0"}, "order_type contains a NUL"),
-    ({"side": "buy"}, "side is not BUY or SELL"),
-    ({"symbol": "BTC/USDT:USDT"}, "not a symbol"),
-    ({"timestamp": NOON.replace(tzinfo=None)}, "timestamp"),
-    ({"timestamp": date(2026, 11, 24)}, "timestamp"),
-    ({"timestamp": None}, "timestamp"),
-    ({"bot_config_id": "1"}, "bot_config_id is not an id"),
-    ({"user_id": 2**31}, "user_id is not an id"),
-    ({"binance_order_id": 28}, "not made by order_key"),
-    ({"binance_order_id": "28"}, "not made by order_key"),
-    ({"binance_order_id": "BTCUSDT:028"}, "not an order id"),
-    ({"binance_order_id": "ETHUSDT:28"}, "another symbol"),
-]
 
 
-@pytest.mark.parametrize(("changes", "message"), WRONG, ids=str)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        *(({name: MISSING}, f"missing: {name}") for name in sorted(TradeValues.__required_keys__)),
+        ({"quantity_filled": Decimal(0)}, "no trade"),
+        ({"quantity_filled": Decimal("1e-19")}, "no trade"),
+        ({"comission_amount": ONE}, "unknown names: comission_amount"),
+        *(
+            ({name: 0.3}, f"{name} is of type float")
+            for name in ("price", "quantity_filled", "pnl")
+        ),
+        ({"price": True}, "price is of type bool"),
+        ({"price": "64000.12"}, "price is of type str"),
+        ({"price": Decimal("NaN")}, "price is out of range"),
+        ({"pnl": Decimal("1e20")}, "pnl is out of range"),
+        ({"quote_quantity_filled": Decimal(-1)}, "quote_quantity_filled is negative"),
+        ({"commission_amount": ONE}, "commission_amount needs its commission_asset"),
+        ({"commission_asset": "B" * 33, "commission_amount": ONE}, "commission_asset"),
+        ({"order_type": "market"}, "order_type"),
+        ({"order_type": "A\0"}, "order_type contains a NUL"),
+        ({"side": "buy"}, "side is not BUY or SELL"),
+        ({"symbol": "BTC/USDT:USDT"}, "not a symbol"),
+        ({"timestamp": NOON.replace(tzinfo=None)}, "timestamp"),
+        ({"timestamp": date(2026, 11, 24)}, "timestamp"),
+        ({"timestamp": None}, "timestamp"),
+        ({"bot_config_id": "1"}, "bot_config_id is not an id"),
+        ({"user_id": 2**31}, "user_id is not an id"),
+        ({"binance_order_id": 28}, "not made by order_key"),
+        ({"binance_order_id": "28"}, "not made by order_key"),
+        ({"binance_order_id": "BTCUSDT:028"}, "not an order id"),
+        ({"binance_order_id": "ETHUSDT:28"}, "another symbol"),
+    ],
+    ids=str,
+)
 async def test_wrong_values_are_refused_before_anything_is_sent(
     changes: dict[str, Any], message: str
 ) -> None:
     values: Any = {k: v for k, v in (BUY | changes).items() if v is not MISSING}
-    async with AsyncSession(make_engine("postgresql://unused/none")) as session:
-        with pytest.raises(ValueError, match=message) as error:
-            await queries.record_trades(session, [BUY, values], dust=DUST)
-        assert str(error.value).startswith("row 1: ")
-        assert not session.in_transaction()
+    session = AsyncSession()
+    with pytest.raises(ValueError, match=message) as error:
+        await queries.record_trades(session, [BUY, values], dust=DUST)
+    assert str(error.value).startswith("row 1: ")
+    assert not session.in_transaction()
 
 
 @pytest.mark.parametrize("dust", [0.00001, Decimal("NaN"), {"ETH/USDT": DUST}])
 async def test_wrong_dust_is_refused(dust: Any) -> None:
-    async with AsyncSession(make_engine("postgresql://unused/none")) as session:
-        with pytest.raises(ValueError, match="dust"):
-            await queries.record_trade(session, BUY, dust=dust)
+    with pytest.raises(ValueError, match="dust"):
+        await queries.record_trade(AsyncSession(), BUY, dust=dust)
 
 
 def test_a_column_that_callers_do_not_know_gets_its_default() -> None:
     """What is written are the columns of TradeValues; those that may be left out accept NULL."""
-    columns = Trade.__table__.c
-    assert {column.name for column in columns if column.name in TRADE_COLUMNS} == {*TRADE_COLUMNS}
-    assert all(columns[name].nullable for name in TradeValues.__optional_keys__)
+    assert all(Trade.__table__.c[name].nullable for name in TradeValues.__optional_keys__)
 
 
 @pytest.mark.parametrize("changes", [{"bot_config_id": 9}, {"user_id": 2}])
-async def test_there_is_no_such_bot(
-    engine: AsyncEngine, call: Call, changes: dict[str, Any]
-) -> None:
+async def test_there_is_no_such_bot(database: str, record: Call, changes: dict[str, Any]) -> None:
     with pytest.raises(PositionError, match="no such bot"):
-        await call(queries.record_trade, BUY | changes)
-    assert await stored(engine) == []
+        await record(BUY | changes)
+    assert content(database)["trades"] == {}
 
 
 # The trade
@@ -206,44 +186,49 @@ async def test_a_new_order_takes_three_statements(record: Call, statements: list
 
 FEE = {"commission_amount": Decimal("0.1"), "commission_asset": "BNB"}
 SMALLER = {"quantity_filled": ONE, "price": Decimal(90)}
-REDUNDANT: list[dict[str, Any]] = [
-    {"timestamp": NOON + timedelta(milliseconds=1)},
-    {"symbol": "BTCUSDT", "binance_order_id": "BTC/USDT:1"},
-    {"price": Decimal(99)},
-    SMALLER | {"pnl": ONE, "commission_amount": Decimal(9)},
-    {"commission_amount": Decimal("0.01")},
-    {"commission_amount": None, "commission_asset": None, "pnl": None},
-    {"pnl": Decimal(6)},
-]
 
 
-@pytest.mark.parametrize("changes", REDUNDANT, ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"timestamp": NOON + timedelta(milliseconds=1)},
+        {"symbol": "BTCUSDT", "binance_order_id": "BTC/USDT:1"},
+        {"price": Decimal(99)},
+        SMALLER | {"pnl": ONE, "commission_amount": Decimal(9)},
+        {"commission_amount": Decimal("0.01")},
+        {"commission_amount": None, "commission_asset": None, "pnl": None},
+        {"pnl": Decimal(6)},
+    ],
+    ids=str,
+)
 async def test_a_redundant_report_writes_nothing(
-    engine: AsyncEngine, record: Call, changes: dict[str, Any]
+    database: str, record: Call, changes: dict[str, Any]
 ) -> None:
     # The database rounds the thirds.
     first = BUY | FEE | {"price": Decimal(299) / 3, "pnl": Decimal(5)}
     await record(first)
-    before = await versions(engine)
+    before = content(database, versions=True)
     assert await record(first | changes) == [Recorded(1, is_new=False, is_changed=False)]
-    assert await versions(engine) == before
+    assert content(database, versions=True) == before
 
 
 @pytest.mark.parametrize("changes", [{"bot_config_id": 2, "user_id": 2}, {"side": "SELL"}])
 @pytest.mark.parametrize("in_bulk", [False, True])
 async def test_another_order_with_the_same_key(
-    engine: AsyncEngine, record: Call, changes: dict[str, Any], in_bulk: bool
+    database: str, session: AsyncSession, record: Call, changes: dict[str, Any], in_bulk: bool
 ) -> None:
     await record(BUY)
-    before = await versions(engine)
+    before = content(database, versions=True)
     rows: list[Any] = [NEXT_BUY, BUY | changes][not in_bulk :]
-    async with AsyncSession(engine) as session, session.begin():
-        with pytest.raises(OrderConflictError) as caught:
-            await queries.record_trades(session, rows, dust=DUST)
+    with pytest.raises(OrderConflictError) as caught:
+        await queries.record_trades(session, rows, dust=DUST)
+    await session.commit()
     for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):  # noqa: S301
         assert (error.trade_id, error.columns) == (1, list(changes))
         assert str(error) == f"trade 1 has this order id, but other {', '.join(changes)}"
-    assert await versions(engine) == before, "all rows or none, and the transaction continues"
+    assert content(database, versions=True) == before, (
+        "all rows or none, and the transaction continues"
+    )
 
 
 async def test_trades_on_paper_are_always_new(engine: AsyncEngine, record: Call) -> None:
@@ -252,12 +237,15 @@ async def test_trades_on_paper_are_always_new(engine: AsyncEngine, record: Call)
     assert await position(engine) == (True, 100, 2)
 
 
-async def test_importing_in_bulk(engine: AsyncEngine, record: Call, statements: list[str]) -> None:
+async def test_importing_in_bulk(
+    engine: AsyncEngine, database: str, record: Call, statements: list[str]
+) -> None:
     keys = [f"BTCUSDT:{number}" for number in range(1000, 3000)]
     *results, again = await record(*[BUY | {"binance_order_id": key} for key in (*keys, keys[0])])
     assert again == results[0]._replace(is_new=False, is_changed=False)
     assert len(statements) < 20, "in batches"
-    trades = {trade["id"]: trade["binance_order_id"] for trade in await stored(engine)}
+    stored = content(database)["trades"].values()
+    trades = {trade["id"]: trade["binance_order_id"] for trade in stored}
     assert [trades[result.trade_id] for result in results] == keys
     assert await position(engine) == (True, 100, 4000)
     assert await record() == []
@@ -323,7 +311,7 @@ async def test_the_day_begins_at_midnight_in_utc(engine: AsyncEngine, call: Call
     today = await call(AsyncSession.scalar, text("SELECT date_trunc('day', now(), 'UTC')"))
     yesterday = BUY | {"timestamp": today - timedelta(microseconds=1)}
     trades = [yesterday, SELL | {"timestamp": today, "quantity_filled": ONE}]
-    await call(queries.record_trades, trades, since=None, dust={"ETHUSDT": DUST, "BTC/USDT": ONE})
+    await call(queries.record_trades, trades, dust={"ETHUSDT": DUST, "BTC/USDT": ONE})
     day = await state(engine)
     assert (day.daily_pnl, day.daily_trades_count) == (Decimal("-7.5"), 1)
     assert await position(engine) == (False, None, 1)
@@ -415,7 +403,9 @@ async def test_a_bot_without_a_state_cannot_enter(
 # Workers at the same time
 
 
-async def test_imports_of_the_same_orders_do_not_deadlock(engine: AsyncEngine, call: Call) -> None:
+async def test_imports_of_the_same_orders_do_not_deadlock(
+    engine: AsyncEngine, database: str, record: Call
+) -> None:
     rows = [
         BUY
         | {"binance_order_id": f"BTCUSDT:{number}", "quantity_filled": Decimal(quantity)}
@@ -426,8 +416,9 @@ async def test_imports_of_the_same_orders_do_not_deadlock(engine: AsyncEngine, c
 
     async def work(worker: int) -> None:
         for batch in (rows[worker::2], rows[::-1], rows[worker:] + rows[:worker]):
-            await call(queries.record_trades, batch)
+            await record(*batch)
 
     await asyncio.gather(*map(work, range(4)))
-    assert [trade["quantity_filled"] for trade in await stored(engine)] == [3] * 20
+    trades = content(database)["trades"].values()
+    assert [trade["quantity_filled"] for trade in trades] == [3] * 20
     assert await position(engine) == (True, 100, 30)
