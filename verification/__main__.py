@@ -13,8 +13,7 @@ import argparse
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psycopg
@@ -23,7 +22,6 @@ from alembic.util import CommandError
 
 from trading_bot_schema.embedded import EmbeddedError
 from verification import sealed, servers
-from verification.databases import Factory
 from verification.guarantees import GUARANTEES, MEASURED, problems
 from verification.history import Databases
 from verification.lines import WrongLine, correct
@@ -59,7 +57,8 @@ def run(project: Project, command: str, names: list[str]) -> int:
         tests = None
         if command == "check" and project.tests:
             tests = stack.enter_context(quick_tests(project))  # beside the guarantees
-        databases = stack.enter_context(databases_of(project))
+        factory = RoleDatabases(project.roles, stack.enter_context(servers.server()))
+        databases = Databases(project, stack.enter_context(closing(factory)))
         for script in chosen:
             failed |= (write if command == "lines" else check)(databases, script)
         failed |= tests is not None and not passed(tests)
@@ -123,15 +122,6 @@ def passed(tests: subprocess.Popen[str]) -> bool:
     if tests.returncode:
         print(re.split(r"=+ FAILURES =+\n", output)[-1])  # noqa: T201
     return not tests.returncode
-
-
-@contextmanager
-def databases_of(project: Project) -> Iterator[Databases]:
-    """Yield the databases of a project, for its roles if it has any."""
-    with servers.server() as server:
-        factory = RoleDatabases(project.roles, server) if project.roles else Factory(server)
-        with closing(factory):
-            yield Databases(project, factory)
 
 
 if __name__ == "__main__":

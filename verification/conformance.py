@@ -5,13 +5,7 @@ from collections.abc import Mapping, Set
 
 from alembic import command
 
-from trading_bot_schema.drift.catalogue import (
-    Catalogue,
-    Columns,
-    added,
-    differences,
-    snapshot,
-)
+from trading_bot_schema.drift.catalogue import Columns, added, differences, snapshot
 from verification.databases import sync_engine
 from verification.history import Databases
 
@@ -42,12 +36,8 @@ class Conformance:
 
     def drift(self, url: str) -> str:
         """Return the differences of a database from the models; empty if there are none."""
-        return self.differences(snapshot(url))
-
-    def differences(self, catalogue: Catalogue) -> str:
-        """Return the differences of a catalogue from the models."""
         sides = ("models", "database")
-        report = differences(self.models, catalogue, sides, self._files, self.unordered)
+        report = differences(self.models, snapshot(url), sides, self._files, self.unordered)
         advice = [text for pattern, text in ADVICE.items() if re.search(pattern, report)]
         guide = f"See {self._project.guide_name}."
         return "\n".join([report, *advice, *([guide] if advice else [])])

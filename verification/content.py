@@ -4,9 +4,8 @@ from contextlib import suppress
 from typing import Any
 
 import psycopg
-from psycopg.abc import Buffer
 from psycopg.rows import dict_row
-from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
+from psycopg.types.string import TextLoader
 
 from verification.databases import insert
 from verification.project import Project
@@ -48,32 +47,14 @@ def insert_all(url: str, project: Project) -> None:
                     ) from error
 
 
-def _lenient(base: Any) -> Any:
-    """Return a loader that returns the text of a time that Python lacks: infinity, year 10000."""
-
-    class Lenient(base):  # type: ignore[misc]
-        def load(self, data: Buffer) -> Any:
-            try:
-                return super().load(data)
-            except psycopg.DataError:
-                return bytes(data).decode()
-
-    return Lenient
-
-
-MOMENTS = {
-    "date": _lenient(DateLoader),
-    "timestamp": _lenient(TimestampLoader),
-    "timestamptz": _lenient(TimestamptzLoader),
-}
-
-
 def content(url: str, *, versions: bool = False) -> dict[str, Rows]:
     """Read all rows, with their versions if asked for."""
     columns = f'*, xmin::text AS "{VERSION}"' if versions else "*"
     with psycopg.connect(url, row_factory=dict_row) as connection:
-        for name, loader in MOMENTS.items():
-            connection.adapters.register_loader(name, loader)
+        connection.execute("SET TimeZone = 'UTC'")  # which a revision may set for the database
+        # As text, since Python lacks some times: infinity, the year 10000.
+        for name in ("date", "timestamp", "timestamptz"):
+            connection.adapters.register_loader(name, TextLoader)
         return {
             table["name"]: {
                 tuple((name, row[name]) for name in table["key"]) or ((WITHOUT_KEY, number),): row

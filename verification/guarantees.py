@@ -15,7 +15,7 @@ from trading_bot_schema.docstrings import DocstringError
 from verification import lint, old_code, reading
 from verification.agreement import is_reversible_and_the_same_offline
 from verification.history import Databases
-from verification.lines import corrected
+from verification.observation import unknown_changes
 from verification.observed_revision import ObservedRevision
 from verification.old_code import line, plans
 from verification.round_trip import undeclared
@@ -54,10 +54,9 @@ def breaks_no_rule(databases: Databases, script: Script) -> Iterator[str]:
 
 def preserves_rows(databases: Databases, script: Script) -> Iterator[str]:
     """Yield what it does to rows, up and down, and does not declare."""
-    wrong = list(undeclared(databases, script))
-    yield from wrong
-    docstring = corrected(script.longdoc, wrong)
-    yield from observed(databases, script).undeclared_changes(docstring)
+    upgrade = observed(databases, script).upgrade
+    yield from undeclared(databases, script, upgrade)
+    yield from unknown_changes(upgrade)
 
 
 def leaves_old_code_working(databases: Databases, script: Script) -> Iterator[str]:

@@ -39,7 +39,7 @@ class Databases:
         return other
 
     def at(self, *revisions: str) -> str:
-        """Return the URL of a new database at a revision, or of an empty one at "base".
+        """Return the URL of a new database at a revision; "base" has ``alembic_version`` only.
 
         Before a merge, it is at several revisions.
         """
@@ -74,15 +74,9 @@ class Databases:
         self.observed.clear()
 
     def schema(self, *revisions: str) -> Catalogue:
-        """Return the objects of a database at a revision; "base" has ``alembic_version``."""
-
-        def read() -> Catalogue:
-            url = self.at(*revisions)
-            if revisions == ("base",):
-                command.stamp(self.project.config(sync_engine(url)), "base")
-            return snapshot(url)
-
-        return self.once(("schema", self.template(*revisions)), read)
+        """Return the objects of a database at a revision."""
+        key = ("schema", self.template(*revisions))
+        return self.once(key, lambda: snapshot(self.at(*revisions)))
 
     def once(self, key: tuple[object, ...], read: Callable[[], T]) -> T:
         """Return what is read once for a key that contains the names of templates."""
@@ -96,6 +90,7 @@ class Databases:
         if revisions not in self._templates:
             if revisions == ("base",):
                 url = self.make()
+                command.stamp(self.project.config(sync_engine(url)), "base")
             else:
                 last = self.project.scripts.get_revision(revisions[-1])
                 url = self.at(*revisions[:-1]) if revisions[1:] else self.at(*before(last))

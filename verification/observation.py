@@ -250,8 +250,8 @@ def locks_taken(observation: Observation) -> set[TakenLock]:
     return {TakenLock(*lock, *effects) for lock, effects in taken.items()}
 
 
-def unknown_changes(observation: Observation) -> list[Statement]:
-    """Return the statements that should change rows, none of which had a row to change.
+def unknown_changes(observation: Observation) -> Iterator[str]:
+    """Yield the statements that should change rows, none of which had a row to change.
 
     The batches of a loop differ in numbers only, and count as one statement. A statement that
     commits its own batches is one, too.
@@ -260,12 +260,17 @@ def unknown_changes(observation: Observation) -> list[Statement]:
     for statement in observation.statements:
         if CHANGES.match(statement.sql) or statement.largest is not None:
             by_text.setdefault(re.sub(r"\d+", "0", statement.sql), []).append(statement)
-    return [
-        same[0]
-        for same in by_text.values()
-        if not any(statement.changed.total() or statement.finds_nothing for statement in same)
-        and not any(observation.project.version_table in statement.sql for statement in same)
-    ]
+    for same in by_text.values():
+        if not any(
+            statement.changed.total()
+            or statement.finds_nothing
+            or observation.project.version_table in statement.sql
+            for statement in same
+        ):
+            yield (
+                f"{same[0].short}: changes no row here, so its effect is unknown. Add a row that"
+                f" it changes to {observation.project.rows_file}."
+            )
 
 
 def observe(url: str, migrate: Callable[[Connection], object], project: Project) -> Observation:
@@ -319,10 +324,9 @@ class _Observer:
             if oid in self._names:
                 (rows[name],) = monitor.execute(f"SELECT count(*) FROM {name}").fetchone() or (0,)
         monitor.execute(FLUSH)  # so that these reads are not attributed to the migration
-        self.result = Observation(project, rows, set())
+        self.result = Observation(project, rows, self.foreign_keys())
         self._rows = dict(rows)
         """The number of rows now."""
-        self.result.foreign_keys = self.foreign_keys()
         self._code_names = self._read_code_names()
         self._capture = _LockCapture(url, monitor, stack, self._names)
         self._transactions: dict[str, int] = {}

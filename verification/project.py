@@ -65,7 +65,7 @@ class Project:
     engine: Callable[..., AsyncEngine]
     guide: Path
     sealed: Path
-    roles: Path | None = None
+    roles: Path
     model_files: Mapping[str, str] = field(default_factory=dict)
     workload: Workload | None = None
     queries: Mapping[str, Executable] = field(default_factory=dict)

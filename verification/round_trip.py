@@ -1,6 +1,6 @@
 """Determines which rows a revision changes, and which are lost on the way there and back.
 
-``Upgrade: changes ...`` declares which columns have other values after the upgrade;
+``Upgrade: changes ...`` declares which columns have other values after the upgrade, or are filled;
 ``Upgrade: loses ...`` what an upgrade followed by a downgrade does not restore;
 ``Downgrade: loses ...`` what a downgrade followed by an upgrade does not. The names must equal
 those determined with the rows that are written by hand and the generated ones.
@@ -8,6 +8,7 @@ those determined with the rows that are written by hand and the generated ones.
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from alembic.script import Script
@@ -16,6 +17,7 @@ from trading_bot_schema.docstrings import names
 from verification.content import column_names, content, insert_all, lost, shared
 from verification.history import Databases
 from verification.lines import WrongLine
+from verification.observation import Observation
 
 KEEPS = re.compile(r"^Downgrade:\s+keeps all data\b", re.MULTILINE)
 WHAT_HAPPENS = "What happens to rows is declared otherwise, or not at all."
@@ -49,22 +51,22 @@ def round_trip(
     )
 
 
-def undeclared(databases: Databases, script: Script) -> Iterator[WrongLine]:
+def undeclared(databases: Databases, script: Script, upgrade: Observation) -> Iterator[WrongLine]:
     """Yield where the docstring of a revision is wrong about what it changes and loses."""
     project, docstring = databases.project, script.longdoc
-
-    def up(url: str) -> None:
-        project.migrate(url, script.revision)
-
-    def down(url: str) -> None:
-        project.downgrade(url, script)
-
+    up = partial(project.migrate, revision=script.revision)
+    down = partial(project.downgrade, script=script)
     url = databases.before(script)
     insert_all(url, project)
     result = round_trip(url, up, down)
-    # A new column that is filled in existing rows may be named.
-    changes = names(docstring, "Upgrade", "changes") - (result.added - result.changed)
-    yield from _difference("Upgrade: changes", result.changed, changes)
+    declared = names(docstring, "Upgrade", "changes")
+    # A new column that is filled in existing rows may be named, and has to be if rows of its table
+    # are updated in no other column.
+    changed = result.changed | (result.added & declared)
+    for table in {table for statement in upgrade.statements for table in +statement.updated}:
+        if not any(name == table or name.startswith(f"{table}.") for name in changed):
+            changed |= {name for name in result.added if name.startswith(f"{table}.")}
+    yield from _difference("Upgrade: changes", changed, declared)
     yield from _difference("Upgrade: loses", result.lost, names(docstring, "Upgrade", "loses"))
     url = databases.after(script)
     insert_all(url, project)

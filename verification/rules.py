@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trading_bot_schema.docstrings import acceptances, strongest
+from trading_bot_schema.docstrings import Acceptance, acceptances, strongest
 from verification.observation import STRONG, Observation, Statement
 from verification.project import Project
 
@@ -100,10 +100,6 @@ class Violation:
     tables: frozenset[str]
     message: str
 
-    def __str__(self) -> str:
-        """Return the message for the author."""
-        return f"[{self.rule}] {self.message}"
-
 
 def violations(observation: Observation) -> list[Violation]:
     """Return the rules that a revision breaks, each with the statement and the safe form."""
@@ -126,28 +122,23 @@ def violations(observation: Observation) -> list[Violation]:
     return violations
 
 
-def unexcused(docstring: str, violations: list[Violation]) -> list[str]:
-    """Return the messages without the docstring's exceptions, and the unused exceptions."""
+def unexcused(docstring: str, violations: list[Violation]) -> Iterator[str]:
+    """Yield the messages without the docstring's exceptions, and the unused exceptions."""
     exceptions = acceptances(docstring)
-    used = set()
-    messages = []
     for violation in violations:
-        matching = [
-            n
-            for n, exception in enumerate(exceptions)
-            if exception.rule == violation.rule and violation.tables <= {*exception.tables}
-        ]
-        used |= {*matching}
-        if not matching:
-            messages.append(str(violation))
-    for n, exception in enumerate(exceptions):
-        if n not in used:
+        if not any(_excuses(exception, violation) for exception in exceptions):
+            yield f"[{violation.rule}] {violation.message}"
+    for exception in exceptions:
+        if not any(_excuses(exception, violation) for violation in violations):
             hint = "" if exception.rule in RULES else f" The rules are: {', '.join(RULES)}."
-            messages.append(
+            yield (
                 f"[{exception.rule}] The docstring accepts a violation that the revision does not"
                 f" have. Delete this from its line Accepts:.{hint}"
             )
-    return messages
+
+
+def _excuses(exception: Acceptance, violation: Violation) -> bool:
+    return exception.rule == violation.rule and violation.tables <= {*exception.tables}
 
 
 def _under_locks(observation: Observation, statements: list[Statement]) -> Iterator[Violation]:

@@ -22,7 +22,6 @@ def database_at(make_database: Factory) -> Databases:
 @pytest.fixture(scope="session")
 def owned_templates(server: str) -> Iterator[Databases]:
     """Those of ``owned_databases``, with the roles of the project's script."""
-    assert LIBRARY.roles
     with closing(RoleDatabases(LIBRARY.roles, server)) as factory:
         yield Databases(LIBRARY, factory)
 

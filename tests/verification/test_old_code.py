@@ -9,12 +9,10 @@ from sqlalchemy import select
 from tests.support.probe_revisions import Revisions
 from tests.verification.project import LIBRARY
 from tests.verification.schema.models import author
-from trading_bot_schema.docstrings import OldCode
 from trading_bot_schema.embedded import TEMPORARY_PREFIX
 from verification import Databases, old_code
 from verification.databases import execute, name_of
 from verification.guarantees import leaves_old_code_working, problems
-from verification.old_code.line import advice, declared
 
 CHANGES = [
     ("ALTER TABLE book ADD c text DEFAULT '' NOT NULL", "works."),
@@ -156,20 +154,3 @@ def test_a_query_of_the_application(
     script = project.scripts.get_revision("probe")
     (message,) = problems(leaves_old_code_working, owned_databases.of(project), script)
     assert expected in message
-
-
-@pytest.mark.parametrize(
-    ("line", "works"),
-    [
-        ("Old code: works.", True),
-        ("Old code: works. It reads no comments.", True),
-        ("Old code: breaks: select book.title.", False),
-        ("Old code: fails once: book.", False),
-        ("Old code: fine.", False),
-        ("", False),
-    ],
-)
-def test_the_line_must_be_exact(line: str, works: bool) -> None:
-    docstring = f"A probe.\n\n{line}\n"
-    assert (declared(docstring) == OldCode()) == works
-    assert "\n\nOld code: works.\n" in advice(OldCode())

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from sqlalchemy import (
     CheckConstraint,
     Column,
-    Constraint,
     ForeignKeyConstraint,
     MetaData,
     PrimaryKeyConstraint,
@@ -33,14 +32,11 @@ def compiler(table: Table) -> DDLCompiler:
 def rules(table: Table) -> Iterator[tuple[str, str]]:
     """Yield the name and the SQL of each of a table's constraints and indexes."""
     sql = compiler(table)
-
-    def order(constraint: Constraint) -> tuple[int, str]:
-        kind = next(i for i, kind in enumerate(KINDS) if isinstance(constraint, kind))
-        return kind, sql.process(constraint)
-
-    for constraint in sorted(table.constraints, key=order):
-        _, name, rule = sql.process(constraint).split(maxsplit=2)
-        yield name, rule
+    for kind in KINDS:
+        constraints = (each for each in table.constraints if isinstance(each, kind))
+        for text in sorted(map(sql.process, constraints)):
+            _, name, rule = text.split(maxsplit=2)
+            yield name, rule
     for index in sorted(table.indexes, key=lambda index: str(index.name)):
         yield str(index.name), str(CreateIndex(index).compile(dialect=POSTGRESQL))
 

@@ -90,10 +90,16 @@ async def by_copy(engine: AsyncEngine, rows: Rows) -> None:
         await raw.copy_records_to_table("trades", records=values, columns=[*rows[0]])
 
 
-async def in_transaction(engine: AsyncEngine, call: Call, argument: Any) -> None:
+async def in_transaction(engine: AsyncEngine, argument: Any, call: Call) -> None:
     """Call a function of :mod:`models.queries` in a transaction of its own."""
     async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
         await call(session, argument)
+
+
+async def in_transactions(engine: AsyncEngine, rows: Rows, call: Call) -> None:
+    """Call it for each row."""
+    for row in rows:
+        await in_transaction(engine, row, call)
 
 
 async def tick_one(session: AsyncSession, bot: int) -> None:
@@ -134,15 +140,12 @@ def in_one_call(url: str) -> Iterator[list[str]]:
     """Yield the rows per second in a transaction for each, and in one call, and their ratio."""
     for what, (prepare, number, one, every) in CALLS.items():
         vacuum(url)
-
-        async def singly(engine: AsyncEngine, rows: Rows, one: Call = one) -> None:
-            for row in rows:
-                await in_transaction(engine, one, row)
-
-        async def at_once(engine: AsyncEngine, rows: Rows, every: Call = every) -> None:
-            await in_transaction(engine, every, rows)
-
-        *speeds, ratio = compared(prepare, number, (url, singly), (url, at_once))
+        *speeds, ratio = compared(
+            prepare,
+            number,
+            (url, partial(in_transactions, call=one)),
+            (url, partial(in_transaction, call=every)),
+        )
         yield [what, *(f"{speed:,.0f}" for speed in speeds), f"{ratio:.1f}"]
 
 
@@ -187,7 +190,7 @@ async def over_driver(url: str) -> list[list[str]]:
         ("tick", tick_one, bot),
         ("page of 50", page, bot),
     ):
-        transaction = partial(in_transaction, engine, call, argument)
+        transaction = partial(in_transaction, engine, argument, call)
         sent = await _sent(engine, transaction)
         async with _driver(engine) as raw:
             replay = partial(_replay, raw, sent)

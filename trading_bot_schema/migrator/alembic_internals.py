@@ -1,6 +1,6 @@
 """Undocumented parts of Alembic that the migrator uses.
 
-``tests/project/test_alembic_internals.py`` fails where a release of Alembic renames any of it.
+``tests/operations/`` fails where a release of Alembic renames any of it.
 """
 
 from collections.abc import Callable, Iterable
