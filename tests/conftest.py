@@ -102,7 +102,6 @@ def database_at(make_database: Factory) -> Databases:
 @pytest.fixture(scope="session")
 def owned_templates(server: str) -> Iterator[Databases]:
     """Those of ``owned_databases``, with the roles of the project's script."""
-    assert PROJECT.roles
     with closing(RoleDatabases(PROJECT.roles, server)) as factory:
         yield Databases(PROJECT, factory)
 

@@ -35,7 +35,7 @@ CHANGES = {
     "bigint": recipes()["Widen an integer key"],
 }
 MEASURED = re.compile(
-    r"^(Locks|Downgrade locks|Old code|Downgrade): (.+\n)+?(?=[A-Z][a-z ]*: |\n|\"{3})",
+    r"^(Locks|Downgrade locks|Old code|Upgrade|Downgrade): (.+\n)+?(?=[A-Z][a-z ]*: |\n|\"{3})",
     re.MULTILINE,
 )
 NOTHING = re.compile("(?!)")
