@@ -57,7 +57,8 @@ def run(project: Project, command: str, names: list[str]) -> int:
         tests = None
         if command == "check" and project.tests:
             tests = stack.enter_context(quick_tests(project))  # beside the guarantees
-        factory = RoleDatabases(project.roles, stack.enter_context(servers.server()))
+        server = stack.enter_context(servers.server(servers.IMPATIENT))
+        factory = RoleDatabases(project.roles, server)
         databases = Databases(project, stack.enter_context(closing(factory)))
         for script in chosen:
             failed |= (write if command == "lines" else check)(databases, script)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from alembic.script import Script
+from psycopg.errors import QueryCanceled
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from trading_bot_schema.docstrings import DocstringError
@@ -101,4 +102,6 @@ def problems(guarantee: Guarantee, databases: Databases, script: Script) -> list
             statement = " ".join((error.statement or "").split())[:120]
             if isinstance(error, (DataError, IntegrityError)):
                 reason += ". Tables may have such rows: resolve them before, or in the statement"
+            if isinstance(error.orig, QueryCanceled):
+                reason += " (does its loop end?)"
         return [" ".join(f"{what}: {reason}. {statement}".split())]

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 
 from alembic import command
 from alembic.script import Script
+from sqlalchemy.exc import OperationalError
 
 from trading_bot_schema.drift.catalogue import Catalogue, snapshot
 from verification import rows
@@ -150,6 +151,8 @@ class Databases:
                         self.project.downgrade(url, script)
                     else:
                         self.project.migrate(url, script.revision)
+                except OperationalError:  # such as a timeout, which no other rows prevent
+                    raise
                 except Exception as e:  # of any driver, or of code that reads the rows
                     error = e
                 else:

@@ -19,6 +19,8 @@ NOT_DURABLE = {
     "max_connections": "300",
     "max_prepared_transactions": "10",
 }
+# A statement of a revision that takes longer has a loop without an end.
+IMPATIENT = NOT_DURABLE | {"statement_timeout": "60s"}
 # A database is 300 files; in memory, they cost a tenth. A container may have too little memory:
 # the suite needs this for each of its processes.
 MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp creates a directory of our own in it

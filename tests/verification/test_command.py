@@ -69,14 +69,18 @@ def test_a_failure_names_the_revision_and_the_others_are_checked(
 ) -> None:
     connected = 'op.get_bind().execute(sa.text("SELECT 1")).all()'
     repeated = "A probe.\n\nOld code: works.\nOld code: works."
+    loop = "DO $$ BEGIN WHILE EXISTS (SELECT FROM staff) LOOP END LOOP; END $$"
+    revisions.add("endless", f"op.execute(\"SET statement_timeout = '99ms'; {loop}\")")
     revisions.add("probe", connected, 'op.drop_table("nosuch")', docstring=repeated)
     required = 'op.add_column("book", sa.Column("note", sa.Text(), nullable=False))'
     revisions.add("required", required, DROP_COLUMN.format("book", "note"))
     revisions.add("later", DROP_COLUMN.format("book", "nosuch"))
-    assert run(revisions.project, "check", ["probe", "required", "later"]) == 1
+    assert run(revisions.project, "check", ["endless", "probe", "required", "later"]) == 1
     printed = capsys.readouterr().out
     for message in (
-        "probe.py: upgrade checked:probe --sql fails: AttributeError: 'NoneType' object has",
+        "endless.py: upgrade() of endless.py fails: canceling statement due to statement timeout"
+        " (does its loop end?). SET statement_timeout = '99ms'; DO $$",
+        "probe.py: upgrade endless:probe --sql fails: AttributeError: 'NoneType' object has",
         'probe.py: downgrade() of probe.py fails: table "nosuch" does not exist. DROP TABLE',
         "probe.py: The line Old code: is missing, or differs from what happens. The docstring"
         " should have:\n\nOld code: works.\n",
