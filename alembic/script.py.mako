@@ -12,8 +12,10 @@ def docstring(message):
 
 
 def body(code):
-    """Return the drafted code, without Alembic's comments."""
-    return re.sub(r"[^\S\n]*# ###.*###$\n?", "", code, flags=re.MULTILINE).strip() or "pass"
+    """Return the drafted code, without Alembic's comments, with each name given by op.f()."""
+    code = re.sub(r"[^\S\n]*# ###.*###$\n?", "", code, flags=re.MULTILINE)
+    code = re.sub(r"(op\.(?:create|drop)_(?:index|\w*constraint)\()('\w+')", r"\1op.f(\2)", code)
+    return re.sub(r"(Constraint\(.*\bname=)('\w+')", r"\1op.f(\2)", code).strip() or "pass"
 %>\
 ${docstring(message)}
 

@@ -33,6 +33,7 @@ PROJECT = Project(
         "tests/schema/test_specification.py",
         "tests/schema/test_constraints.py",
         "tests/schema/test_migrations_match_models.py::test_models_and_migrations",
+        "tests/schema/test_pytest_alembic.py::test_all_models_register_on_metadata",
         "tests/application/test_accounts.py::test_each_personal_column_is_erased",
     ),
     queries={

@@ -21,7 +21,7 @@ from alembic.script import Script
 from alembic.util import CommandError
 
 from trading_bot_schema.embedded import EmbeddedError
-from verification import sealed, servers
+from verification import reading, sealed, servers
 from verification.guarantees import GUARANTEES, MEASURED, problems
 from verification.history import Databases
 from verification.lines import WrongLine, correct
@@ -45,6 +45,12 @@ def main(arguments: list[str] | None = None) -> None:
 def run(project: Project, command: str, names: list[str]) -> int:
     """Run a command on revisions; return the exit status."""
     if command == "seal":
+        unsealed = scripts(project, [])
+        if unfinished := [
+            f"{project.path(s)}: {p}" for s in unsealed for p in reading.problems(s)
+        ]:
+            print(*unfinished, sep="\n")  # noqa: T201
+            return 1
         added = sealed.seal(project)
         print("Sealed." if added else "Nothing to seal.")  # noqa: T201
         return 0
@@ -89,11 +95,13 @@ def write(databases: Databases, script: Script) -> bool:
 def check(databases: Databases, script: Script) -> bool:
     """Print what is wrong with a revision, by guarantee, once; return whether anything is."""
     path = databases.project.path(script)
+    print(f"{path}:")  # noqa: T201
     printed: set[str] = set()
     for guarantee in GUARANTEES:
         found = problems(guarantee, databases, script)
         title = guarantee.__name__.replace("_", " ")
-        print(f"{'FAILED' if found else 'ok    '} {title}", flush=True)  # noqa: T201
+        same = ", as above" if found and printed.issuperset(found) else ""
+        print(f"{'FAILED' if found else 'ok    '} {title}{same}", flush=True)  # noqa: T201
         for problem in found:
             if problem not in printed:
                 print(f"{path}: {problem}\n")  # noqa: T201
@@ -121,7 +129,8 @@ def passed(tests: subprocess.Popen[str]) -> bool:
     title = "agrees with models, specification and rows"
     print(f"{'FAILED' if tests.returncode else 'ok    '} {title}")  # noqa: T201
     if tests.returncode:
-        print(re.split(r"=+ FAILURES =+\n", output)[-1])  # noqa: T201
+        report = re.split(r"=+ (?:ERRORS|FAILURES) =+\n", output, maxsplit=1)[-1]
+        print(*dict.fromkeys(report.splitlines()), sep="\n")  # noqa: T201
     return not tests.returncode
 
 

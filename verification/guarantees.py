@@ -57,7 +57,9 @@ def preserves_rows(databases: Databases, script: Script) -> Iterator[str]:
     """Yield what it does to rows, up and down, and does not declare."""
     upgrade = observed(databases, script).upgrade
     yield from undeclared(databases, script, upgrade)
-    yield from unknown_changes(upgrade)
+    refusal = databases.refusals.get(script)
+    hint = f" It fails on other rows, which are left out: {refusal}." if refusal else ""
+    yield from (f"{unknown}{hint}" for unknown in unknown_changes(upgrade))
 
 
 def leaves_old_code_working(databases: Databases, script: Script) -> Iterator[str]:

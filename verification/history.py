@@ -28,6 +28,8 @@ class Databases:
         self._temporary: list[str] = []
         self.observed: dict[Script, Any] = {}
         """What was observed on them."""
+        self.refusals: dict[Script, str] = {}
+        """Why the upgrade does not run on all generated rows, but on some."""
         self._templates: dict[tuple[str, ...], str] = {}
         self._shared: dict[tuple[object, ...], Any] = {}
         """By the names of templates, also for projects with further revisions."""
@@ -155,6 +157,8 @@ class Databases:
                     raise
                 except Exception as e:  # of any driver, or of code that reads the rows
                     error = e
+                    if when == "before":
+                        self.refusals.setdefault(script, str(e).splitlines()[0])
                 else:
                     return filled
             if when == "after":

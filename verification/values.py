@@ -119,7 +119,7 @@ def values(column: Column, typical: Any, literals: Literals) -> Iterator[Any]:
         longest = column.longest
         yield from (*islice(matching(column), 3), "a", "A", "a ")
         yield from ("x" * longest, "x" * (longest - 1) + "y", "é" * longest)
-        yield from ("", " ", "ß", "e\u0301", "\u00e9", "İ", "0", "NULL")
+        yield from ("", " ", "\t", "ß", "e\u0301", "\u00e9", "İ", "0", "NULL")
         if isinstance(typical, str):
             yield from (typical.upper(), typical.lower(), f"{typical} ")
         yield from (text for text in literals.texts if len(text) <= longest)

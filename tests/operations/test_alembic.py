@@ -61,8 +61,10 @@ PROBE = """
     pause: Mapped[Any] = mapped_column(Interval, nullable=True)
     wait: Mapped[Any] = mapped_column(decorated(Interval), nullable=True)
 
-from sqlalchemy import CheckConstraint
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint
 User.__table__.append_constraint(CheckConstraint("probe <> 'x'", name="probe_known"))
+User.__table__.append_constraint(UniqueConstraint("probe", name="uq_probe"))
+Index("ix_probe", User.__table__.c.probed_at)
 """
 MESSAGES = ('Say """this""" or \\N', '"', "", None)
 DRAFTS = f"""
@@ -105,6 +107,9 @@ def test_drafts_run_as_they_are(todays_database: str, tmp_path: Path) -> None:
         'sa.Column("probed_at", sa.DateTime(timezone=True), nullable=True)',
         'op.create_index(op.f("ix_users_probe")',
         'op.create_check_constraint(op.f("ck_users_probe_known"), "users"',
+        'op.create_unique_constraint(op.f("uq_probe"), "users"',
+        'op.create_index(op.f("ix_probe"), "users"',
+        'op.drop_index(op.f("ix_probe"), table_name="users")',
     ):
         assert drafted in probe
     assert "###" not in probe

@@ -5,13 +5,13 @@
 
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
 
-import models
 from tests import specification
 from tests.support.factories import MINIMAL_ROWS
 from tests.trading_bot import HEAD
@@ -109,7 +109,8 @@ def test_constraint(
 ) -> None:
     error = refused(connection, table, **invalid)
     assert isinstance(error, psycopg.errors.IntegrityError)
-    assert re.fullmatch(constraint, error.diag.constraint_name or "")
+    found = error.diag.constraint_name or ""
+    assert re.fullmatch(constraint, found), f"the row of {table} in tests/rows.py lacks: {error}"
     add(connection, table, **valid)
 
 
@@ -134,8 +135,13 @@ def test_nan_and_infinity_are_rejected(connection: Connection, column: str) -> N
 
 
 def test_enums_have_the_specified_members() -> None:
-    for name, *values in specification.rows(specification.ENUMS):
-        assert [*getattr(models, name)] == values
+    members = {
+        " ".join([enum.__name__, *enum])
+        for enum in StrEnum.__subclasses__()
+        if enum.__module__ == "models.enums"
+    }
+    specified = {" ".join(row) for row in specification.rows(specification.ENUMS)}
+    assert specified == members, "correct ENUMS in tests/specification.py"
 
 
 def test_a_bot_with_trades_keeps_its_owner(connection: Connection) -> None:

@@ -1,6 +1,7 @@
 """The contributor's commands write what is measured, and say what is wrong with which revision."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,13 @@ def test_a_failure_names_the_revision_and_the_others_are_checked(
     ):
         assert printed.count(message) == 1, printed
     assert "Safe: add the column without a default, fill it in batches. See “Make a col" in printed
+
+
+def test_an_unfinished_revision_is_not_sealed(
+    revisions: Revisions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    revisions.add("probe", 'op.drop_table("fee", schema="lending")', docstring="TODO")
+    sealed = tmp_path / "versions.sum"
+    assert run(replace(revisions.project, sealed=sealed), "seal", []) == 1
+    assert "probe.py: line 1: " in capsys.readouterr().out
+    assert not sealed.exists()

@@ -5,7 +5,9 @@ Each revision here is added to those of the library, and checked by its observed
 
 import pytest
 
-from tests.support.probe_revisions import Probe
+from tests.support.probe_revisions import Probe, Revisions
+from verification import Databases
+from verification.guarantees import preserves_rows, problems
 from verification.observation import unknown_changes
 from verification.rows import RowsError
 
@@ -629,3 +631,19 @@ def test_a_revision_that_refuses_all_rows_is_unknown(probe: Probe) -> None:
     message = "the rows that were generated.* Give rows .* in tests/verification/project.py"
     with pytest.raises(RowsError, match=message):
         probe(f'op.execute("{division}")').broken_rules()
+
+
+def test_rows_that_are_left_out_are_mentioned(
+    revisions: Revisions, owned_databases: Databases
+) -> None:
+    """A condition that finds too few rows is not taken for one without a row to find."""
+    upgrade = """
+op.execute("UPDATE staff SET nickname = NULL WHERE nickname = ''")
+op.create_check_constraint(op.f("ck_probe"), "staff", "nickname ~ '[^ ]'")
+"""
+    revisions.add("probe", upgrade, 'op.drop_constraint(op.f("ck_probe"), "staff")')
+    script = revisions.project.scripts.get_revision("probe")
+    *_, message = problems(preserves_rows, owned_databases.of(revisions.project), script)
+    assert "nickname = '': changes no row here, so its effect is unknown." in message
+    assert "It fails on other rows, which are left out: " in message
+    assert 'check constraint "ck_probe"' in message
