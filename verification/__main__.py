@@ -45,10 +45,12 @@ def main(arguments: list[str] | None = None) -> None:
 def run(project: Project, command: str, names: list[str]) -> int:
     """Run a command on revisions; return the exit status."""
     if command == "seal":
-        unsealed = scripts(project, [])
-        if unfinished := [
-            f"{project.path(s)}: {p}" for s in unsealed for p in reading.problems(s)
-        ]:
+        unfinished = [
+            f"{project.path(script)}: {problem}"
+            for script in scripts(project, [])
+            for problem in reading.problems(script)
+        ]
+        if unfinished:
             print(*unfinished, sep="\n")  # noqa: T201
             return 1
         added = sealed.seal(project)

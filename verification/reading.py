@@ -69,9 +69,10 @@ def problems(script: Script) -> Iterator[str]:
     for name, function in functions.items():
         if not ast.get_docstring(function):
             yield f"{name}() has no docstring"
-        calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
-        if name == "upgrade" and not calls and not script.is_merge_point:
-            yield "upgrade() does nothing: is a new model imported in the package of the models?"
+    upgrade = functions.get("upgrade")
+    does_nothing = upgrade and not any(isinstance(node, ast.Call) for node in ast.walk(upgrade))
+    if does_nothing and not script.is_merge_point:
+        yield "upgrade() does nothing: is a new model imported in the package of the models?"
 
 
 def _file_name(script: Script) -> Iterator[str]:

@@ -186,17 +186,23 @@ def distinct(column: Column, numbers: range) -> Iterator[Any]:
 
 def _of_other_type(kind: str, n: int) -> str:
     day = MOMENTS[-1].date() + timedelta(days=n)
-    days = f"[{day},{day + timedelta(days=1)})"
-    texts = {
-        "uuid": str(UUID(int=n)),
-        "bytea": f"\\x{n:08x}",
-        **dict.fromkeys(("inet", "cidr"), f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}"),
-        "interval": f"{n} seconds",
-        **dict.fromkeys(("time", "timetz"), f"{n // 3600 % 24}:{n // 60 % 60}:{n % 60}"),
-        **dict.fromkeys(("daterange", "tsrange", "tstzrange"), days),
-    }
-    other = f"{{{n}}}" if kind.startswith("_") else str(n)
-    return texts.get(kind, f"[{n},{n + 1})" if kind.endswith("range") else other)
+    match kind:
+        case "uuid":
+            return str(UUID(int=n))
+        case "bytea":
+            return f"\\x{n:08x}"
+        case "inet" | "cidr":
+            return f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}"
+        case "interval":
+            return f"{n} seconds"
+        case "time" | "timetz":
+            return f"{n // 3600 % 24}:{n // 60 % 60}:{n % 60}"
+        case "daterange" | "tsrange" | "tstzrange":
+            return f"[{day},{day + timedelta(days=1)})"
+        case _ if kind.endswith("range"):
+            return f"[{n},{n + 1})"
+        case _:
+            return f"{{{n}}}" if kind.startswith("_") else str(n)
 
 
 def _base36(number: int) -> str:

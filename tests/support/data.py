@@ -27,7 +27,6 @@ HELD = Decimal("0.00123")
 # Trades sent at a time.
 CHUNK = 10_000
 
-
 T = TypeVar("T")
 Progress = Callable[[range], Iterable[int]]
 

@@ -1,6 +1,7 @@
 """Undocumented parts of Alembic that the migrator uses.
 
-``tests/operations/`` fails where a release of Alembic renames any of it.
+``tests/operations/`` and ``tests/project/test_alembic_internals.py`` fail where a release of
+Alembic renames any of it.
 """
 
 from collections.abc import Callable, Iterable
